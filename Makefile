@@ -1,0 +1,70 @@
+# Every target is one command on a fresh clone: it sets up .venv first if that is missing or out of date.
+# `make` alone lists the targets. Variables are given as in `make pretrain DOMAIN=sensor METHOD=rq`.
+
+PYTHON ?= python3
+SCALE ?= mini
+METHOD ?= rq
+PROTOCOL ?= corrected
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+RUN := $(BIN)/python -m dabs_rq
+
+# $(1) is the option's name, $(2) the variable's value; nothing where it is not set.
+option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
+common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(if $(SEEDS),[$(SEEDS)])) \
+	$(call option,out,$(OUT)) $(OPTIONS)
+one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo test lint format pretrain transfer suite table domains clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "  Variables: DOMAIN= METHOD=$(METHOD) SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= OUT= OPTIONS='key=value ...'"
+
+setup: $(STAMP)  ## Install the exact versions of constraints.txt into .venv (1 to 5 minutes, about 6 GB)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet pyproject.toml --output-file constraints.txt
+
+demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 3 minutes)
+	$(RUN) suite $(common)
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Apply the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
+	$(RUN) pretrain $(one)
+
+transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [CHECKPOINT=file]
+	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
+
+suite: $(STAMP)  ## Compute every missing cell, then write the table
+	$(RUN) suite $(common) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)]))
+
+table: $(STAMP)  ## Write the table as CSV, LaTeX and Markdown from the records
+	$(RUN) table $(common)
+
+domains: $(STAMP)  ## List domains, sources and tasks, and where their data are expected
+	$(RUN) domains $(common)
+
+clean:  ## Delete .venv (runs/ and results/ stay)
+	rm -rf $(VENV)

@@ -1,0 +1,50 @@
+"""Files that are whole or absent: everything is written beside its place and renamed into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it to `target` when the block ends, delete it when it raises."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def digest(*parts: Any) -> str:
+    """Sixteen hex digits of the SHA-256 of `parts`, which JSON can hold (or bytes)."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()[:16]
+
+
+def digest_files(paths: Iterable[Path], relative_to: Path) -> str:
+    """Identity of files by (path, size, modification time): cheap, and changed whenever one of them is."""
+    stamps = []
+    for path in sorted(paths):
+        stat = path.stat()
+        stamps.append((path.relative_to(relative_to).as_posix(), stat.st_size, stat.st_mtime_ns))
+    return digest(stamps)

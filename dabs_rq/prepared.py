@@ -1,0 +1,200 @@
+"""The prepared cache: every fixed preprocessing is done once and read back from memory-mapped files.
+
+`datasets` does the work (processes, progress, writing, renaming into place); its fingerprint is our key, which also
+notices changed files. A cache that cannot be read is deleted and built again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from dabs_rq.errors import DataError, OptionError
+from dabs_rq.examples import Column, Decoded
+from dabs_rq.files import digest
+
+Policy = Literal["auto", "always", "never"]
+ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Arrays kept as bytes in memory-mapped Arrow files, seen through numpy without a copy."""
+
+    arrays: Sequence[np.ndarray]
+    rows: np.ndarray
+    content: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def key(self) -> str:
+        return digest(self.content, np.asarray(self.rows, np.int64).tobytes())
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.arrays[self.rows[row]]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        arrays = self.arrays
+        return np.stack([arrays[row] for row in self.rows[rows]])
+
+    def select(self, rows: np.ndarray) -> Stored:
+        return replace(self, rows=self.rows[rows])
+
+
+class _Views(Sequence[np.ndarray]):
+    """Row i of a binary Arrow column as an array, found by its offset; no Python object per row is kept."""
+
+    def __init__(self, column: pa.ChunkedArray, shape: tuple[int | None, ...], dtype: str) -> None:
+        self.shape, self.dtype = tuple(-1 if n is None else n for n in shape), np.dtype(dtype)
+        self.chunks = []
+        for chunk in column.chunks:
+            if len(chunk) == 0:
+                continue
+            _, offsets, data = chunk.buffers()
+            ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+            self.chunks.append((ends, np.frombuffer(data, np.uint8)))
+        self.first = np.cumsum([0] + [len(ends) - 1 for ends, _ in self.chunks])
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        chunk = int(np.searchsorted(self.first, index, side="right")) - 1
+        ends, data = self.chunks[chunk]
+        row = index - self.first[chunk]
+        return data[ends[row] : ends[row + 1]].view(self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Prepares columns under `folder`.
+
+    policy: "always", "never" (decode on the fly, with the same numbers) or "auto": as long as the column fits
+    `cache_gb` and the disk. workers: processes that decode.
+    """
+
+    folder: Path
+    policy: Policy = "auto"
+    cache_gb: float = 20.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("auto", "always", "never"):
+            raise OptionError(f"loader.prepare is one of auto, always, never; got {self.policy!r}")
+
+    def prepare(self, column: Column) -> Column:
+        """The column, read from the cache if there may be one; columns that are arrays already come back as they are."""
+        if not isinstance(column, Decoded) or len(column) == 0:
+            return column
+        if self.policy == "never" or not self._fits(column):
+            return column
+        return self.keep(column)
+
+    def keep(self, column: Decoded) -> Stored:
+        """The column from the cache, built first where it is missing or damaged."""
+        folder = self.folder / column.key
+        if folder.exists():
+            try:
+                return _read(folder, column)
+            except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
+                print(f"{folder}: damaged ({error}); preparing it again")
+                shutil.rmtree(folder)
+        with tempfile.TemporaryDirectory(dir=_made(self.folder), prefix=".building-") as building:
+            self._build(Path(building), column)
+            try:
+                Path(building).rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster: its arrays are the same
+                    raise
+            else:
+                Path(building).mkdir()  # TemporaryDirectory wants to delete it
+        return _read(folder, column)
+
+    def _fits(self, column: Decoded) -> bool:
+        if self.policy == "always" or None in column.shape:
+            return True
+        needed = len(column) * int(np.prod([n for n in column.shape if n])) * np.dtype(column.dtype).itemsize
+        free = shutil.disk_usage(_made(self.folder)).free
+        fits = needed <= min(self.cache_gb * 1e9, free * 0.9)
+        if needed > 1e9 or not fits:
+            print(
+                f"prepared cache: {needed / 1e9:.1f} GB needed, loader.cache_gb={self.cache_gb:g}, "
+                f"{free / 1e9:.0f} GB free: {'kept on disk' if fits else 'decoding on the fly'}"
+            )
+        return fits
+
+    def _build(self, folder: Path, column: Decoded) -> None:
+        from datasets import Dataset, Features, Value
+        from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+
+        processes = min(self.workers, len(column) // ROWS_PER_PROCESS)
+        if len(column) < ROWS_PER_PROCESS:
+            disable_progress_bar()
+        try:
+            Dataset(pa.table({"row": np.arange(len(column), dtype=np.int64)})).map(
+                _Encode(column),
+                batched=True,
+                batch_size=_rows_per_batch(column),
+                writer_batch_size=_rows_per_batch(column),
+                remove_columns=["row"],
+                features=Features({"array": Value("large_binary")}),
+                num_proc=processes if processes > 1 else None,
+                cache_file_name=str(folder / "data.arrow"),
+                new_fingerprint=column.key,
+                load_from_cache_file=False,
+                desc="prepare",
+            )
+        finally:
+            enable_progress_bar()
+
+
+def _read(folder: Path, column: Decoded) -> Stored:
+    from datasets import Dataset, concatenate_datasets
+
+    parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
+    views = _Views(concatenate_datasets(parts).data.table["array"], column.shape, column.dtype)
+    if len(views) != len(column):
+        raise ValueError(f"{len(views)} arrays, expected {len(column)}")
+    return Stored(views, np.arange(len(views)), column.key)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class _Encode:
+    """Rows to bytes, in the process that decodes. A damaged file names itself."""
+
+    def __init__(self, column: Decoded) -> None:
+        self.column = column
+
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes]]:
+        return {"array": [self._row(row) for row in batch["row"]]}
+
+    def _row(self, row: int) -> bytes:
+        try:
+            return np.ascontiguousarray(self.column.row(row)).tobytes()
+        except DataError:
+            raise
+        except Exception as error:
+            path = self.column.root / self.column.items["path"][row].as_py()
+            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _rows_per_batch(column: Decoded, size: float = 32e6) -> int:
+    if None in column.shape:
+        return 1
+    return max(1, min(1000, int(size / (np.prod([n for n in column.shape if n]) * np.dtype(column.dtype).itemsize))))

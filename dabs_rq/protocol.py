@@ -1,0 +1,60 @@
+"""What the two protocols decide: one named option per difference between DABS as published and DABS as corrected.
+
+`configs/protocol/{published,corrected}.yaml` give the two sets of values; each option can be overridden alone
+(`protocol.gtsrb_split=image`). `docs/protocol.md` tells what each difference is and which rows it moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Stage = Literal["pretraining", "data", "transfer"]
+
+
+def _option(stage: Stage, *values: Any) -> Any:
+    """A field without default: every protocol must say what it chooses. `values` are the legal ones."""
+    return field(metadata={"stage": stage, "values": values})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The options, each with the stage it acts on: "data" options act on pretraining and transfer alike."""
+
+    name: str
+    # e-Mix's mixing coefficients: averaged over the batch by a broadcasting slip, or one per example.
+    emix_weighting: str = _option("pretraining", "batch_mean", "per_example")
+    # What of randomized quantization the gradient of the embedding modules passes through.
+    rq_gradient: str = _option("pretraining", "extremes", "straight_through", "detach")
+    # PAMAP2 training windows: numpy's state cloned into four workers at every epoch (a quarter are distinct, and no
+    # epoch brings new ones), or drawn anew for every (epoch, index).
+    pamap2_draws: str = _option("data", "cloned", "fresh")
+    # PAMAP2 columns as recorded, or as z-scores by the training subjects.
+    pamap2_normalise: bool = _option("data", False, True)
+    # Missing values: interpolated over the whole file, or inside one bout and then filled backwards.
+    pamap2_interpolation: str = _option("data", "file", "bout")
+    # Labelled windows: random draws, or all non-overlapping windows inside contiguous bouts.
+    pamap2_windows: str = _option("data", "draws", "sweep")
+    # What GTSRB's 80/20 split keeps together: nothing, or the frames of one physical sign.
+    gtsrb_split: str = _option("data", "image", "track")
+    # Outputs that no class uses (PAMAP2 trains 12 for 11, Aircraft 102 for 100).
+    unused_outputs: bool = _option("transfer", True, False)
+    # Features: encoded anew in every epoch with dropout on, or once with dropout off.
+    features: str = _option("transfer", "reencode", "cached")
+    # The linear probe: DABS's AdamW, or regularised logistic (ridge) regression with its strength selected.
+    probe: str = _option("transfer", "adamw", "lbfgs")
+    # Correlations: averaged over batches, or of the whole split.
+    correlation: str = _option("transfer", "batches", "whole")
+    # Tied values in Spearman's ranks: in order of appearance, or averaged.
+    spearman_ties: str = _option("transfer", "ordinal", "average")
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            values = option.metadata.get("values")
+            value = getattr(self, option.name)
+            if values and value not in values:
+                raise ValueError(f"protocol.{option.name} is one of {', '.join(map(str, values))}; got {value!r}")
+
+    def options(self, *stages: Stage) -> dict[str, Any]:
+        """The options that act on any of `stages`, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("stage") in stages}

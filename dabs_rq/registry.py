@@ -1,0 +1,156 @@
+"""Finds what there is by looking: a domain is one folder, a method one file.
+
+`domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD; the name inside is the name of
+the folder or file. Folders named in DABS_RQ_PATH (separated like PATH) may hold `domains/<name>/` and
+`methods/<name>.py` of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dabs_rq.errors import OptionError, unknown
+from dabs_rq.files import digest
+from dabs_rq.spec import Domain, MethodSpec, Task
+
+PACKAGE = Path(__file__).parent
+PATH_VARIABLE = "DABS_RQ_PATH"
+
+
+def _extra_folders() -> tuple[Path, ...]:
+    named = [Path(part).resolve() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
+    for folder in named:
+        if not folder.is_dir():
+            raise OptionError(f"{PATH_VARIABLE} names {folder}, which is no folder")
+    return tuple(named)
+
+
+def _builtin_domains() -> Path:
+    spec = importlib.util.find_spec("domains")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _find(kind: str, own: Path, own_package: str, pattern: str) -> dict[str, tuple[Path, str]]:
+    """Name -> (file, module name) of everything of one kind, sorted by name."""
+    places = [(own, own_package)]
+    for folder in _extra_folders():
+        places.append((folder / f"{kind}s", f"_dabs_rq_{digest(str(folder))}_{kind}s"))
+    found: dict[str, tuple[Path, str]] = {}
+    for folder, package in places:
+        for file in sorted(folder.glob(pattern)):
+            name = file.parent.name if file.name == "__init__.py" else file.stem
+            if name.startswith("_"):
+                continue
+            if name in found:
+                raise OptionError(f"{kind} {name!r} is declared twice: {found[name][0]} and {file}. Rename one.")
+            found[name] = (file, f"{package}.{name}")
+    return dict(sorted(found.items()))
+
+
+def _domain_files() -> dict[str, tuple[Path, str]]:
+    return _find("domain", _builtin_domains(), "domains", "*/__init__.py")
+
+
+def _method_files() -> dict[str, tuple[Path, str]]:
+    return _find("method", PACKAGE / "methods", "dabs_rq.methods", "*.py")
+
+
+def _import(file: Path, module: str) -> ModuleType:
+    if not module.startswith("_dabs_rq_"):
+        return importlib.import_module(module)
+    if module in sys.modules:
+        return sys.modules[module]
+    package = module.rpartition(".")[0]
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = []
+    folders = [str(file.parent)] if file.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(module, file, submodule_search_locations=folders)
+    assert spec is not None and spec.loader is not None
+    loaded = sys.modules[module] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
+    value = getattr(_import(file, module), constant, None)
+    if not isinstance(value, kind):
+        raise OptionError(f"{file} must define {constant}, a {kind.__name__}; found {type(value).__name__}")
+    declared = value.name  # type: ignore[attr-defined]
+    if declared != name:
+        raise OptionError(f"{file}: {constant}.name is {declared!r}, but its place says {name!r}. Make them equal.")
+    return value
+
+
+def domain_names() -> tuple[str, ...]:
+    """Names of all domains, sorted, without importing them."""
+    return tuple(_domain_files())
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods: none, emix and rq first, as in the published table."""
+    return tuple(sorted(_method_files(), key=lambda name: (_PUBLISHED.get(name, len(_PUBLISHED)), name)))
+
+
+_PUBLISHED = {"none": 0, "emix": 1, "rq": 2}
+
+
+@cache
+def domain(name: str) -> Domain:
+    """The domain called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    files = _domain_files()
+    if name not in files:
+        raise OptionError(unknown("domain", name, files))
+    return _constant(*files[name], "DOMAIN", Domain, name)
+
+
+@cache
+def domains() -> tuple[Domain, ...]:
+    """All domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
+    found = tuple(domain(name) for name in domain_names())
+    owner: dict[str, str] = {}
+    for one in found:
+        for task in one.tasks:
+            if task.name in owner:
+                raise OptionError(f"task {task.name!r} is declared by domains {owner[task.name]!r} and {one.name!r}")
+            owner[task.name] = one.name
+    return found
+
+
+def task(domain_name: str, name: str) -> Task:
+    """One task of a domain."""
+    tasks = {task.name: task for task in domain(domain_name).tasks}
+    if name not in tasks:
+        raise OptionError(unknown(f"task of domain {domain_name!r}", name, tasks))
+    return tasks[name]
+
+
+@cache
+def method(name: str) -> MethodSpec:
+    """The method called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    files = _method_files()
+    if name not in files:
+        raise OptionError(unknown("method", name, files))
+    return _constant(*files[name], "METHOD", MethodSpec, name)
+
+
+def miniature(name: str) -> tuple[ModuleType, str]:
+    """A domain's `miniature.py` (with `write(root, seed)`) and the hash of that generator's source files."""
+    init, module = _domain_files()[domain(name).name]
+    file = init.parent / "miniature.py"
+    if not file.exists():
+        raise OptionError(f"domain {name!r} has no miniature data: {file} is missing. Give DATA=/root.")
+    sources = sorted(init.parent.glob("miniature*.py"))
+    return importlib.import_module(f"{module}.miniature"), digest(*(source.read_bytes() for source in sources))

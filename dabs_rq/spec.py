@@ -1,0 +1,248 @@
+"""Declarations: what a domain, a source, a task and an input are. Frozen, without behaviour, importing nothing of ours.
+
+One word per thing. DABS's names, for those who come from there: a `Domain` (its "transfer group") has one pretraining
+`Source` and labelled `Task`s ("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a
+method is DABS's "algorithm" or "system", `tokens` its "embs", a projection head its "mlp_head", a pooled feature its
+"prehead" output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from dabs_rq.examples import Examples, Request
+
+Scale = Literal["mini", "paper"]
+MetricName = Literal["accuracy", "auroc", "pearson", "spearman"]
+
+
+# ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A 2-D input (channels, height, width), cut into patches. Values in [0, 1], or as the source normalises them."""
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    patch: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        down, across = self.patch_size
+        if self.height % down or self.width % across:
+            raise ValueError(
+                f"input {self.name!r}: {self.height} x {self.width} is no multiple of patch {down} x {across}"
+            )
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        return self.patch if isinstance(self.patch, tuple) else (self.patch, self.patch)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels, self.height, self.width)
+
+    @property
+    def sequence_length(self) -> int:
+        down, across = self.patch_size
+        return (self.height // down) * (self.width // across)
+
+    @property
+    def patch_values(self) -> int:
+        down, across = self.patch_size
+        return down * across * self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A 1-D input (length, channels), time first, cut into segments."""
+
+    name: str
+    length: int
+    channels: int
+    segment: int
+
+    def __post_init__(self) -> None:
+        if self.length % self.segment:
+            raise ValueError(f"input {self.name!r}: length {self.length} is no multiple of segment {self.segment}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length, self.channels)
+
+    @property
+    def sequence_length(self) -> int:
+        return self.length // self.segment
+
+    @property
+    def patch_values(self) -> int:
+        return self.segment * self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Token ids (length,) in [0, vocabulary). `pad` is the id of padding, where there is padding."""
+
+    name: str
+    length: int
+    vocabulary: int
+    pad: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,)
+
+    @property
+    def sequence_length(self) -> int:
+        return self.length
+
+
+Input = Grid | Series | Tokens
+
+
+# ---- targets: the kind decides outputs, loss and legal metrics ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Multiclass:
+    """One class of `classes`; the target is an int in [0, classes)."""
+
+    classes: int
+    metrics = ("accuracy",)
+
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Yes or no; the target is 0 or 1, the output one logit."""
+
+    metrics = ("accuracy", "pearson")
+    outputs = 1
+
+
+@dataclass(frozen=True)
+class Multilabel:
+    """Any of `labels` at once; the target is a 0/1 vector in their order."""
+
+    labels: tuple[str, ...]
+    metrics = ("auroc",)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A real number; the output is one number."""
+
+    metrics = ("pearson", "spearman")
+    outputs = 1
+
+
+Target = Multiclass | Binary | Multilabel | Regression
+
+
+# ---- sources, tasks, domains -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dataset as published: where it comes from and how it lies under the data root.
+
+    `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders) for the
+    source to count as present. `registration` says what has to be done by hand, None where nothing has.
+    """
+
+    name: str
+    title: str
+    url: str
+    folder: str
+    layout: str
+    needs: tuple[str, ...]
+    licence: str
+    size: str
+    citation: str
+    registration: str | None = None
+
+    def missing(self, root: Path) -> tuple[Path, ...]:
+        """What of `needs` is not under `root`, in the order of declaration."""
+        return tuple(path for path in (root / self.folder / need for need in self.needs) if not path.exists())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """The unlabelled source of a domain. `load` reads splits "train" and "validation"; targets may be None.
+
+    `sizes` are the example counts of the real data, by split; what a protocol option decides is left out.
+    """
+
+    source: Source
+    load: Callable[[Request], Examples]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One labelled task, one row of the table. `load` reads splits "train", "test" and `extra_splits`.
+
+    `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
+    train and test together where a protocol option decides between them. `unused_outputs` are the outputs beyond the
+    classes that DABS trains (they take part only under that protocol option).
+    """
+
+    name: str
+    row: str
+    source: Source
+    target: Target
+    metric: MetricName
+    load: Callable[[Request], Examples]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    extra_splits: tuple[str, ...] = ()
+    unused_outputs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.metric not in self.target.metrics:
+            raise ValueError(
+                f"task {self.name!r}: metric {self.metric!r} does not fit a {type(self.target).__name__} target, "
+                f"which takes {' or '.join(self.target.metrics)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """One domain: inputs per scale, the pretraining source, tasks in table order. `batch_size` is DABS's."""
+
+    name: str
+    title: str
+    inputs: Mapping[Scale, tuple[Input, ...]]
+    pretraining: Pretraining
+    tasks: tuple[Task, ...]
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.tasks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"domain {self.name!r} declares these tasks twice: {', '.join(twice)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """One pretraining method: `options` is a dataclass (each field an option `method.<field>`), `build` makes the
+    module from (options, encoder, inputs). `trains` is False for a method that only writes the initial encoder."""
+
+    name: str
+    title: str
+    options: type[Any]
+    build: Callable[..., Any]
+    trains: bool = True
