@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dabs_rq import protocol, registry
+from omegaconf import MISSING, OmegaConf
+
+from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
+from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Domain
 
 CONFIGS = registry.PACKAGE.parent / "configs"
@@ -101,7 +104,7 @@ class Options:
     to transfer instead of the method's own. seed: of pretrain and transfer; seeds: of suite and table."""
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
-    protocol: protocol.Protocol = field(default_factory=lambda: _MISSING_PROTOCOL)
+    protocol: Protocol = MISSING
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -117,3 +120,14 @@ class Options:
     runs: str = "runs"
     out: str | None = None
     checkpoint: str | None = None
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol of that name as configs/protocol/ has it."""
+    known = {path.stem: path for path in (CONFIGS / "protocol").glob("*.yaml")}
+    if name not in known:
+        raise OptionError(unknown("protocol", name, known))
+    merged = OmegaConf.merge(OmegaConf.structured(Protocol), OmegaConf.load(known[name]))
+    loaded = OmegaConf.to_object(merged)
+    assert isinstance(loaded, Protocol)
+    return loaded
