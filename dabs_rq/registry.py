@@ -46,9 +46,9 @@ def _find(kind: str, own: Path, own_package: str, pattern: str) -> dict[str, tup
     found: dict[str, tuple[Path, str]] = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
-            name = file.parent.name if file.name == "__init__.py" else file.stem
-            if name.startswith("_"):
+            if pattern == "*.py" and file.name.startswith("_"):
                 continue
+            name = file.parent.name if file.name == "__init__.py" else file.stem
             if name in found:
                 raise OptionError(f"{kind} {name!r} is declared twice: {found[name][0]} and {file}. Rename one.")
             found[name] = (file, f"{package}.{name}")

@@ -1,0 +1,58 @@
+"""What a pretraining method is: a module that turns a batch into a loss."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dabs_rq.encoder import Encoder
+from dabs_rq.spec import Input
+
+
+class Batch:
+    """One batch as a method sees it: raw `inputs`; their token embeddings and padding mask, made when first asked."""
+
+    def __init__(self, inputs: tuple[Tensor, ...], encoder: Encoder) -> None:
+        self.inputs = inputs
+        self._encoder = encoder
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """(B, S, D), before class token and positions."""
+        return self._encoder.embed(self.inputs)
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """bool (B, S), True = real token; None where there is no padding."""
+        return self._encoder.mask(self.inputs)
+
+
+class Method(nn.Module):
+    """Base of all methods. Modules of its own (predictors, decoders) are trained with the encoder, saved beside it and
+    ignored by transfer.
+
+    options: an instance of the method's options. encoder: the encoder to train. inputs: the domain's inputs.
+    """
+
+    def __init__(self, options: Any, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
+        super().__init__()
+        self.options, self.encoder, self.inputs = options, encoder, inputs
+
+    @property
+    def trains_embeddings(self) -> bool:
+        """Whether the encoder's embedding modules get gradient."""
+        return True
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and scalars to log. Every random number comes from `generator` (or is dropout)."""
+        raise NotImplementedError
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Tensors of the method that are not the encoder's."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("encoder.")}

@@ -1,0 +1,90 @@
+"""e-Mix: token embeddings of pairs are mixed; the mixture is to find both of its parts, in proportion.
+
+Source: Tamkin et al., DABS, arXiv:2111.12062, after i-Mix (Lee et al., arXiv:2010.08887).
+Differs from DABS's code: the mixing coefficients weigh each example's own losses; DABS's averages them over the batch
+by a slip of shapes (weighting="batch_mean").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dabs_rq.contrast import similarities
+from dabs_rq.errors import OptionError
+from dabs_rq.method import Batch, Method
+from dabs_rq.spec import MethodSpec
+
+WEIGHTINGS = ("per_example", "batch_mean")
+
+
+@dataclass
+class Options:
+    """weighting: of the two losses of a mixture, per_example or batch_mean. frozen_embeddings: the embedding modules
+    keep their initial values, a control for methods that do not train them. temperature: of the similarities."""
+
+    weighting: str = "${protocol.emix_weighting}"
+    frozen_embeddings: bool = False
+    temperature: float = 0.2
+
+
+def emix_loss(
+    z_mix: Tensor,
+    z: Tensor,
+    mix_coeff: Tensor,
+    partner: Tensor,
+    temperature: float = 0.2,
+    weighting: str = "per_example",
+) -> Tensor:
+    """Cross entropy of each mixture against its own example and its partner.
+
+    Shape: z_mix, z (B, P) projections of mixed and plain examples; mix_coeff (B,), or anything that flattens to it or
+        to one number, the share of the own example, in [0.5, 1]; partner (B,) int, whom example i was mixed with.
+    Raises: ValueError for an unknown weighting.
+    """
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting is one of {', '.join(WEIGHTINGS)}; got {weighting!r}")
+    logits = similarities(z_mix, z, temperature)
+    own = F.cross_entropy(logits, torch.arange(len(z), device=z.device), reduction="none")
+    other = F.cross_entropy(logits, partner, reduction="none")
+    share = mix_coeff.flatten() if weighting == "per_example" else mix_coeff.mean()
+    return (share * own + (1 - share) * other).mean()
+
+
+class EMix(Method):
+    options: Options
+
+    @property
+    def trains_embeddings(self) -> bool:
+        return not self.options.frozen_embeddings
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens = batch.tokens.detach() if self.options.frozen_embeddings else batch.tokens
+        device = generator.device
+        u = torch.rand(len(batch), generator=generator, device=device).to(tokens.device)
+        partner = torch.randperm(len(batch), generator=generator, device=device).to(tokens.device)
+        mix_coeff = torch.maximum(u, 1 - u)  # max(l, 1 - l) for l ~ Beta(1, 1)
+
+        share = mix_coeff[:, None, None]
+        mixed = share * tokens + (1 - share) * tokens.detach()[partner]
+        mask = batch.mask
+        mixed_mask = None if mask is None else mask | mask[partner]
+        z_mix = self.encoder.project(self.encoder.encode(mixed, mixed_mask).pooled)
+        z = self.encoder.project(self.encoder.encode(tokens, mask).pooled)
+        loss = emix_loss(z_mix, z, mix_coeff, partner, self.options.temperature, self.options.weighting)
+        own = torch.arange(len(z), device=z.device)
+        with torch.no_grad():
+            accuracy = (similarities(z_mix, z, 1.0).argmax(1) == own).float().mean()
+        return loss, {"accuracy": accuracy}
+
+
+def build(options: Options, *rest: object) -> EMix:
+    if options.weighting not in WEIGHTINGS:
+        raise OptionError(f"method.weighting is one of {', '.join(WEIGHTINGS)}; got {options.weighting!r}")
+    return EMix(options, *rest)  # type: ignore[arg-type]
+
+
+METHOD = MethodSpec(name="emix", title="e-Mix", options=Options, build=build)

@@ -1,0 +1,114 @@
+"""Randomized quantization as the only augmentation: two quantized views of the token embeddings, and InfoNCE.
+
+Source: Wu et al., arXiv:2212.08663. How the paper applied the quantizer on DABS is not public; the defaults here are an
+assumption, which `ASSUMPTION` states wherever the numbers appear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dabs_rq import quantize
+from dabs_rq.contrast import info_nce
+from dabs_rq.encoder import Encoder
+from dabs_rq.errors import OptionError
+from dabs_rq.method import Batch, Method
+from dabs_rq.quantize import randomized_quantization
+from dabs_rq.spec import Grid, Input, MethodSpec, Tokens
+
+ASSUMPTION = (
+    "How randomized quantization was applied on DABS is not public. Assumed here: two independently quantized views of "
+    "the token embeddings (before class token and positions), each feature of each example a channel with its range "
+    "over the tokens, 8 bins, values drawn inside bins, symmetric InfoNCE with cross-view negatives, temperature 0.2."
+)
+
+
+@dataclass
+class Options:
+    """bins, spacing, collapse, granularity, p: of the quantizer (see dabs_rq.quantize). gradient: what of it gradient
+    passes through: extremes, straight_through or detach. views: 2 quantized ones, or 1 beside the clean one.
+    level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE."""
+
+    bins: int = 8
+    spacing: str = "random"
+    collapse: str = "inside_random"
+    granularity: str = "channel"
+    p: float = 1.0
+    gradient: str = "${protocol.rq_gradient}"
+    views: int = 2
+    level: str = "embedding"
+    temperature: float = 0.2
+
+
+class RandomizedQuantizationMethod(Method):
+    options: Options
+
+    @property
+    def trains_embeddings(self) -> bool:
+        return self.options.gradient != "detach" or self.options.views == 1 or self.options.level == "input"
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        views = [self._view(batch, generator) for _ in range(self.options.views)]
+        if self.options.views == 1:
+            views.append(batch.tokens)
+        mask = None if batch.mask is None else batch.mask.repeat(2, 1)
+        pooled = self.encoder.encode(torch.cat(views), mask).pooled  # both views in one call
+        first, second = self.encoder.project(pooled).chunk(2)
+        loss, accuracy = info_nce(first, second, self.options.temperature)
+        return loss, {"accuracy": accuracy}
+
+    def _view(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        if self.options.level == "input":
+            quantized = [
+                self._quantize(given, 1 if isinstance(spec, Grid) else 2, None, generator)
+                for spec, given in zip(self.inputs, batch.inputs, strict=True)
+            ]
+            return self.encoder.embed(tuple(quantized))
+        # Inputs of different kinds have ranges of their own.
+        lengths = [spec.sequence_length for spec in self.inputs]
+        masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)
+        parts = zip(batch.tokens.split(lengths, dim=1), masks, strict=True)
+        return torch.cat([self._quantize(tokens, 2, mask, generator) for tokens, mask in parts], dim=1)
+
+    def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, generator: torch.Generator) -> Tensor:
+        options = self.options
+        return randomized_quantization(
+            x,
+            options.bins,
+            channel_dim=channel_dim,
+            spacing=options.spacing,
+            collapse=options.collapse,
+            granularity=options.granularity,
+            p=options.p,
+            gradient=options.gradient,
+            generator=generator,
+            mask=mask,
+        )
+
+
+def build(options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:
+    for name, known in (
+        ("spacing", quantize.SPACINGS),
+        ("collapse", quantize.COLLAPSES),
+        ("granularity", quantize.GRANULARITIES),
+        ("gradient", quantize.GRADIENTS),
+        ("views", (1, 2)),
+        ("level", ("embedding", "input")),
+    ):
+        if (value := getattr(options, name)) not in known:
+            raise OptionError(f"method.{name} is one of {', '.join(map(str, known))}; got {value!r}")
+    if options.bins < 2:
+        raise OptionError(f"method.bins is at least 2; got {options.bins}")
+    tokens = [spec.name for spec in inputs if isinstance(spec, Tokens)]
+    if options.level == "input" and tokens:
+        raise OptionError(
+            f"method.level=input quantizes real-valued inputs, but {', '.join(tokens)} holds token ids; "
+            "use method.level=embedding"
+        )
+    return RandomizedQuantizationMethod(options, encoder, inputs)
+
+
+METHOD = MethodSpec(name="rq", title="RQ", options=Options, build=build)

@@ -1,0 +1,271 @@
+"""Randomized quantization: every value is replaced by one value drawn from its randomly drawn bin.
+
+Usable on its own:
+
+    from dabs_rq.quantize import randomized_quantization
+    view = randomized_quantization(images, bins=8)                     # (B, C, H, W)
+    view = randomized_quantization(tokens, bins=8, channel_dim=-1)     # (B, S, D)
+
+Source: Wu et al., "Randomized Quantization: A Generic Augmentation for Data Agnostic Self-supervised Learning",
+arXiv:2212.08663, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SPACINGS = ("random", "uniform")
+COLLAPSES = ("inside_random", "middle", "all_zeros")
+GRANULARITIES = ("channel", "instance")
+GRADIENTS = ("extremes", "straight_through", "detach")
+# The reference ends the last bin this far above the maximum, whatever the unit of the values.
+MARGIN = 1e-6
+
+
+class Draws(NamedTuple):
+    """The random numbers of one call, uniform in [0, 1); None where a call needs none.
+
+    For K channels per example (1 if the granularity is instance): edges (B, K, bins - 1), unsorted; values
+    (B, K, bins), lowest bin first; apply (B,). Without a batch dimension: (K, bins - 1), (K, bins), (K,).
+    """
+
+    edges: Tensor | None
+    values: Tensor | None
+    apply: Tensor | None
+
+
+def randomized_quantization(
+    x: Tensor,
+    bins: int = 8,
+    *,
+    channel_dim: int = 1,
+    spacing: str = "random",
+    collapse: str = "inside_random",
+    granularity: str = "channel",
+    p: float = 1.0,
+    gradient: str = "extremes",
+    generator: torch.Generator | None = None,
+    mask: Tensor | None = None,
+    draws: tuple[Tensor | None, Tensor | None, Tensor | None] | None = None,
+    return_regions: bool = False,
+) -> Any:
+    """Quantize each channel of each example by bins of its own.
+
+    Shape: x of any rank and memory layout -> like x. Dimension 0 is the batch, unless channel_dim is 0: then x is one
+        example, and p acts per channel. All other dimensions are pooled: a channel's range is taken over them.
+    Units: those of x. Floating point; half precisions are computed in float32. A channel with NaN or infinity, or
+        whose range is not representable, comes back NaN and nothing raises. A constant channel stays within 1e-6.
+    bins: number of bins per channel, at least 2. spacing: "random" or "uniform" bin edges.
+    collapse: a bin's values become one "inside_random" value of the bin, its "middle", or "all_zeros".
+    granularity: "channel" (bins per channel) or "instance" (one set of bins for all channels of an example).
+    p: probability that an example is quantized at all.
+    gradient: "extremes" (through each channel's minimum and maximum only, as the reference; tied entries share it
+        evenly), "straight_through" (identity) or "detach" (none).
+    mask: bool, x's shape without the channel dimension; True takes part. The rest comes back unchanged.
+    draws: random numbers to use instead of drawing them, see `Draws`; otherwise drawn in that order from `generator`.
+    return_regions: also return the bin of each value, uint8 (int32 above 256 bins), 0 the lowest.
+    Raises: ValueError for an option or shape that does not fit, TypeError for values that are not floating point.
+    Source: arXiv:2212.08663, section 3. What follows the drawing is one graph for torch.compile.
+    """
+    _check(x, bins, channel_dim, spacing, collapse, granularity, gradient, p, mask)
+    channel_dim %= x.dim()
+    single = channel_dim == 0
+    batch = 1 if single else x.shape[0]
+    channels = x.shape[channel_dim] if granularity == "channel" else 1
+    if draws is None:
+        draws = draw(x, bins, batch, channels, single, spacing, collapse, p, generator)
+    regions_dtype = torch.uint8 if bins <= 256 else torch.int32
+    if x.numel() == 0:
+        return (x, torch.zeros_like(x, dtype=regions_dtype)) if return_regions else x
+
+    # (batch, before, channel, after): both layouts in use, (B, C, H, W) and (B, S, D), are views of it.
+    before = 1 if single else _product(x.shape[1:channel_dim])
+    work = x.reshape(batch, before, x.shape[channel_dim], _product(x.shape[channel_dim + 1 :]))
+    work = work.float() if x.dtype in (torch.float16, torch.bfloat16) else work
+    real = None if mask is None else mask.reshape(batch, before, 1, work.shape[3])
+    pooled = (1, 3) if granularity == "channel" else (1, 2, 3)
+
+    u_edges, u_values, u_apply = draws
+    left, right = _fractions(u_edges, bins, work, batch, channels)  # (bins, batch, 1, channels, 1), in [0, 1]
+    blend = None if u_values is None else u_values.to(work).reshape(batch, 1, channels, 1, bins).movedim(-1, 0)
+    apply = None
+    if u_apply is not None:
+        apply = (u_apply < p).reshape(1, 1, -1, 1) if single else (u_apply < p).reshape(-1, 1, 1, 1)
+    out, edges = _Quantize.apply(work, left, right, blend, real, apply, pooled, collapse, gradient)
+    out = out.to(x.dtype).reshape(x.shape)
+    if not return_regions:
+        return out
+    regions = sum((work.detach() >= edge for edge in edges[1:]), start=torch.zeros_like(work, dtype=regions_dtype))
+    return out, regions.reshape(x.shape)
+
+
+def draw(
+    x: Tensor,
+    bins: int,
+    batch: int,
+    channels: int,
+    single: bool,
+    spacing: str,
+    collapse: str,
+    p: float,
+    generator: torch.Generator | None,
+) -> Draws:
+    """Draw what one call needs, on the generator's device (x's without one), in float32: edges, values, apply."""
+    source = x.device if generator is None else generator.device
+    lead = (channels,) if single else (batch, channels)
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=source).to(x.device, non_blocking=True)
+
+    edges = rand(*lead, bins - 1) if spacing == "random" else None
+    values = rand(*lead, bins) if collapse == "inside_random" else None
+    apply = rand(channels if single else batch) if p < 1 else None
+    return Draws(edges, values, apply)
+
+
+def _fractions(u_edges: Tensor | None, bins: int, work: Tensor, batch: int, channels: int) -> tuple[Tensor, Tensor]:
+    """Where each bin begins and ends, as fractions of the channel's range."""
+    if u_edges is None:
+        inner = torch.arange(1, bins, dtype=torch.float32, device=work.device) / bins
+        inner = inner.expand(batch, channels, bins - 1)
+    else:
+        inner = u_edges.reshape(batch, channels, bins - 1).sort(-1).values
+    inner = inner.to(work).reshape(batch, 1, channels, 1, bins - 1).movedim(-1, 0)
+    return torch.cat([torch.zeros_like(inner[:1]), inner]), torch.cat([inner, torch.ones_like(inner[:1])])
+
+
+class _Quantize(torch.autograd.Function):
+    """Forward in few passes and few bytes: bins are found by comparing with one edge after the other, so that nothing
+    of size bins x values, and no index, is ever made. Backward goes through the extremes alone."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        left: Tensor,
+        right: Tensor,
+        blend: Tensor | None,
+        real: Tensor | None,
+        apply: Tensor | None,
+        pooled: tuple[int, ...],
+        collapse: str,
+        gradient: str,
+    ) -> tuple[Tensor, Tensor]:
+        low = (x if real is None else torch.where(real, x, torch.inf)).amin(pooled, keepdim=True)
+        high = (x if real is None else torch.where(real, x, -torch.inf)).amax(pooled, keepdim=True)
+        span = high - low
+        edges = left * span + low
+        ends = right * span + low
+        ends = torch.cat([ends[:-1], (high + MARGIN)[None]])
+        if collapse == "all_zeros":
+            values, share = torch.zeros_like(edges), torch.zeros_like(edges)
+        elif blend is None:
+            values, share = (edges + ends) / 2, (left + right) / 2
+        else:
+            values, share = edges + blend * (ends - edges), left + blend * (right - left)
+        values = torch.where(torch.isfinite(span), values, torch.nan)
+
+        out = _look_up(x, edges, values)
+        kept = _kept(real, apply)
+        if kept is not None:
+            out = torch.where(kept, x, out)
+        ctx.gradient, ctx.pooled, ctx.zeros = gradient, pooled, collapse == "all_zeros"
+        ctx.save_for_backward(x, edges, share, low, high, kept, real)
+        ctx.mark_non_differentiable(edges)
+        return out, edges
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, edges, share, low, high, kept, real = ctx.saved_tensors
+        others = (None,) * 8
+        if ctx.gradient == "straight_through":
+            return grad, *others
+        if ctx.gradient == "detach":
+            return None, *others
+        unchanged = torch.zeros_like(grad) if kept is None else torch.where(kept, grad, 0.0)
+        if ctx.zeros:
+            return unchanged, *others
+        through = grad if kept is None else torch.where(kept, 0.0, grad)
+        to_high = (_look_up(x, edges, share) * through).sum(ctx.pooled, keepdim=True)
+        to_low = through.sum(ctx.pooled, keepdim=True) - to_high
+        for extreme, amount in ((low, to_low), (high, to_high)):
+            at = x == extreme if real is None else (x == extreme) & real
+            count = at.sum(ctx.pooled, keepdim=True).clamp(min=1)
+            unchanged = torch.where(at, unchanged + amount / count, unchanged)
+        return unchanged, *others
+
+
+def _kept(real: Tensor | None, apply: Tensor | None) -> Tensor | None:
+    """Where values stay what they are: padding, and examples (channels) that the draw passes over."""
+    if real is None or apply is None:
+        return None if real is None and apply is None else ~real if apply is None else ~apply
+    return ~(real & apply)
+
+
+def _look_up(x: Tensor, edges: Tensor, values: Tensor) -> Tensor:
+    """values[k] where k is the last bin whose edge is at or below x."""
+    out = values[0].expand_as(x)
+    for edge, value in zip(edges[1:], values[1:], strict=True):
+        out = torch.where(x >= edge, value, out)
+    return out.contiguous()
+
+
+def _check(
+    x: Tensor,
+    bins: int,
+    channel_dim: int,
+    spacing: str,
+    collapse: str,
+    granularity: str,
+    gradient: str,
+    p: float,
+    mask: Tensor | None,
+) -> None:
+    for name, value, known in (
+        ("spacing", spacing, SPACINGS),
+        ("collapse", collapse, COLLAPSES),
+        ("granularity", granularity, GRANULARITIES),
+        ("gradient", gradient, GRADIENTS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is one of {', '.join(known)}; got {value!r}")
+    if bins < 2:
+        raise ValueError(f"bins is at least 2; got {bins}")
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability; got {p}")
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating point; got {x.dtype}. Scale integers first, for example x.float() / 255.")
+    if not -x.dim() <= channel_dim < x.dim():
+        raise ValueError(f"channel_dim {channel_dim} does not exist in shape {tuple(x.shape)}")
+    if mask is not None:
+        channel = channel_dim % x.dim()
+        expected = (*x.shape[:channel], *x.shape[channel + 1 :])
+        if mask.dtype != torch.bool or mask.shape != expected:
+            raise ValueError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}")
+
+
+def _product(sizes: torch.Size) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+class RandomizedQuantization(nn.Module):
+    """`randomized_quantization` with its options fixed; acts in train and eval mode alike.
+
+    Example: `nn.Sequential(RandomizedQuantization(bins=8, p=0.5), backbone)`.
+    """
+
+    def __init__(self, bins: int = 8, **options: Any) -> None:
+        super().__init__()
+        self.bins, self.options = bins, options
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None, mask: Tensor | None = None) -> Any:
+        return randomized_quantization(x, self.bins, generator=generator, mask=mask, **self.options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in {"bins": self.bins, **self.options}.items())

@@ -1,0 +1,107 @@
+"""The encoder against the reference's weights, intermediates, outputs and gradients; masks and shape errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from dabs_rq.dabs_names import dabs_name, from_dabs
+from dabs_rq.encoder import Encoder
+from dabs_rq.spec import Grid, Input, Series, Tokens
+from tests.golden_cases import Case, names
+
+TOKENS = Tokens(name="text", length=6, vocabulary=11, pad=0)
+SMALL: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "head_width": 8, "mlp_width": 32, "out_width": 5}
+
+
+def inputs_of(specs: list[dict[str, Any]]) -> tuple[Input, ...]:
+    built: list[Input] = []
+    for number, spec in enumerate(specs):
+        name = f"input{number}"
+        if spec["input_type"] == "2d":
+            height, width = spec["input_size"]
+            patch = tuple(spec["patch_size"])
+            built.append(Grid(name=name, height=height, width=width, channels=spec["in_channels"], patch=patch))
+        elif spec["input_type"] == "1d":
+            length, segment = spec["seq_len"], spec["segment_size"]
+            built.append(Series(name=name, length=length, channels=spec["in_channels"], segment=segment))
+        else:
+            built.append(Tokens(name=name, length=spec["seq_len"], vocabulary=spec["vocab_size"]))
+    return tuple(built)
+
+
+def reference_encoder(case: Case, prefix: str = "param/") -> Encoder:
+    model = case.settings["model"]
+    encoder = Encoder(
+        inputs_of(case.settings["specs"]),
+        width=model["dim"],
+        depth=model["depth"],
+        heads=model["heads"],
+        head_width=model["dim_head"],
+        mlp_width=model["mlp_dim"],
+        out_width=model["out_dim"],
+        pool={"mean": "mean", "cls": "class"}[model["pool"]],
+        dropout=model["dropout"],
+    )
+    state = {key.removeprefix(prefix): case[key] for key in case.keys() if key.startswith(prefix)}
+    encoder.load_state_dict(from_dabs(state, list(encoder.state_dict())), strict=True)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("name", names("encoder"))
+def test_reproduces_the_reference(name: str) -> None:
+    case = Case(name)
+    encoder = reference_encoder(case)
+    inputs = tuple(case[f"input/{i}"] for i in range(len(encoder.inputs)))
+    tokens = encoder.embed(inputs)
+    encoded = encoder.encode(tokens, encoder.mask(inputs))
+    output = encoder.project(encoded.pooled)
+    for found, key in ((tokens, "embed"), (encoded.tokens, "prepool"), (encoded.pooled, "prehead"), (output, "output")):
+        torch.testing.assert_close(found, case[key], atol=1e-5, rtol=1e-5)
+
+    (output * case["w"]).sum().backward()
+    norms = case.settings["grad_norms"]
+    scale = max(norms.values())
+    for ours, parameter in encoder.named_parameters():
+        theirs = dabs_name(ours)
+        assert parameter.grad is not None
+        assert abs(float(parameter.grad.norm()) - norms[theirs]) <= 1e-4 * scale
+        if (expected := case.get(f"grad/{theirs}")) is not None:
+            torch.testing.assert_close(parameter.grad, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
+
+
+def test_the_published_size_has_the_published_number_of_parameters() -> None:
+    image = Grid(name="image", height=224, width=224, channels=3, patch=16)
+    with torch.device("meta"):
+        assert sum(p.numel() for p in Encoder((image,)).parameters()) == 9_742_720
+
+
+def test_padding_changes_nothing_when_masked() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder((TOKENS,), **SMALL).eval()
+    ids = torch.tensor([[3, 4, 5, 0, 0, 0]])
+    mask = encoder.mask((ids,))
+    assert mask is not None and mask.tolist() == [[True, True, True, False, False, False]]
+    pooled = encoder.encode(encoder.embed((ids,)), mask).pooled
+    with torch.no_grad():
+        encoder.embeddings[0].table[0] += 100  # type: ignore[index, operator]
+    torch.testing.assert_close(encoder.encode(encoder.embed((ids,)), mask).pooled, pooled)
+
+
+def test_without_mask_padding_counts_as_a_token() -> None:
+    encoder = Encoder((TOKENS,), **SMALL, mask_padding=False)
+    assert encoder.mask((torch.zeros(2, 6, dtype=torch.long),)) is None
+
+
+def test_wrong_shapes_are_named() -> None:
+    encoder = Encoder((TOKENS,), **SMALL)
+    with pytest.raises(ValueError, match=r"'text'.*\(B, 6\).*\(2, 7\)"):
+        encoder.embed((torch.zeros(2, 7, dtype=torch.long),))
+    with pytest.raises(ValueError, match="1 inputs expected"):
+        encoder.embed(())
+    with pytest.raises(ValueError, match=r"\(B, 6, 16\).*\(2, 6, 15\)"):
+        encoder.encode(torch.zeros(2, 6, 15))
+    with pytest.raises(ValueError, match="pool"):
+        Encoder((TOKENS,), **SMALL, pool="max")
