@@ -18,7 +18,6 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import Protocol
-from dabs_rq.spec import Domain
 
 CONFIGS = registry.PACKAGE.parent / "configs"
 # Values of these are paths: taken as they are, whatever characters they hold.
@@ -98,10 +97,10 @@ class TrainerOptions:
 
 
 @dataclass
-class Options:
+class RunOptions:
     """domain, domains, tasks, methods: what to work on (null: all). data: root of the real data (null: made-up
     miniature data). runs: where checkpoints, features and records go. out: where tables go. checkpoint: an encoder file
-    to transfer instead of the method's own. seed: of pretrain and transfer; seeds: of suite and table."""
+    to transfer instead of the method's own. seeds: one run for each; they never change a split."""
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     protocol: Protocol = MISSING
@@ -122,12 +121,115 @@ class Options:
     checkpoint: str | None = None
 
 
+@dataclass(frozen=True)
+class Composed:
+    """The options of a run, and how they differ from what configs/ says for its scale, protocol and method."""
+
+    options: RunOptions
+    values: dict[str, Any]
+    overridden: dict[str, Any]
+
+    def variant(self, *, of_pretraining: bool) -> str:
+        """ "default", or a hash of every overridden option that changes the numbers (of the checkpoint, or of the
+        result)."""
+        acts = {f"protocol.{name}" for name in self.options.protocol.options("pretraining", "data")}
+        changed = {
+            key: value
+            for key, value in self.overridden.items()
+            if key in acts
+            or key.startswith(("encoder.", "pretrain.", "method."))
+            or key == "trainer.precision"
+            or (not of_pretraining and key.startswith(("transfer.", "protocol.")))
+        }
+        changed.pop("pretrain.checkpoint_every", None)
+        return digest(changed) if changed else "default"
+
+
 def load_protocol(name: str) -> Protocol:
     """The protocol of that name as configs/protocol/ has it."""
-    known = {path.stem: path for path in (CONFIGS / "protocol").glob("*.yaml")}
+    known = _choices("protocol")
     if name not in known:
         raise OptionError(unknown("protocol", name, known))
     merged = OmegaConf.merge(OmegaConf.structured(Protocol), OmegaConf.load(known[name]))
     loaded = OmegaConf.to_object(merged)
     assert isinstance(loaded, Protocol)
     return loaded
+
+
+def compose(words: Sequence[str] = ()) -> Composed:
+    """The options that `words` ("key=value", as Hydra reads them) make of configs/.
+
+    Raises OptionError for an unknown key, choice or method, and for a value of the wrong kind.
+    """
+    pairs = [_pair(word) for word in words]
+    chosen = {key: value for key, value in pairs if key in ("scale", "protocol", "method")}
+    for group in ("scale", "protocol"):
+        if group in chosen and chosen[group] not in _choices(group):
+            raise OptionError(unknown(group, chosen[group], _choices(group)))
+    registry.method(chosen.get("method", "rq"))
+    base = _compose([f"{group}={value}" for group, value in chosen.items()])
+    known = _flat(OmegaConf.to_container(base, resolve=True))
+    for key, _ in pairs:
+        if key in ("scale.name", "protocol.name", "method.name"):
+            raise OptionError(f"{key} follows from the choice: give {key.removesuffix('.name')}=... instead")
+        if key not in known and key not in chosen and not any(name.startswith(f"{key}.") for name in known):
+            raise OptionError(f"{unknown('option', key, known)}\nAn option is given as key=value.")
+    merged = _compose([f"{key}={_quoted(value) if key in PATHS else value}" for key, value in pairs])
+    try:
+        options = OmegaConf.to_object(merged)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    assert isinstance(options, RunOptions)
+    values = _flat(OmegaConf.to_container(merged, resolve=True))
+    overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
+    return Composed(options, values, overridden)
+
+
+def _compose(overrides: list[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunOptions)
+    for name in registry.method_names():
+        options = registry.method(name).options
+        named = dataclasses.make_dataclass(
+            f"{name.title()}Options", [("name", str, field(default=name))], bases=(options,), namespace={}
+        )
+        store.store(group="method", name=name, node=named)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return compose("config", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        causes = [str(part).strip() for part in (error, error.__cause__) if part]
+        raise OptionError("\n".join(dict.fromkeys(causes))) from error
+
+
+def _choices(group: str) -> dict[str, Path]:
+    return {path.stem: path for path in sorted((CONFIGS / group).glob("*.yaml"))}
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
+        raise OptionError(f"expected an option as key=value, such as domain=sensor; got {word!r}")
+    return key, value
+
+
+def _quoted(value: str) -> str:
+    if value in ("null", "") or value[:1] in "'\"":
+        return value or "null"
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

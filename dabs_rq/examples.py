@@ -117,7 +117,7 @@ class Examples:
     redraw: (seed, epoch) -> the examples of that epoch, for a training split that is drawn anew in every epoch.
     """
 
-    ids: pa.Array | Sequence[str]
+    ids: Any
     inputs: tuple[Column, ...]
     targets: np.ndarray | None = None
     groups: np.ndarray | None = None

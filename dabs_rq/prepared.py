@@ -38,6 +38,8 @@ class Stored:
 
     @cached_property
     def key(self) -> str:
+        if np.array_equal(self.rows, np.arange(len(self.arrays))):
+            return self.content  # whole: as the column that was prepared, so that no key depends on the policy
         return digest(self.content, np.asarray(self.rows, np.int64).tobytes())
 
     def __getitem__(self, row: int) -> np.ndarray:
@@ -95,7 +97,7 @@ class Store:
             raise OptionError(f"loader.prepare is one of auto, always, never; got {self.policy!r}")
 
     def prepare(self, column: Column) -> Column:
-        """The column, read from the cache if there may be one; columns that are arrays already come back as they are."""
+        """The column, read from the cache if there may be one; columns of arrays come back as they are."""
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never" or not self._fits(column):

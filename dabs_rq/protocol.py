@@ -17,7 +17,7 @@ def _option(stage: Stage, *values: Any) -> Any:
     return field(metadata={"stage": stage, "values": values})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Protocol:
     """The options, each with the stage it acts on: "data" options act on pretraining and transfer alike."""
 

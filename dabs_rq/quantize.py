@@ -200,9 +200,9 @@ class _Quantize(torch.autograd.Function):
 
 def _kept(real: Tensor | None, apply: Tensor | None) -> Tensor | None:
     """Where values stay what they are: padding, and examples (channels) that the draw passes over."""
-    if real is None or apply is None:
-        return None if real is None and apply is None else ~real if apply is None else ~apply
-    return ~(real & apply)
+    if real is None:
+        return None if apply is None else ~apply
+    return ~real if apply is None else ~(real & apply)
 
 
 def _look_up(x: Tensor, edges: Tensor, values: Tensor) -> Tensor:

@@ -64,24 +64,13 @@ def _method_files() -> dict[str, tuple[Path, str]]:
 
 
 def _import(file: Path, module: str) -> ModuleType:
-    if not module.startswith("_dabs_rq_"):
-        return importlib.import_module(module)
-    if module in sys.modules:
-        return sys.modules[module]
     package = module.rpartition(".")[0]
-    if package not in sys.modules:
+    if package.startswith("_dabs_rq_") and package not in sys.modules:
+        # A package without a file of its own, so that what lies in an extra folder may import its neighbours.
         sys.modules[package] = ModuleType(package)
-        sys.modules[package].__path__ = []
-    folders = [str(file.parent)] if file.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(module, file, submodule_search_locations=folders)
-    assert spec is not None and spec.loader is not None
-    loaded = sys.modules[module] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
-    except BaseException:
-        del sys.modules[module]
-        raise
-    return loaded
+        place = file.parent.parent if file.name == "__init__.py" else file.parent
+        sys.modules[package].__path__ = [str(place)]
+    return importlib.import_module(module)
 
 
 def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:

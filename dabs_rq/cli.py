@@ -1,0 +1,148 @@
+"""The command line: `python -m dabs_rq <command> [flags] [key=value ...]`.
+
+Heavy imports wait until a command runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from dabs_rq.errors import DabsRqError, OptionError
+
+_COMMON = """\
+Options are words of the form key=value. The most used:
+  domain=sensor             which domain (see `python -m dabs_rq domains`)
+  method=rq                 none, emix or rq; its own options are method.<name>, such as method.bins=4
+  scale=mini                mini (minutes on two cores) or paper (the published budget; needs data=)
+  protocol=corrected        corrected, or published with its defects; one option alone: protocol.<name>=...
+  data=/root                root of the real data; without it made-up miniature data are written and used
+  seeds=[0,1,2]             one run for each
+  out=folder                where tables go
+  pretrain.steps=1000       any other option; --show-options prints all of them with their values
+"""
+
+_COMMANDS = {
+    "pretrain": "pretrain one domain's encoder with one method",
+    "transfer": "probe a pretrained encoder on its domain's tasks (tasks=[a,b] for some; checkpoint=file for another)",
+    "suite": "compute every missing cell of the table (domains=[a,b], methods=[none,rq] for some), then write it",
+    "table": "write the table as CSV, LaTeX and Markdown from the records, and print it",
+    "domains": "list domains, sources and tasks, where their data are expected and whether they are there",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0 done, 1 something failed, 2 wrong options, 130 interrupted."""
+    parser = _parser()
+    given, words = parser.parse_known_args(arguments)
+    unknown_flags = [word for word in words if word.startswith("-")]
+    if unknown_flags:
+        parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
+    run_command: Callable[[list[str]], int] = globals()[f"_{given.command}"]
+    try:
+        if given.show_options:
+            return _show_options([*given.words, *words])
+        return run_command([*given.words, *words])
+    except DabsRqError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, OptionError) else 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m dabs_rq",
+        description="Reproduce the DABS comparison of domain-agnostic self-supervised learning.",
+        epilog=_COMMON,
+        formatter_class=style,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, text in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, epilog=_COMMON, formatter_class=style)
+        command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
+        command.add_argument("--show-options", action="store_true", help="print all options and stop")
+    return parser
+
+
+def _pretrain(words: list[str]) -> int:
+    from dabs_rq.pretrain import pretrain
+    from dabs_rq.run import Run
+
+    run = Run.of(words)
+    for seed in run.options.seeds:
+        pretrain(run, seed)
+    return 0
+
+
+def _transfer(words: list[str]) -> int:
+    from dabs_rq.run import Run
+    from dabs_rq.transfer import transfer
+
+    run = Run.of(words)
+    code = 0
+    for seed in run.options.seeds:
+        files, errors = transfer(run, seed)
+        for file in files:
+            print(f"record: {file}")
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+def _suite(words: list[str]) -> int:
+    from dabs_rq.run import Run
+    from dabs_rq.suite import suite
+
+    run = Run.of(words)
+    outcome = suite(run)
+    code = _show_table(run)
+    print(f"suite: {outcome.seconds:.0f} s")
+    if outcome.missing:
+        print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")
+        print("\n".join(f"  {one}" for one in outcome.missing))
+    if outcome.wrong:
+        print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
+        print("\n".join(f"  {one}" for one in outcome.wrong), file=sys.stderr)
+        return 1
+    return code
+
+
+def _table(words: list[str]) -> int:
+    from dabs_rq.run import Run
+
+    return _show_table(Run.of(words))
+
+
+def _show_table(run: object) -> int:
+    from dabs_rq import table
+    from dabs_rq.run import Run
+
+    assert isinstance(run, Run)
+    built = table.build(run)
+    folder = table.write(run, built)
+    print(f"\n{table.to_markdown(built)}")
+    print(f"wrote {folder / 'table.csv'}, table.tex and table.md")
+    for error in built.errors:
+        print(f"error: {error} (skipped in the table)", file=sys.stderr)
+    return 1 if built.errors else 0
+
+
+def _domains(words: list[str]) -> int:
+    from dabs_rq.listing import listing
+    from dabs_rq.run import Run
+
+    print(listing(Run.of(words)))
+    return 0
+
+
+def _show_options(words: list[str]) -> int:
+    from dabs_rq import config
+
+    for key, value in sorted(config.compose(words).values.items()):
+        print(f"{key}={value if value is not None else 'null'}")
+    return 0

@@ -1,0 +1,96 @@
+"""Features: the frozen encoder's pooled outputs, computed once per checkpoint and split and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dabs_rq import checkpoint
+from dabs_rq.batches import Order, in_order, loader
+from dabs_rq.embed import to_model_input
+from dabs_rq.encoder import Encoder
+from dabs_rq.errors import TrainingError
+from dabs_rq.examples import Examples
+from dabs_rq.files import atomic_path, digest
+
+BATCH = 256  # a feature does not depend on its batch, so this is about memory only
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
+    """Pooled features (B, D) of one batch of raw inputs, in whatever mode the encoder is."""
+    inputs = tuple(to_model_input(one.to(encoder.positions.device)) for one in raw)
+    return encoder.encode(encoder.embed(inputs), encoder.mask(inputs)).pooled
+
+
+def extract(encoder: Encoder, examples: Examples, workers: int = 0) -> np.ndarray:
+    """Features (n, D) float32 of all examples in order, in eval mode."""
+    encoder = encoder.to(device()).eval()
+    parts = [
+        encode(encoder, batch[0]).float().cpu()
+        for batch in loader(examples, in_order(examples, BATCH), workers=workers)
+    ]
+    features = torch.cat(parts).numpy()
+    if not np.isfinite(features).all():
+        bad = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
+        raise TrainingError(f"the feature of example {examples.ids[bad].as_py()} is not finite")
+    return features
+
+
+def cached(encoder: Encoder, examples: Examples, folder: Path, workers: int = 0) -> np.ndarray:
+    """`extract`, kept in `folder` under a key of the encoder's weights and of what it sees - never of the task, so that
+    tasks with the same inputs share one pass."""
+    about = [checkpoint.weights_hash(encoder), encoder.pool, encoder.mask_padding, repr(encoder.inputs)]
+    file = folder / f"{digest(*about, examples.inputs_key)}.npy"
+    if file.exists():
+        try:
+            features = np.load(file, mmap_mode="r", allow_pickle=False)
+            if len(features) == len(examples):
+                return features
+        except (ValueError, OSError, EOFError):
+            print(f"{file} is damaged; computing it again")
+    features = extract(encoder, examples, workers)
+    with atomic_path(file) as temporary, temporary.open("wb") as opened:
+        np.save(opened, features)
+    return features
+
+
+class Reencoded:
+    """Training features as DABS makes them: every epoch encoded anew, with dropout on."""
+
+    def __init__(self, encoder: Encoder, examples: Examples, batch_size: int, seed: int, workers: int = 0) -> None:
+        self.encoder, self.examples = encoder.to(device()), examples
+        self.order = Order(len(examples), batch_size, seed)
+        self.seed, self.workers = seed, workers
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (features, targets) of one epoch."""
+        self.encoder.train()
+        torch.manual_seed(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        batches: Any = self.order.epoch(epoch)
+        for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):
+            yield encode(self.encoder, inputs), targets.to(device())
+        self.encoder.eval()
+
+
+class Kept:
+    """Training features computed once, in shuffled batches."""
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int) -> None:
+        self.features = torch.from_numpy(np.array(features)).to(device())
+        self.targets = torch.from_numpy(targets).to(device())
+        self.order = Order(len(targets), batch_size, seed)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.order.epoch(epoch):
+            rows = torch.tensor([row for _, row in batch], device=self.features.device)
+            yield self.features[rows], self.targets[rows]

@@ -1,0 +1,45 @@
+"""What there is: domains, their sources and tasks, and which of their data lie under the data root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dabs_rq import registry
+from dabs_rq.run import Run
+from dabs_rq.spec import Source
+
+
+def listing(run: Run) -> str:
+    """The text of `python -m dabs_rq domains`."""
+    root = None if run.made_up else Path(run.options.data or "").expanduser()
+    lines = []
+    for domain in registry.domains():
+        if run.options.domains is not None and domain.name not in run.options.domains:
+            continue
+        inputs = domain.inputs[run.options.scale.name]  # type: ignore[index]
+        lines.append(f"{domain.name}: {domain.title}, input {', '.join(map(str, inputs))}")
+        lines += _source("pretraining", domain.pretraining.source, root)
+        for task in domain.tasks:
+            target = type(task.target).__name__.lower()
+            lines += _source(f"{task.name} ({task.row}; {target}, {task.metric})", task.source, root)
+        lines.append("")
+    lines.append(f"methods: {', '.join(registry.method_names())}")
+    if root is None:
+        lines.append("Without data= every command works on made-up miniature data. data=/root tells what is there.")
+    return "\n".join(lines)
+
+
+def _source(what: str, source: Source, root: Path | None) -> list[str]:
+    lines = [f"  {what}"]
+    place = source.folder if root is None else str(root / source.folder)
+    if root is None:
+        state = ""
+    else:
+        missing = source.missing(root)
+        state = "present: " if not missing else "missing: " if len(missing) == len(source.needs) else "partial: "
+    lines.append(f"      {state}{source.title}, {source.size}, {place}")
+    if root is not None and (missing := source.missing(root)):
+        lines.append(f"      expected: {', '.join(map(str, missing))}")
+    if state != "present: ":
+        lines.append(f"      from {source.url}; registration: {source.registration or 'none needed'}")
+    return lines

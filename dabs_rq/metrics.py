@@ -1,0 +1,124 @@
+"""Metrics: functions of raw outputs and targets of a split. A score is a fraction, or None where it is undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dabs_rq.spec import MetricName, Multiclass, Target
+
+
+@dataclass(frozen=True)
+class Metric:
+    """title: as the table writes it. compute: (outputs, targets) of one split -> score; it raises Undefined."""
+
+    name: MetricName
+    title: str
+    compute: Callable[[np.ndarray, np.ndarray], float]
+
+
+class Undefined(Exception):
+    """A metric has no value for these targets or outputs; the text says why."""
+
+
+def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Share of right answers: the largest of (n, classes) outputs, or a logit (n,) of at least 0 for yes."""
+    if outputs.ndim == 1:
+        return float(((outputs >= 0) == targets).mean())
+    return float((outputs.argmax(1) == targets).mean())
+
+
+def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Area under the ROC curve of each label of (n, labels), averaged over labels."""
+    from sklearn.metrics import roc_auc_score
+
+    one_sided = [label for label in range(targets.shape[1]) if len(np.unique(targets[:, label])) < 2]
+    if one_sided:
+        raise Undefined(f"AUROC needs examples with and without each label; labels {one_sided} have only one kind")
+    return float(roc_auc_score(targets, outputs, average="macro"))
+
+
+def pearson(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Pearson's correlation of outputs (n,) with targets (n,)."""
+    _varied(outputs, targets)
+    return float(np.corrcoef(outputs.astype(np.float64), targets.astype(np.float64))[0, 1])
+
+
+def spearman(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Spearman's rank correlation of outputs (n,) with targets (n,); ties get average ranks."""
+    from scipy.stats import spearmanr
+
+    _varied(outputs, targets)
+    return float(spearmanr(outputs, targets).statistic)
+
+
+def spearman_ordinal(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Spearman's rank correlation with ties ranked in order of appearance, as torchmetrics did before 0.6."""
+    from scipy.stats import rankdata
+
+    _varied(outputs, targets)
+    return float(np.corrcoef(rankdata(outputs, "ordinal"), rankdata(targets, "ordinal"))[0, 1])
+
+
+def _varied(outputs: np.ndarray, targets: np.ndarray) -> None:
+    for name, values in (("outputs", outputs), ("targets", targets)):
+        if len(values) < 2 or np.ptp(values) == 0:
+            raise Undefined(f"a correlation needs {name} that vary; these {len(values)} are constant")
+
+
+METRICS: dict[MetricName, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "Accuracy", accuracy),
+        Metric("auroc", "Avg. AUROC", auroc),
+        Metric("pearson", "Pearson Corr.", pearson),
+        Metric("spearman", "Spearman Corr.", spearman),
+    )
+}
+
+
+def score(
+    name: MetricName,
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    correlation: str = "whole",
+    spearman_ties: str = "average",
+    batch_size: int = 128,
+) -> float:
+    """The score of a split, a fraction.
+
+    correlation: "whole" split, or "batches": the mean over batches of `batch_size` weighted by their sizes, as DABS
+    logs it. spearman_ties: "average" or "ordinal" ranks. Raises Undefined, with the reason.
+    """
+    compute = METRICS[name].compute
+    if name == "spearman" and spearman_ties == "ordinal":
+        compute = spearman_ordinal
+    if correlation == "whole" or name not in ("pearson", "spearman"):
+        return _finite(compute(outputs, targets))
+    starts = range(0, len(targets), batch_size)
+    sizes = [min(batch_size, len(targets) - start) for start in starts]
+    scores = []
+    for start in starts:
+        part = slice(start, start + batch_size)
+        try:
+            scores.append(compute(outputs[part], targets[part]))
+        except Undefined:
+            scores.append(0.0)  # what the torchmetrics of that time gave for constant values and single examples
+    return _finite(float(np.average(scores, weights=sizes)))
+
+
+def _finite(value: float) -> float:
+    if not np.isfinite(value):
+        raise Undefined("the score is not finite: outputs hold NaN or infinity")
+    return value
+
+
+def majority(target: Target, targets: np.ndarray) -> float | None:
+    """The accuracy of always answering the most frequent class; None where accuracy is not the measure."""
+    if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
+        return None
+    classes = target.classes if isinstance(target, Multiclass) else 2
+    return float(np.bincount(targets, minlength=classes).max() / len(targets))

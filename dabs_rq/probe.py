@@ -1,0 +1,230 @@
+"""Linear probes on features: DABS's AdamW, or regularised regression whose strength is selected on held-out examples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dabs_rq.config import TransferOptions
+from dabs_rq.errors import TrainingError
+from dabs_rq.features import Kept, Reencoded, device
+from dabs_rq.metrics import Undefined, score
+from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+
+HOLD_OUT = 10  # one in so many training examples is held out to select the strength
+
+
+class Fitted(Protocol):
+    """A fitted probe. `about` says how it was fitted, for the record."""
+
+    about: dict[str, Any]
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """Raw outputs: (n, outputs) for several, (n,) for one logit or number."""
+
+
+def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
+    """The targets, if there are any and they are of their kind. Raises TrainingError with the reason."""
+    if targets is None or len(targets) == 0:
+        raise TrainingError(f"{what} is empty")
+    if isinstance(target, Multiclass) and not (targets.min() >= 0 and targets.max() < target.classes):
+        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {target.classes - 1} expected")
+    return targets
+
+
+def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
+    """The targets, if a probe can learn from them. Raises TrainingError with the reason."""
+    targets = check_evaluable(targets, target, what)
+    if len(np.unique(targets)) < 2:
+        raise TrainingError(f"{what} has one class only ({targets.flat[0]}): nothing can be learned from it")
+    return targets
+
+
+# ---- AdamW, as DABS ----------------------------------------------------------------------------------------------
+
+
+def fit_adamw(
+    batches: Kept | Reencoded, width: int, target: Target, outputs: int, options: TransferOptions, seed: int
+) -> Fitted:
+    """A linear layer trained with AdamW for `options.epochs` epochs.
+
+    Raises TrainingError if that is not one optimizer step, or if the loss is not finite.
+    """
+    if options.epochs * batches.order.per_epoch < 1:
+        raise TrainingError(f"the probe would take no optimizer step: transfer.epochs={options.epochs}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(width, outputs)
+    head = head.to(device())
+    optimizer = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    steps, loss = 0, torch.zeros(())
+    for epoch in range(options.epochs):
+        for features, targets in batches.epoch(epoch):
+            loss = probe_loss(target, head(features), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the probe's loss is not finite in epoch {epoch}")
+    return _Linear(head.cpu(), {"probe": "adamw", "steps": steps, "last_loss": float(loss.detach())})
+
+
+def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
+    if isinstance(target, Multiclass):
+        return F.cross_entropy(outputs, targets)
+    if isinstance(target, Multilabel):
+        return F.binary_cross_entropy_with_logits(outputs, targets.float())
+    if isinstance(target, Binary):
+        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.float())
+    return F.mse_loss(outputs.squeeze(1), targets.float())
+
+
+@dataclass
+class _Linear:
+    head: nn.Linear
+    about: dict[str, Any]
+
+    @torch.no_grad()
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        found = self.head(torch.from_numpy(np.array(features))).numpy()
+        return found[:, 0] if found.shape[1] == 1 else found
+
+
+# ---- regularised regression --------------------------------------------------------------------------------------
+
+
+def fit_regression(
+    features: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None,
+    target: Target,
+    metric: MetricName,
+    options: TransferOptions,
+    seed: int,
+) -> Fitted:
+    """Logistic (ridge, for a Regression target) regression on standardised features, by L-BFGS.
+
+    Its strength is the one of `options.strengths` with the best score (then the least loss) on a held-out tenth of the
+    training examples, stratified, and apart by `groups` where there are any; then it is fitted to all of them.
+    """
+    features = np.asarray(features, dtype=np.float64)
+    fitting, held_out = hold_out(targets, groups, target, seed)
+    trials = []
+    for strength in options.strengths:
+        model = _fit(features[fitting], targets[fitting], target, strength, options)
+        outputs = model.outputs(features[held_out])
+        try:
+            value = score(metric, outputs, targets[held_out])
+        except Undefined:
+            value = 0.0
+        loss = float(
+            probe_loss(target, torch.from_numpy(outputs.reshape(len(outputs), -1)), torch.from_numpy(targets[held_out]))
+        )
+        trials.append((value, -loss, strength))
+    value, _, strength = max(trials)
+    final = _fit(features, targets, target, strength, options)
+    final.about = {
+        "probe": "lbfgs",
+        "strength": strength,
+        "held_out": len(held_out),
+        "held_out_score": value,
+    } | final.about
+    return final
+
+
+def hold_out(
+    targets: np.ndarray, groups: np.ndarray | None, target: Target, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to fit on and indices to select by: about a tenth, stratified by class, no group on both sides."""
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+
+    stratify = isinstance(target, Multiclass | Binary)
+    several = groups is not None and len(np.unique(groups)) > 1
+    blank = np.zeros(len(targets))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class in y")
+        if several and stratify:
+            assert groups is not None
+            folds = min(HOLD_OUT, len(np.unique(groups)))
+            splitter: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            pairs = splitter.split(blank, targets, groups)
+        elif several:
+            pairs = GroupShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, None, groups)
+        elif (
+            stratify
+            and np.unique(targets, return_counts=True)[1].min() >= 2
+            and len(targets) >= HOLD_OUT * len(np.unique(targets))
+        ):
+            pairs = StratifiedShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, targets)
+        else:
+            pairs = ShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank)
+        # A side that lacks what makes it usable (a second class) is of no use: take the next fold, if there is one.
+        for fitting, held_out in pairs:
+            if not stratify or len(np.unique(targets[fitting])) > 1:
+                return fitting, held_out
+    raise TrainingError("the training split is too small, or too uniform in its groups, to hold a part of it out")
+
+
+@dataclass
+class _Regression:
+    scaler: Any
+    models: list[Any]
+    target: Target
+    about: dict[str, Any]
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        scaled = self.scaler.transform(np.asarray(features, dtype=np.float64))
+        if isinstance(self.target, Regression):
+            return self.models[0].predict(scaled)
+        if isinstance(self.target, Multilabel):
+            columns = [_constant_or_logit(model, scaled) for model in self.models]
+            return np.stack(columns, axis=1)
+        model = self.models[0]
+        logits = model.decision_function(scaled)
+        if isinstance(self.target, Binary):
+            return logits
+        if logits.ndim == 1:  # two classes
+            logits = np.stack([-logits / 2, logits / 2], axis=1)
+        # Classes that the training split lacks get an output below all others.
+        full = np.full((len(scaled), self.target.classes), logits.min(axis=1, keepdims=True) - 10.0)
+        full[:, model.classes_] = logits
+        return full
+
+
+def _fit(
+    features: np.ndarray, targets: np.ndarray, target: Target, strength: float, options: TransferOptions
+) -> _Regression:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)
+    scaled = scaler.transform(features)
+    if isinstance(target, Regression):
+        return _Regression(scaler, [Ridge(alpha=1 / strength).fit(scaled, targets)], target, {})
+    columns = list(targets.T) if isinstance(target, Multilabel) else [targets]
+    models: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
+        for column in columns:
+            if len(np.unique(column)) < 2:
+                models.append(float(column[0]))
+                continue
+            models.append(LogisticRegression(C=strength, max_iter=options.max_iterations).fit(scaled, column))
+    iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
+    return _Regression(
+        scaler, models, target, {"iterations": iterations, "converged": iterations < options.max_iterations}
+    )
+
+
+def _constant_or_logit(model: Any, scaled: np.ndarray) -> np.ndarray:
+    """A label that the training split has, or lacks, everywhere gets one output for all."""
+    return np.full(len(scaled), 2 * model - 1) if isinstance(model, float) else model.decision_function(scaled)

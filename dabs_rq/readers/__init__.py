@@ -1,0 +1,1 @@
+"""One decode path per kind of file, shared by every domain."""

@@ -1,0 +1,117 @@
+"""Records: one JSON per result, its predictions beside it. The JSON is written last, so a record that is there is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dabs_rq.errors import RecordError
+from dabs_rq.files import atomic_path, write_text
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One result: a method's score on one task, and what it came from.
+
+    Identity: data, scale, protocol, domain, method, variant, task, seed, split ("test", or an extra split's name).
+    score: a fraction, None where it is undefined (then status is "failed" and reason says why).
+    n_examples: scored ones; n_train: the probe's. majority: accuracy of the most frequent class, where that applies.
+    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs.
+    """
+
+    data: str
+    scale: str
+    protocol: str
+    domain: str
+    method: str
+    variant: str
+    task: str
+    seed: int
+    split: str
+    metric: str
+    score: float | None
+    status: str = "ok"
+    reason: str | None = None
+    made_up_data: bool
+    n_examples: int
+    n_train: int
+    majority: float | None = None
+    checkpoint: str
+    train_split: str
+    test_split: str
+    probe: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    seconds: float
+    created: str
+    commit: str | None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    format: int = FORMAT
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.task}.json" if self.split == "test" else f"{self.task}@{self.split}.json"
+
+
+def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: np.ndarray) -> Path:
+    """Write predictions (id, target, output; in the split's order), then the record. Returns the record's file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = folder / record.file_name
+    table = pa.table({"id": ids, "target": _column(targets), "output": _column(outputs.astype(np.float32))})
+    with atomic_path(file.with_suffix(".parquet")) as temporary:
+        pq.write_table(table, temporary)
+    write_text(file, json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n")
+    return file
+
+
+def read(file: Path) -> Record:
+    """The record in `file`. Raises RecordError, naming the file and what is wrong with it."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{file} is no JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise RecordError(f"{file}: a JSON object expected, {type(values).__name__} found")
+    if (found := values.get("format")) != FORMAT:
+        raise RecordError(f"{file} has record format {found}; this version reads {FORMAT}")
+    known = {one.name: one for one in dataclasses.fields(Record)}
+    required = {name for name, one in known.items() if one.default is one.default_factory is dataclasses.MISSING}
+    wrong = [f"missing {name}" for name in sorted(required - set(values))]
+    wrong += [f"unknown {name}" for name in sorted(set(values) - set(known))]
+    score = values.get("score")
+    if score is not None and not (isinstance(score, int | float) and -1 <= score <= 1):
+        wrong.append(f"score {score!r} is no fraction")
+    if (score is None) != (values.get("status") == "failed"):
+        wrong.append(f"score {score!r} with status {values.get('status')!r}")
+    if wrong:
+        raise RecordError(f"{file}: {'; '.join(wrong)}")
+    return Record(**values)
+
+
+def read_all(folder: Path) -> tuple[list[Record], list[RecordError]]:
+    """All records below `folder` in the order of their paths, and the errors of those that cannot be read."""
+    records, errors = [], []
+    for file in _files(folder):
+        try:
+            records.append(read(file))
+        except RecordError as error:
+            errors.append(error)
+    return records, errors
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("*.json")) if not file.name.startswith("."))
+
+
+def _column(values: np.ndarray) -> Any:
+    return list(values) if values.ndim > 1 else values

@@ -1,0 +1,224 @@
+"""One run: its options, where its data are, and where everything it makes is kept.
+
+    runs/
+      miniature/<domain>-<hash>/            the made-up data root of a domain
+      prepared/<key>/                       prepared examples
+      <data>/<scale>/<protocol>/
+        checkpoints/<domain>/<method>/<variant>/seed-<n>/encoder.safetensors
+        features/<key>.npy
+        records/<domain>/<method>/<variant>/seed-<n>/<task>.json, <task>.parquet
+
+<data> is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`: adding a source to a
+data root, or changing another domain's generator, makes nothing stale. What a checkpoint or record really read is in it
+as a hash of the examples.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dabs_rq import config, registry
+from dabs_rq.config import Composed, RunOptions
+from dabs_rq.errors import MissingDataError, OptionError, unknown
+from dabs_rq.examples import Examples, Request
+from dabs_rq.files import digest
+from dabs_rq.prepared import Store
+from dabs_rq.spec import Domain, Input, Pretraining, Task
+
+MINIATURE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What identifies a result, apart from its task: the parts of its path."""
+
+    data: str
+    scale: str
+    protocol: str
+    domain: str
+    method: str
+    variant: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Options composed from `words` ("key=value"), and what follows from them."""
+
+    words: tuple[str, ...]
+    composed: Composed
+
+    @classmethod
+    def of(cls, words: Sequence[str] = ()) -> Run:
+        """Raises OptionError for options that do not exist or do not fit each other."""
+        run = cls(tuple(words), config.compose(words))
+        options = run.options
+        if options.scale.name == "paper" and options.data is None:
+            raise OptionError("scale=paper needs the real data: give data=/root (make: DATA=/root)")
+        if options.data is not None and not Path(options.data).expanduser().is_dir():
+            raise MissingDataError(
+                f"the data root {options.data} is no folder. Below it are the sources in their published layouts; "
+                "`python -m dabs_rq domains` tells which are expected where."
+            )
+        for name in options.methods:
+            registry.method(name)
+        for name in options.domains or ():
+            registry.domain(name)
+        if not options.seeds:
+            raise OptionError("seeds is empty: give seeds=[0]")
+        return run
+
+    def with_method(self, method: str, domain: str | None = None) -> Run:
+        """The same options for another method (and domain): options of the old method are left out."""
+        kept = [word for word in self.words if not word.startswith(("method=", "method.", "domain="))]
+        own = [word for word in self.words if word.startswith("method.")] if method == self.options.method.name else []
+        return Run.of([*kept, f"method={method}", f"domain={domain or self.domain.name}", *own])
+
+    @property
+    def options(self) -> RunOptions:
+        return self.composed.options
+
+    @cached_property
+    def domain(self) -> Domain:
+        if self.options.domain is None:
+            raise OptionError(f"give a domain: domain={'|'.join(registry.domain_names())} (make: DOMAIN=)")
+        return registry.domain(self.options.domain)
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        return self.domain.inputs[self.options.scale.name]  # type: ignore[index]
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """The chosen tasks of the domain, in table order."""
+        names = [task.name for task in self.domain.tasks]
+        wanted = self.options.tasks if self.options.tasks is not None else names
+        for name in wanted:
+            if name not in names:
+                raise OptionError(unknown(f"task of domain {self.domain.name!r}", name, names))
+        return tuple(task for task in self.domain.tasks if task.name in wanted)
+
+    # ---- places ----
+
+    @cached_property
+    def runs(self) -> Path:
+        return Path(self.options.runs).expanduser()
+
+    @property
+    def made_up(self) -> bool:
+        return self.options.data is None
+
+    def data_id(self, domain: str) -> str:
+        if self.options.data is not None:
+            return f"real-{digest(str(Path(self.options.data).expanduser().resolve()))}"
+        return f"miniature-{registry.miniature(domain)[1]}"
+
+    @cached_property
+    def root(self) -> Path:
+        """The data root. The miniature is written when it is first asked for."""
+        if self.options.data is not None:
+            return Path(self.options.data).expanduser()
+        generator, version = registry.miniature(self.domain.name)
+        root = self.runs / "miniature" / f"{self.domain.name}-{version}"
+        if not root.exists():
+            print(f"writing made-up miniature data for {self.domain.name} to {root}")
+            root.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root.parent, prefix=".writing-") as writing:
+                generator.write(Path(writing) / "root", seed=MINIATURE_SEED)
+                try:
+                    (Path(writing) / "root").rename(root)
+                except OSError:
+                    if not root.exists():  # else another process was faster: it wrote the same
+                        raise
+        return root
+
+    def folder(self, domain: str) -> Path:
+        return self.runs / self.data_id(domain) / self.options.scale.name / self.options.protocol.name
+
+    def identity(self, seed: int, *, of_pretraining: bool = False, method: str | None = None) -> Identity:
+        options = self.options
+        return Identity(
+            data=self.data_id(self.domain.name),
+            scale=options.scale.name,
+            protocol=options.protocol.name,
+            domain=self.domain.name,
+            method=method or options.method.name,
+            variant=self.composed.variant(of_pretraining=of_pretraining),
+            seed=seed,
+        )
+
+    def checkpoint_folder(self, seed: int) -> Path:
+        one = self.identity(seed, of_pretraining=True)
+        return self.folder(one.domain) / "checkpoints" / one.domain / one.method / one.variant / f"seed-{seed}"
+
+    def checkpoint_file(self, seed: int) -> Path:
+        return self.checkpoint_folder(seed) / "encoder.safetensors"
+
+    @property
+    def features_folder(self) -> Path:
+        return self.folder(self.domain.name) / "features"
+
+    def records_folder(self, one: Identity) -> Path:
+        return self.folder(one.domain) / "records" / one.domain / one.method / one.variant / f"seed-{one.seed}"
+
+    @property
+    def results(self) -> Path:
+        """Where tables go: `out` if given, else results/ for the miniature and below runs/ for real data."""
+        options = self.options
+        if options.out is not None:
+            return Path(options.out).expanduser()
+        if self.made_up:
+            below = Path() if options.protocol.name == "corrected" else Path(options.protocol.name)
+            return Path("results") / options.scale.name / below
+        return self.runs / self.data_id("") / options.scale.name / options.protocol.name / "results"
+
+    # ---- examples ----
+
+    @cached_property
+    def store(self) -> Store:
+        loader = self.options.loader
+        workers = loader.workers or os.cpu_count() or 1
+        return Store(self.runs / "prepared", loader.prepare, loader.cache_gb, workers)  # type: ignore[arg-type]
+
+    def examples(self, declared: Pretraining | Task, split: str) -> Examples:
+        """One split, at most `max_examples` of it (chosen before anything is decoded), prepared as the options say."""
+        limit = self.options.pretrain if isinstance(declared, Pretraining) else self.options.transfer
+        request = self._request(split)
+        loaded = declared.load(request)
+        if split in declared.sizes:
+            request.expect(f"{declared.source.title}, {split} examples", declared.sizes[split], len(loaded))
+        return loaded.sample(limit.max_examples)
+
+    def labelled(self, task: Task) -> tuple[Examples, Examples]:
+        """A task's train and test split."""
+        train, test = self.examples(task, "train"), self.examples(task, "test")
+        if "all" in task.sizes and self.options.transfer.max_examples is None:
+            found = len(train) + len(test)
+            self._request("train").expect(f"{task.source.title}, all examples", task.sizes["all"], found)
+        return train, test
+
+    def prepare(self, examples: Examples) -> Examples:
+        return examples.prepared(self.store.prepare)
+
+    def _request(self, split: str) -> Request:
+        return Request(
+            root=self.root,
+            split=split,
+            inputs=self.inputs,
+            protocol=self.options.protocol,
+            prepare=self.store.prepare,
+            strict=self.options.loader.strict,
+            made_up=self.made_up,
+        )
+
+
+def announce(run: Run, what: str) -> None:
+    """Say on what a command is about to work, before it starts."""
+    options = run.options
+    data = "made-up miniature data" if run.made_up else f"data under {options.data}"
+    print(f"{what}: {data}, scale={options.scale.name}, protocol={options.protocol.name}", flush=True)

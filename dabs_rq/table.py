@@ -1,0 +1,200 @@
+"""The table: records to CSV, LaTeX and Markdown, in the layout and order of the published one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dabs_rq import record, registry
+from dabs_rq.errors import RecordError
+from dabs_rq.files import write_text
+from dabs_rq.metrics import METRICS
+from dabs_rq.record import Record
+from dabs_rq.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLISHED = registry.PACKAGE.parent / "results" / "published.csv"
+DASH = "-"
+# What the published table calls its columns.
+TITLES = {"rq": "Ours"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """`frame`: a row per task in table order: domain, task, row, metric, one column per method (percent, NaN where
+    there is no score), then `<method>_std` and `<method>_seeds`. `notes`: what a reader has to know."""
+
+    frame: pd.DataFrame
+    methods: tuple[str, ...]
+    notes: tuple[str, ...]
+    errors: tuple[RecordError, ...]
+
+
+def build(run: Run) -> Table:
+    """The table of one (data, scale, protocol) and of unchanged options: what `run` asks for, and nothing else."""
+    import pandas as pd
+
+    options = run.options
+    methods = tuple(options.methods)
+    rows, errors, seen = [], [], set()
+    for domain_name, task_name in table_order():
+        domain = registry.domain(domain_name)
+        if options.domains is not None and domain_name not in options.domains:
+            continue
+        task = registry.task(domain_name, task_name)
+        cells: dict[str, float | int | None] = {}
+        for method in methods:
+            found, broken = _cell(run, domain_name, task_name, method)
+            errors += broken
+            seen |= {one.seed for one in found}
+            scores = [100 * one.score for one in found if one.score is not None]
+            mean = sum(scores) / len(scores) if scores else math.nan
+            cells[method] = mean
+            spread = (
+                math.sqrt(sum((s - mean) ** 2 for s in scores) / (len(scores) - 1)) if len(scores) > 1 else math.nan
+            )
+            cells |= {f"{method}_std": spread, f"{method}_seeds": len(scores)}
+        rows.append(
+            {"domain": domain.name, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title} | cells
+        )
+    front = ["domain", "task", "row", "metric", *methods]
+    rest = [f"{method}_{what}" for what in ("std", "seeds") for method in methods]
+    frame = pd.DataFrame(rows, columns=[*front, *rest])
+    return Table(frame, methods, _notes(run, sorted(seen)), tuple(errors))
+
+
+def table_order() -> list[tuple[str, str]]:
+    """(domain, task) of every declared task: the published rows in their order, then the others by domain."""
+    import pandas as pd
+
+    published = pd.read_csv(PUBLISHED)["task"].tolist()
+    place = {task: position for position, task in enumerate(published)}
+    declared = [(domain.name, task.name) for domain in registry.domains() for task in domain.tasks]
+    return sorted(declared, key=lambda one: place.get(one[1], len(place)))
+
+
+def write(run: Run, table: Table) -> Path:
+    """Write table.csv, table.tex and table.md to the run's results folder; return the folder."""
+    folder = run.results
+    write_text(folder / "table.csv", to_csv(table))
+    write_text(folder / "table.tex", to_latex(table))
+    write_text(folder / "table.md", to_markdown(table))
+    return folder
+
+
+def to_csv(table: Table) -> str:
+    return table.frame.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    lines = _shown(table).to_markdown(index=False, disable_numparse=True, colalign=_alignment(table))
+    return lines + "\n\n" + "\n".join(f"- {note}" for note in table.notes) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs tabular that compiles with \\input in an article; the notes are comments above and text below it."""
+    shown = _shown(table)
+    columns = "lll" + "r" * len(table.methods)
+    body = [" & ".join(_tex(str(value)) for value in row) + r" \\" for row in shown.itertuples(index=False, name=None)]
+    header = " & ".join(_tex(str(name)) for name in shown.columns) + r" \\"
+    return "\n".join(
+        [
+            "% Needs \\usepackage{booktabs}.",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            header,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+            r"\par\smallskip",
+            *(rf"{{\footnotesize {_tex(note)}\par}}" for note in table.notes),
+            "",
+        ]
+    )
+
+
+def _cell(run: Run, domain: str, task: str, method: str) -> tuple[list[Record], list[RecordError]]:
+    """The records of one cell, one per wanted seed that has one."""
+    identity = ("data", "scale", "protocol", "domain", "task", "method", "variant", "seed", "split")
+    found, errors = [], []
+    for seed in run.options.seeds:
+        folder = run.folder(domain) / "records" / domain / method / "default" / f"seed-{seed}"
+        file = folder / f"{task}.json"
+        if not file.exists():
+            continue
+        expected = (
+            run.data_id(domain), run.options.scale.name, run.options.protocol.name, domain, task, method, "default", seed, "test",
+        )  # fmt: skip
+        try:
+            one = record.read(file)
+            actual = tuple(getattr(one, name) for name in identity)
+            if actual != expected:
+                differs = ", ".join(
+                    f"{name} {a!r} instead of {e!r}"
+                    for name, a, e in zip(identity, actual, expected, strict=True)
+                    if a != e
+                )
+                raise RecordError(f"{file} is not the record of its place: {differs}")
+            found.append(one)
+        except RecordError as error:
+            errors.append(error)
+    return found, errors
+
+
+def _shown(table: Table) -> pd.DataFrame:
+    """The columns of the published table, numbers as text with two decimals (and the deviation over seeds)."""
+    frame = table.frame
+    titles = {domain.name: domain.title for domain in registry.domains()}
+    shown = frame[["row", "metric"]].copy()
+    shown.insert(1, "domain", frame["domain"].map(titles))
+    shown.columns = ["Dataset", "Domain", "Metric"]
+    for method in table.methods:
+        title = TITLES.get(method, registry.method(method).title)
+        shown[title] = [_number(*pair) for pair in zip(frame[method], frame[f"{method}_std"], strict=True)]
+    return shown
+
+
+def _number(mean: float, deviation: float) -> str:
+    if math.isnan(mean):
+        return DASH
+    return f"{mean:.2f}" if math.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _notes(run: Run, seeds: list[int]) -> tuple[str, ...]:
+    options = run.options
+    data = (
+        "Made-up miniature data: these numbers say nothing about the published data sets."
+        if run.made_up
+        else f"Data under {options.data}."
+    )
+    notes = [
+        data,
+        f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {', '.join(map(str, seeds)) or 'none'}; "
+        "numbers in percent" + (", ± standard deviation over seeds." if len(seeds) > 1 else "."),
+    ]
+    if "rq" in options.methods:
+        from dabs_rq.methods.rq import ASSUMPTION
+
+        notes.append(
+            f"Ours: {ASSUMPTION} Gradient of the quantizer: {options.protocol.rq_gradient}"
+            + (" (chosen on small prototypes)." if options.protocol.rq_gradient == "detach" else ".")
+        )
+    return tuple(notes)
+
+
+def _alignment(table: Table) -> list[str]:
+    return ["left"] * 3 + ["right"] * len(table.methods)
+
+
+_TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "±": r"$\pm$",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"$<$", ">": r"$>$"}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)

@@ -1,0 +1,205 @@
+"""The training loop of pretraining: a LightningModule around a method, and the trainer that runs it.
+
+Every batch seeds its own random numbers from (seed, batch number), so a resumed run repeats them exactly and none of
+their state has to be stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from dabs_rq.batches import Endless, Gather, Order, loader
+from dabs_rq.embed import to_model_input
+from dabs_rq.errors import OptionError, TrainingError
+from dabs_rq.examples import Examples
+from dabs_rq.files import atomic_path
+from dabs_rq.method import Batch, Method
+from dabs_rq.run import Run
+
+RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
+
+
+class Pretraining(lightning.LightningModule):
+    """Trains a method; one optimizer (AdamW), constant learning rate, weight decay on every parameter."""
+
+    first_bad_batch: Tensor
+
+    def __init__(self, run: Run, method: Method, examples: Examples, order: Order, seed: int) -> None:
+        super().__init__()
+        self.run, self.method, self.examples, self.order, self.seed = run, method, examples, order, seed
+        self.options = run.options
+        self.batch_number = 0
+        self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        budget = self.options.pretrain
+        return torch.optim.AdamW(trained, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
+
+    def train_dataloader(self) -> Any:
+        workers = self.options.loader.workers
+        start = self.trainer.global_step * self.options.pretrain.accumulate
+        self.batch_number = start
+        batches = Endless(self.order, start)
+        return loader(self.examples, batches, seed=self.seed, workers=workers, pin=self.on_gpu)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["examples"] = self.examples.key
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        number = self.batch_number
+        self.batch_number += 1
+        torch.manual_seed(_mixed(self.seed, number, 0))  # dropout
+        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
+        inputs = tuple(to_model_input(raw) for raw in batch[0])
+        loss, logs = self.method.loss(Batch(inputs, self.method.encoder), generator)
+        self._watch(loss.detach(), number)
+        self.log("loss", loss.detach(), prog_bar=True)
+        self.log_dict(logs)
+        return loss
+
+    def _watch(self, loss: Tensor, number: int) -> None:
+        """Stop at a loss that is not finite. On a GPU the first such batch is kept there and looked at now and then,
+        so that no step waits for the host."""
+        bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
+        self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
+        if self.on_gpu and number % self.options.trainer.log_every:
+            return
+        if (first := int(self.first_bad_batch)) >= 0:
+            raise TrainingError(self._what_went_wrong(first))
+
+    def _what_went_wrong(self, number: int) -> str:
+        keys = self.order.batch(number)
+        gather = Gather(self.examples, self.seed)
+        inputs, _, rows = gather.__getitems__(keys)
+        found = []
+        for spec, raw in zip(self.method.inputs, inputs, strict=True):
+            bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
+            if bad.any():
+                ids = gather.at(keys[0][0]).ids.take(rows[bad][:3].numpy()).to_pylist()
+                found.append(
+                    f"input {spec.name!r} is not finite in {int(bad.sum())} examples, such as {', '.join(ids)}"
+                )
+        names = ", ".join(repr(spec.name) for spec in self.method.inputs)
+        why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
+
+
+def train(run: Run, method: Method, examples: Examples, order: Order, seed: int, folder: Path) -> None:
+    """Train `method` in place, from the resume point in `folder` if there is one.
+
+    Raises TrainingError if the loss is not finite or the training was stopped before its end.
+    """
+    options = run.options
+    _quiet()
+    resume = folder / f"{RESUME}.ckpt"
+    start = _resume_step(resume, examples)
+    module = Pretraining(run, method, examples, order, seed)
+    trainer = lightning.Trainer(
+        accelerator=options.trainer.accelerator,
+        devices=options.trainer.devices,
+        precision=options.trainer.precision,  # type: ignore[arg-type]
+        max_steps=options.pretrain.steps,
+        accumulate_grad_batches=options.pretrain.accumulate,
+        logger=_loggers(run, folder, seed, start),
+        callbacks=_callbacks(run, folder),
+        enable_progress_bar=options.trainer.progress,
+        enable_model_summary=False,
+        log_every_n_steps=options.trainer.log_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=str(folder),
+        plugins=[WholeFiles()],
+    )
+    try:
+        trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
+    if trainer.global_step < options.pretrain.steps:
+        raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to go on")
+    method.to("cpu")
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes resume points whole or not at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _callbacks(run: Run, folder: Path) -> list[Callback]:
+    points = ModelCheckpoint(
+        dirpath=folder,
+        filename=RESUME,
+        every_n_train_steps=run.options.pretrain.checkpoint_every,
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    return [points, TQDMProgressBar(refresh_rate=10)] if run.options.trainer.progress else [points]
+
+
+def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
+    """The CSV log always (a file for each start, so that a resumed run keeps what it logged before), others by option."""
+    loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
+    name = run.options.trainer.logger
+    if name not in ("csv", "tensorboard", "wandb"):
+        raise OptionError(f"trainer.logger is one of csv, tensorboard, wandb; got {name!r}")
+    try:
+        if name == "tensorboard":
+            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from-step-{step}"))
+        if name == "wandb":
+            title = f"{run.domain.name}-{run.options.method.name}-seed-{seed}"
+            loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
+    except ModuleNotFoundError as error:
+        raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
+    return loggers
+
+
+def _resume_step(resume: Path, examples: Examples) -> int:
+    """The step a resume point stands at; 0 if there is none. One that cannot be read, or that is of other examples, is
+    moved aside."""
+    if not resume.exists():
+        return 0
+    try:
+        point = torch.load(resume, map_location="cpu", weights_only=True)
+        if point["examples"] == examples.key:
+            print(f"going on from step {point['global_step']}")
+            return int(point["global_step"])
+        why = "it is of other examples than those under the data root now"
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        why = f"it cannot be read ({type(error).__name__})"
+    aside = resume.with_suffix(".unused")
+    print(f"not going on from {resume}: {why}; kept as {aside}")
+    resume.replace(aside)
+    return 0
+
+
+def _mixed(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _quiet() -> None:
+    """Keep Lightning's hints about workers and hardware out of the way of ours."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")

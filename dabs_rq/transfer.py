@@ -1,0 +1,170 @@
+"""Transfer: a frozen encoder and a task to a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dabs_rq import checkpoint, features, probe, record
+from dabs_rq.encoder import Encoder
+from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, RecordError, TrainingError
+from dabs_rq.examples import Examples
+from dabs_rq.metrics import Undefined, majority, score
+from dabs_rq.provenance import now, provenance
+from dabs_rq.record import Record
+from dabs_rq.run import Run, announce
+from dabs_rq.spec import Task
+
+
+def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
+    """Probe the run's encoder on the run's tasks. Finished records are kept.
+
+    Returns the files of all records, and the errors of the tasks that could not be done: the others go on.
+    Raises CheckpointError if there is no encoder to probe.
+    """
+    encoder, weights, method = _encoder(run, seed)
+    folder = run.records_folder(run.identity(seed, method=method))
+    files: list[Path] = []
+    errors: list[Exception] = []
+    missing = [task for task in run.tasks if not is_finished(folder / f"{task.name}.json", weights)]
+    if missing:
+        announce(
+            run, f"transfer {run.domain.name} with {method}, seed {seed}, {len(missing)} of {len(run.tasks)} tasks"
+        )
+    for task in run.tasks:
+        file = folder / f"{task.name}.json"
+        if task not in missing:
+            files.append(file)
+            continue
+        try:
+            files += _probe_task(run, seed, task, encoder, weights, folder, method)
+        except (MissingDataError, TrainingError) as error:
+            errors.append(type(error)(f"{task.name}: {error}"))
+    if checkpoint.weights_hash(encoder) != weights:
+        raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
+    return files, errors
+
+
+def is_finished(file: Path, weights: str) -> bool:
+    """Whether there is a record of a score with these weights. A record that cannot be read is made again."""
+    if not file.exists():
+        return False
+    try:
+        found = record.read(file)
+    except RecordError as error:
+        print(f"{error}; computing it again")
+        return False
+    return found.status == "ok" and found.checkpoint == weights
+
+
+def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
+    """The frozen encoder, the hash of its weights, and the method its records are filed under."""
+    given = run.options.checkpoint
+    file = Path(given).expanduser() if given else run.checkpoint_file(seed)
+    if not given and not file.exists():
+        options = run.options
+        raise CheckpointError(
+            f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
+            f"METHOD={options.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
+            + (f" DATA={options.data}" if options.data else "")
+        )
+    encoder = checkpoint.load_encoder(file, inputs=run.inputs)
+    encoder.requires_grad_(False)
+    weights = checkpoint.weights_hash(encoder)
+    return encoder, weights, f"checkpoint:{weights}" if given else run.options.method.name
+
+
+def _probe_task(
+    run: Run, seed: int, task: Task, encoder: Encoder, weights: str, folder: Path, method: str
+) -> list[Path]:
+    started = time.monotonic()
+    options, protocol = run.options.transfer, run.options.protocol
+    train, test = run.labelled(task)
+    train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
+    probe.check_evaluable(test.targets, task.target, f"the test split of {task.source.title}")
+    train, test = run.prepare(train), run.prepare(test)
+    fitted = _fit(run, seed, task, encoder, train, train_targets)
+
+    files = []
+    for split, examples in [("test", test), *_extra(run, task)]:
+        assert examples.targets is not None
+        outputs = fitted.outputs(_features(run, encoder, examples))
+        reason, value = None, None
+        try:
+            value = score(
+                task.metric,
+                outputs,
+                examples.targets,
+                correlation=protocol.correlation,
+                spearman_ties=protocol.spearman_ties,
+                batch_size=options.batch_size or run.domain.batch_size,
+            )
+        except Undefined as error:
+            reason = str(error)
+        result = Record(
+            **dataclasses.asdict(run.identity(seed, method=method)),
+            task=task.name,
+            split=split,
+            metric=task.metric,
+            score=value,
+            status="ok" if reason is None else "failed",
+            reason=reason,
+            made_up_data=run.made_up,
+            n_examples=len(examples),
+            n_train=len(train),
+            majority=majority(task.target, examples.targets),
+            checkpoint=weights,
+            train_split=train.key,
+            test_split=examples.key,
+            probe=fitted.about,
+            options=run.composed.values,
+            seconds=round(time.monotonic() - started, 2),
+            created=now(),
+            **provenance(),
+        )
+        files.append(record.write(folder, result, examples.ids, examples.targets, outputs))
+        shown = reason if value is None else f"{100 * value:.2f} % {task.metric}"
+        print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
+    return files
+
+
+def _fit(run: Run, seed: int, task: Task, encoder: Encoder, train: Examples, targets: np.ndarray) -> probe.Fitted:
+    options = run.options.transfer
+    if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
+        raise OptionError(
+            "transfer.probe is lbfgs or adamw and transfer.features is cached or reencode; "
+            f"got {options.probe!r} and {options.features!r}"
+        )
+    if options.probe == "lbfgs":
+        if options.features == "reencode":
+            raise OptionError("transfer.probe=lbfgs needs features that stay the same: give transfer.features=cached")
+        kept = _features(run, encoder, train)
+        return probe.fit_regression(kept, targets, train.groups, task.target, task.metric, options, seed)
+    size = options.batch_size or run.domain.batch_size
+    batches: features.Kept | features.Reencoded
+    if options.features == "cached":
+        batches = features.Kept(_features(run, encoder, train), targets, size, seed)
+    else:
+        batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers)
+    outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
+    return probe.fit_adamw(batches, run.options.encoder.width, task.target, outputs, options, seed)
+
+
+def _features(run: Run, encoder: Encoder, examples: Examples) -> np.ndarray:
+    return features.cached(encoder, examples, run.features_folder, run.options.loader.workers)
+
+
+def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
+    """The task's further splits, where their files are there."""
+    found: list[Any] = []
+    for split in task.extra_splits:
+        try:
+            examples = run.examples(task, split)
+        except MissingDataError:
+            continue
+        found.append((split, run.prepare(examples)))
+    return found

@@ -1,0 +1,17 @@
+"""Wearable sensors: windows of 3.2 s at 100 Hz, heart rate and three inertial units."""
+
+from __future__ import annotations
+
+from dabs_rq.spec import Domain, Pretraining, Series
+from domains.sensor.pamap2 import PAMAP2, SOURCE, load_unlabelled
+
+INPUTS = (Series(name="sensor", length=320, channels=52, segment=5),)
+
+DOMAIN = Domain(
+    name="sensor",
+    title="Sensor",
+    inputs={"mini": INPUTS, "paper": INPUTS},
+    pretraining=Pretraining(source=SOURCE, load=load_unlabelled),
+    tasks=(PAMAP2,),
+    batch_size=256,
+)

@@ -1,0 +1,263 @@
+"""What is found and what is refused: domains, methods, folders in DABS_RQ_PATH, and declarations that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dabs_rq import registry
+from dabs_rq.errors import OptionError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.spec import (
+    Binary,
+    Domain,
+    Grid,
+    MetricName,
+    Multiclass,
+    Multilabel,
+    Pretraining,
+    Regression,
+    Series,
+    Source,
+    Target,
+    Task,
+)
+
+DOMAIN = """
+from dabs_rq.spec import Binary, Domain, Pretraining, Series, Source, Task
+
+from .source import load
+
+NOISE = Source(
+    name="noise", title="Noise", url="", folder="noise", layout="", needs=(), licence="", size="", citation=""
+)
+INPUTS = (Series(name="noise", length=8, channels=1, segment=2),)
+DOMAIN = Domain(
+    name="{name}",
+    title="Noise",
+    inputs={{"mini": INPUTS, "paper": INPUTS}},
+    pretraining=Pretraining(source=NOISE, load=load),
+    tasks=(Task(name="{task}", row="Noise", source=NOISE, target=Binary(), metric="accuracy", load=load),),
+    batch_size=4,
+)
+"""
+METHOD = """
+from dataclasses import dataclass
+
+from dabs_rq.spec import MethodSpec
+{more}
+
+@dataclass
+class Options:
+    strength: float = 1.0
+
+
+METHOD = MethodSpec(name="{name}", title="Ours", options=Options, build=dict)
+"""
+
+
+def forget() -> None:
+    for cached in (registry.domain, registry.domains, registry.method):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder that DABS_RQ_PATH names."""
+    folder = tmp_path / "extra"
+    folder.mkdir()
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(folder))
+    forget()
+    yield folder
+    forget()
+
+
+@pytest.fixture
+def alone(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and the project has no domains of its own."""
+    monkeypatch.setattr(registry, "_builtin_domains", lambda: tmp_path / "none")
+    return extra
+
+
+def add_domain(folder: Path, place: str, name: str | None = None, task: str = "noise", text: str = DOMAIN) -> Path:
+    inside = folder / "domains" / place
+    inside.mkdir(parents=True)
+    (inside / "source.py").write_text("def load(request):\n    return 'examples'\n")
+    (inside / "__init__.py").write_text(text.format(name=name or place, task=task))
+    return inside
+
+
+def add_method(folder: Path, place: str, name: str | None = None, more: str = "", text: str = METHOD) -> Path:
+    file = folder / "methods" / f"{place}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text.format(name=name or place, more=more))
+    return file
+
+
+# ---- what is found -----------------------------------------------------------------------------------------------
+
+
+def test_names_are_found_without_importing(extra: Path) -> None:
+    add_domain(extra, "broken", text="this is not Python")
+    add_method(extra, "broken", text="neither is this")
+    (extra / "methods" / "_private.py").write_text("")
+    assert {"broken", "sensor"} <= set(registry.domain_names())
+    assert list(registry.domain_names()) == sorted(registry.domain_names())
+    assert "broken" in registry.method_names() and "_private" not in registry.method_names()
+
+
+def test_a_domain_of_ones_own(extra: Path) -> None:
+    inside = add_domain(extra, "noise")
+    (inside / "miniature.py").write_text("from .source import load\n\ndef write(root, seed):\n    return load(None)\n")
+    found = registry.domain("noise")
+    assert found.name == "noise" and found.tasks[0].load(None) == "examples"  # type: ignore[arg-type]
+    assert registry.task("noise", "noise") is found.tasks[0]
+    generator, first = registry.miniature("noise")
+    assert generator.write(Path(), 0) == "examples"
+    (inside / "miniature_more.py").write_text("")
+    assert registry.miniature("noise")[1] != first
+
+
+def test_a_method_of_ones_own_beside_what_it_shares(extra: Path) -> None:
+    add_method(extra, "ours", more="from ._shared import VALUE\n")
+    (extra / "methods" / "_shared.py").write_text("VALUE = 7\n")
+    assert registry.method("ours").options().strength == 1.0
+
+
+def test_two_folders_of_ones_own(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    add_domain(other, "second", task="second")
+    add_domain(extra, "first", task="first")
+    monkeypatch.setenv(registry.PATH_VARIABLE, f"{extra}:{other}")
+    assert registry.domain("first").tasks[0].name == "first"
+    assert registry.domain("second").tasks[0].name == "second"
+
+
+def test_published_methods_come_first(extra: Path) -> None:
+    add_method(extra, "aaa")
+    names = registry.method_names()
+    assert names[:3] == ("none", "emix", "rq") and "aaa" in names[3:]
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_unknown_names_come_with_the_nearest_and_all(extra: Path) -> None:
+    add_method(extra, "ours")
+    with pytest.raises(OptionError, match=r"unknown domain 'sensors'. Did you mean 'sensor'\? Known: .*sensor"):
+        registry.domain("sensors")
+    with pytest.raises(OptionError, match=r"unknown method 'our'. Did you mean 'ours'\? Known: .*ours"):
+        registry.method("our")
+    with pytest.raises(OptionError, match=r"unknown method 'zzzzzz'. Known: "):
+        registry.method("zzzzzz")
+    with pytest.raises(OptionError, match=r"unknown task of domain 'sensor' 'pamap'. Did you mean 'pamap2'\?"):
+        registry.task("sensor", "pamap")
+
+
+def test_a_domain_without_miniature(extra: Path) -> None:
+    add_domain(extra, "noise")
+    with pytest.raises(OptionError, match=r"domain 'noise' has no miniature data: .*miniature\.py is missing"):
+        registry.miniature("noise")
+
+
+def test_duplicates(extra: Path) -> None:
+    add_domain(extra, "sensor")
+    with pytest.raises(OptionError, match=r"domain 'sensor' is declared twice: .* and .*extra.*Rename one"):
+        registry.domain("sensor")
+    add_method(extra, "rq")
+    with pytest.raises(OptionError, match=r"method 'rq' is declared twice"):
+        registry.method_names()
+
+
+def test_a_missing_or_wrong_constant(extra: Path) -> None:
+    add_domain(extra, "empty", text="")
+    with pytest.raises(OptionError, match=r"empty/__init__\.py must define DOMAIN, a Domain; found NoneType"):
+        registry.domain("empty")
+    add_method(extra, "wrong", text="METHOD = 'wrong'")
+    with pytest.raises(OptionError, match=r"wrong\.py must define METHOD, a MethodSpec; found str"):
+        registry.method("wrong")
+
+
+def test_a_name_that_differs_from_its_place(extra: Path) -> None:
+    add_domain(extra, "here", name="there")
+    with pytest.raises(OptionError, match=r"DOMAIN\.name is 'there', but its place says 'here'"):
+        registry.domain("here")
+    add_method(extra, "mine", name="yours")
+    with pytest.raises(OptionError, match=r"METHOD\.name is 'yours', but its place says 'mine'"):
+        registry.method("mine")
+
+
+def test_a_folder_that_does_not_exist(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(extra / "nowhere"))
+    with pytest.raises(OptionError, match=r"DABS_RQ_PATH names .*nowhere, which is no folder"):
+        registry.domain_names()
+
+
+def test_a_module_that_fails_is_not_kept(extra: Path) -> None:
+    file = add_method(extra, "late", text="raise RuntimeError('not yet')")
+    with pytest.raises(RuntimeError, match="not yet"):
+        registry.method("late")
+    file.write_text(METHOD.format(name="late", more="# now it is longer, so that no compiled file is taken for it"))
+    assert registry.method("late").name == "late"
+
+
+def test_a_task_of_two_domains(alone: Path) -> None:
+    add_domain(alone, "one", task="shared")
+    assert [found.name for found in registry.domains()] == ["one"]
+    add_domain(alone, "two", task="shared")
+    forget()
+    with pytest.raises(OptionError, match=r"task 'shared' is declared by domains 'one' and 'two'"):
+        registry.domains()
+
+
+# ---- declarations ------------------------------------------------------------------------------------------------
+
+SOURCE = Source(name="s", title="S", url="", folder="s", layout="", needs=(), licence="", size="", citation="")
+
+
+def load(request: Request) -> Examples:
+    raise NotImplementedError
+
+
+def declare(target: Target, metric: MetricName) -> Task:
+    return Task(name="t", row="T", source=SOURCE, target=target, metric=metric, load=load)
+
+
+@pytest.mark.parametrize(
+    ("target", "metric", "legal"),
+    [
+        (Multiclass(3), "auroc", "accuracy"),
+        (Binary(), "spearman", "accuracy or pearson"),
+        (Multilabel(("a", "b")), "accuracy", "auroc"),
+        (Regression(), "accuracy", "pearson or spearman"),
+    ],
+)
+def test_a_metric_that_does_not_fit_its_target(target: Target, metric: MetricName, legal: str) -> None:
+    kind = type(target).__name__
+    with pytest.raises(ValueError, match=rf"task 't': metric '{metric}' does not fit a {kind} .*takes {legal}$"):
+        declare(target, metric)
+
+
+def test_a_task_declared_twice_in_one_domain() -> None:
+    task = declare(Binary(), "accuracy")
+    inputs = (Series(name="x", length=4, channels=1, segment=2),)
+    with pytest.raises(ValueError, match="domain 'd' declares these tasks twice: t"):
+        Domain(
+            name="d",
+            title="D",
+            inputs={"mini": inputs, "paper": inputs},
+            pretraining=Pretraining(source=SOURCE, load=load),
+            tasks=(task, task),
+            batch_size=1,
+        )
+
+
+def test_inputs_that_do_not_divide() -> None:
+    with pytest.raises(ValueError, match=r"input 'i': 32 x 30 is no multiple of patch 4 x 4"):
+        Grid(name="i", height=32, width=30, channels=3, patch=4)
+    with pytest.raises(ValueError, match=r"input 'w': length 320 is no multiple of segment 7"):
+        Series(name="w", length=320, channels=52, segment=7)
+    grid = Grid(name="i", height=32, width=30, channels=3, patch=(4, 5))
+    assert (grid.shape, grid.sequence_length, grid.patch_values) == ((3, 32, 30), 48, 60)
