@@ -113,8 +113,7 @@ def _described(spec: Input) -> dict[str, Any]:
 
 def _input(described: dict[str, Any]) -> Input:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-    kind = values.pop("kind")
-    return _KINDS[kind](**values)
+    return _KINDS[described["kind"]](**{name: value for name, value in values.items() if name != "kind"})
 
 
 def _listed(inputs: tuple[Input, ...]) -> str:

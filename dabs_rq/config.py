@@ -60,7 +60,7 @@ class PretrainOptions:
 @dataclass
 class TransferOptions:
     """max_examples: of each split. features: cached or reencode; probe: lbfgs or adamw (both from the protocol).
-    epochs, batch_size, lr, weight_decay: of the adamw probe. strengths: the grid of C (1 / alpha) of the lbfgs probe."""
+    epochs, batch_size, lr, weight_decay: of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha)."""
 
     max_examples: int | None = None
     features: str = "${protocol.features}"

@@ -86,10 +86,8 @@ def training_order(run: Run, examples: Examples, seed: int) -> Order:
     """Raises TrainingError for a split or a budget that gives no step."""
     if len(examples) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
-    if run.options.pretrain.steps < 1:
-        raise TrainingError(
-            f"pretrain.steps={run.options.pretrain.steps} is no training; method=none keeps the initial encoder"
-        )
+    if (steps := run.options.pretrain.steps) < 1:
+        raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
     return Order(len(examples), run.options.pretrain.batch_size or run.domain.batch_size, seed)
 
 

@@ -1,4 +1,4 @@
-"""Linear probes on features: DABS's AdamW, or regularised regression whose strength is selected on held-out examples."""
+"""Linear probes on features: DABS's AdamW, or regularised regression of a strength selected on held-out examples."""
 
 from __future__ import annotations
 
@@ -125,18 +125,13 @@ def fit_regression(
             value = score(metric, outputs, targets[held_out])
         except Undefined:
             value = 0.0
-        loss = float(
-            probe_loss(target, torch.from_numpy(outputs.reshape(len(outputs), -1)), torch.from_numpy(targets[held_out]))
-        )
+        several = torch.from_numpy(outputs.reshape(len(outputs), -1))
+        loss = float(probe_loss(target, several, torch.from_numpy(targets[held_out])))
         trials.append((value, -loss, strength))
     value, _, strength = max(trials)
     final = _fit(features, targets, target, strength, options)
-    final.about = {
-        "probe": "lbfgs",
-        "strength": strength,
-        "held_out": len(held_out),
-        "held_out_score": value,
-    } | final.about
+    chosen = {"probe": "lbfgs", "strength": strength, "held_out": len(held_out), "held_out_score": value}
+    final.about = chosen | final.about
     return final
 
 
@@ -220,9 +215,8 @@ def _fit(
                 continue
             models.append(LogisticRegression(C=strength, max_iter=options.max_iterations).fit(scaled, column))
     iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
-    return _Regression(
-        scaler, models, target, {"iterations": iterations, "converged": iterations < options.max_iterations}
-    )
+    about = {"iterations": iterations, "converged": iterations < options.max_iterations}
+    return _Regression(scaler, models, target, about)
 
 
 def _constant_or_logit(model: Any, scaled: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Records: one JSON per result, its predictions beside it. The JSON is written last, so a record that is there is whole."""
+"""Records: one JSON per result, its predictions beside it. The JSON is written last: a record there is a whole one."""
 
 from __future__ import annotations
 

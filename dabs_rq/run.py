@@ -152,6 +152,11 @@ class Run:
             seed=seed,
         )
 
+    def default_identity(self, domain: str, method: str, seed: int) -> Identity:
+        """What the table shows: the options as configs/ has them."""
+        scale, protocol = self.options.scale.name, self.options.protocol.name
+        return Identity(self.data_id(domain), scale, protocol, domain, method, "default", seed)
+
     def checkpoint_folder(self, seed: int) -> Path:
         one = self.identity(seed, of_pretraining=True)
         return self.folder(one.domain) / "checkpoints" / one.domain / one.method / one.variant / f"seed-{seed}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +54,11 @@ def build(run: Run) -> Table:
             errors += broken
             seen |= {one.seed for one in found}
             scores = [100 * one.score for one in found if one.score is not None]
-            mean = sum(scores) / len(scores) if scores else math.nan
-            cells[method] = mean
-            spread = (
-                math.sqrt(sum((s - mean) ** 2 for s in scores) / (len(scores) - 1)) if len(scores) > 1 else math.nan
-            )
-            cells |= {f"{method}_std": spread, f"{method}_seeds": len(scores)}
-        rows.append(
-            {"domain": domain.name, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title} | cells
-        )
+            cells[method] = statistics.mean(scores) if scores else math.nan
+            cells[f"{method}_std"] = statistics.stdev(scores) if len(scores) > 1 else math.nan
+            cells[f"{method}_seeds"] = len(scores)
+        title = METRICS[task.metric].title
+        rows.append({"domain": domain.name, "task": task.name, "row": task.row, "metric": title} | cells)
     front = ["domain", "task", "row", "metric", *methods]
     rest = [f"{method}_{what}" for what in ("std", "seeds") for method in methods]
     frame = pd.DataFrame(rows, columns=[*front, *rest])
@@ -121,30 +119,26 @@ def to_latex(table: Table) -> str:
 
 def _cell(run: Run, domain: str, task: str, method: str) -> tuple[list[Record], list[RecordError]]:
     """The records of one cell, one per wanted seed that has one."""
-    identity = ("data", "scale", "protocol", "domain", "task", "method", "variant", "seed", "split")
     found, errors = [], []
     for seed in run.options.seeds:
-        folder = run.folder(domain) / "records" / domain / method / "default" / f"seed-{seed}"
-        file = folder / f"{task}.json"
+        one = run.default_identity(domain, method, seed)
+        file = run.records_folder(one) / f"{task}.json"
         if not file.exists():
             continue
-        expected = (
-            run.data_id(domain), run.options.scale.name, run.options.protocol.name, domain, task, method, "default", seed, "test",
-        )  # fmt: skip
         try:
-            one = record.read(file)
-            actual = tuple(getattr(one, name) for name in identity)
-            if actual != expected:
-                differs = ", ".join(
-                    f"{name} {a!r} instead of {e!r}"
-                    for name, a, e in zip(identity, actual, expected, strict=True)
-                    if a != e
-                )
-                raise RecordError(f"{file} is not the record of its place: {differs}")
-            found.append(one)
+            found.append(_of_its_place(file, dataclasses.asdict(one) | {"task": task, "split": "test"}))
         except RecordError as error:
             errors.append(error)
     return found, errors
+
+
+def _of_its_place(file: Path, place: dict[str, object]) -> Record:
+    """The record in `file`, if it says of itself what its place says."""
+    one = record.read(file)
+    for name, value in place.items():
+        if (found := getattr(one, name)) != value:
+            raise RecordError(f"{file} is not the record of its place: {name} is {found!r} instead of {value!r}")
+    return one
 
 
 def _shown(table: Table) -> pd.DataFrame:
@@ -192,8 +186,14 @@ def _alignment(table: Table) -> list[str]:
     return ["left"] * 3 + ["right"] * len(table.methods)
 
 
-_TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "±": r"$\pm$",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"$<$", ">": r"$>$"}  # fmt: skip
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "±": r"$\pm$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"$<$",
+    ">": r"$>$",
+}
 
 
 def _tex(text: str) -> str:

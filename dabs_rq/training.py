@@ -93,9 +93,8 @@ class Pretraining(lightning.LightningModule):
             bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
             if bad.any():
                 ids = gather.at(keys[0][0]).ids.take(rows[bad][:3].numpy()).to_pylist()
-                found.append(
-                    f"input {spec.name!r} is not finite in {int(bad.sum())} examples, such as {', '.join(ids)}"
-                )
+                count = int(bad.sum())
+                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(ids)}")
         names = ", ".join(repr(spec.name) for spec in self.method.inputs)
         why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
@@ -156,7 +155,7 @@ def _callbacks(run: Run, folder: Path) -> list[Callback]:
 
 
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
-    """The CSV log always (a file for each start, so that a resumed run keeps what it logged before), others by option."""
+    """The CSV log always (a file for each start: a resumed run keeps what it logged before), others by option."""
     loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
     name = run.options.trainer.logger
     if name not in ("csv", "tensorboard", "wandb"):

@@ -32,9 +32,8 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     errors: list[Exception] = []
     missing = [task for task in run.tasks if not is_finished(folder / f"{task.name}.json", weights)]
     if missing:
-        announce(
-            run, f"transfer {run.domain.name} with {method}, seed {seed}, {len(missing)} of {len(run.tasks)} tasks"
-        )
+        count = f"{len(missing)} of {len(run.tasks)} tasks"
+        announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
     for task in run.tasks:
         file = folder / f"{task.name}.json"
         if task not in missing:

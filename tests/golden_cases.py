@@ -38,7 +38,11 @@ class Case:
         self._own = _arrays(self.settings["file"])
         self._prefix = self.settings["prefix"]
 
-    def keys(self) -> list[str]:
+    def below(self, start: str) -> dict[str, Tensor]:
+        """Tensors whose keys begin with `start`, by what follows it."""
+        return {key.removeprefix(start): self[key] for key in self._keys() if key.startswith(start)}
+
+    def _keys(self) -> list[str]:
         return [key.removeprefix(self._prefix) for key in self._own if key.startswith(self._prefix)]
 
     def get(self, key: str) -> Tensor | None:

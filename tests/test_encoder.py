@@ -45,8 +45,7 @@ def reference_encoder(case: Case, prefix: str = "param/") -> Encoder:
         pool={"mean": "mean", "cls": "class"}[model["pool"]],
         dropout=model["dropout"],
     )
-    state = {key.removeprefix(prefix): case[key] for key in case.keys() if key.startswith(prefix)}
-    encoder.load_state_dict(from_dabs(state, list(encoder.state_dict())), strict=True)
+    encoder.load_state_dict(from_dabs(case.below(prefix), list(encoder.state_dict())), strict=True)
     return encoder.eval()
 
 
