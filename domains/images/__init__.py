@@ -1,0 +1,18 @@
+"""Natural images: ImageNet-1k to pretrain on, six labelled sets to transfer to."""
+
+from __future__ import annotations
+
+from dabs_rq.spec import Domain, Grid
+from domains.images import aircraft, cifar10, cu_birds, dtd, imagenet, traffic_sign, vgg_flower
+
+DOMAIN = Domain(
+    name="images",
+    title="Images",
+    inputs={
+        "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4),),
+        "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16),),
+    },
+    pretraining=imagenet.IMAGENET,
+    tasks=(cifar10.TASK, cu_birds.TASK, vgg_flower.TASK, dtd.TASK, traffic_sign.TASK, aircraft.TASK),
+    batch_size=64,
+)

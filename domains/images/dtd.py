@@ -1,0 +1,55 @@
+"""DTD, the Describable Textures Dataset: 47 kinds of textures."""
+
+from __future__ import annotations
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.spec import Multiclass, Source, Task
+from domains.images.listing import Picture, class_number, labelled, lines
+
+FOLDER = "dtd"
+LISTS = {"train": ("train1.txt", "val1.txt"), "test": ("test1.txt",)}
+TARGET = Multiclass(47)
+
+SOURCE = Source(
+    name="dtd",
+    title="Describable Textures Dataset",
+    url="https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+    folder="natural_images/dtd",
+    layout="""
+dtd/images/banded/banded_0002.jpg ...               47 class folders
+dtd/labels/train1.txt, val1.txt, test1.txt          banded/banded_0002.jpg
+""",
+    needs=(f"{FOLDER}/images", *(f"{FOLDER}/labels/{name}" for names in LISTS.values() for name in names)),
+    licence="research use",
+    size="625 MB",
+    citation="Cimpoi et al. 2014, Describing Textures in the Wild, CVPR, arXiv:1311.3618",
+)
+
+
+def load(request: Request) -> Examples:
+    """The first official split, its train and validation lists together as "train". Classes by name of folder."""
+    root = request.folder(SOURCE)
+    folder = root / FOLDER
+    names = sorted(path.name for path in (folder / "images").iterdir() if path.is_dir() and path.name[0] != ".")
+    request.expect("DTD class folders", TARGET.classes, len(names))
+    numbers = {name: number for number, name in enumerate(names)}
+    pictures = []
+    for name in LISTS[request.split]:
+        for where, path in lines(folder / "labels" / name):
+            kind = path.partition("/")[0]
+            if kind not in numbers:
+                raise DataError(f"{where}: no folder {folder / 'images' / kind} for {path!r}")
+            pictures.append(Picture(f"{FOLDER}/images/{path}", class_number(numbers[kind], TARGET, where), where))
+    return labelled(request, root, sorted(pictures))
+
+
+TASK = Task(
+    name="dtd",
+    row="DTD (Textures)",
+    source=SOURCE,
+    target=TARGET,
+    metric="accuracy",
+    load=load,
+    sizes={"train": 3760, "test": 1880},
+)

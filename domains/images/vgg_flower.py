@@ -1,0 +1,65 @@
+"""VGG Flowers-102: photographs of 102 kinds of flowers, in DABS's own split."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.spec import Multiclass, Source, Task
+from domains.images.listing import Picture, class_number, labelled, split_80_20
+
+LABELS = "imagelabels.mat"
+TARGET = Multiclass(102)
+
+SOURCE = Source(
+    name="vgg_flower",
+    title="VGG Flowers-102",
+    url="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+    folder="natural_images/flowers",
+    layout="""
+jpg/image_00001.jpg ... image_08189.jpg   (102flowers.tgz)
+imagelabels.mat                           labels, 1 to 102
+""",
+    needs=("jpg", LABELS),
+    licence="not stated",
+    size="345 MB",
+    citation="Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
+)
+
+
+def load(request: Request) -> Examples:
+    """DABS's seeded 80/20 split by class, classes in order of first appearance (not the official split)."""
+    folder = request.folder(SOURCE)
+    classes: dict[int, list[Picture]] = defaultdict(list)
+    for number, value in enumerate(_labels(folder / LABELS), 1):
+        where = f"{folder / LABELS}: entry {number}"
+        label = class_number(int(value), TARGET, where, first=1)
+        classes[label].append(Picture(f"jpg/image_{number:05d}.jpg", label, where))
+    return labelled(request, folder, split_80_20(classes.values(), request.split))
+
+
+def _labels(file: Path) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        labels = np.asarray(loadmat(file)["labels"])
+    except Exception as error:  # scipy raises whatever the damaged bytes lead to
+        raise DataError(f"{file}: no MATLAB file with labels, or damaged ({type(error).__name__}: {error})") from error
+    if labels.ndim != 2 or len(labels) != 1 or labels.dtype.kind not in "iu":
+        raise DataError(f"{file}: labels is {labels.dtype} {labels.shape}, expected whole numbers (1, n)")
+    return labels[0]
+
+
+TASK = Task(
+    name="vgg_flower",
+    row="VGG Flower",
+    source=SOURCE,
+    target=TARGET,
+    metric="accuracy",
+    load=load,
+    sizes={"train": 6507, "test": 1682},
+)
