@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
-from dabs_rq.errors import DabsRqError, OptionError
+from dabs_rq.errors import DabsRqError, DataWarning, OptionError
 
 _COMMON = """\
 Options are words of the form key=value. The most used:
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown_flags = [word for word in words if word.startswith("-")]
     if unknown_flags:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
+    warnings.formatwarning = _short
     run_command: Callable[[list[str]], int] = globals()[f"_{given.command}"]
     try:
         if given.show_options:
@@ -50,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
+
+
+def _short(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """Our own warnings in one line; others say where they come from."""
+    place = "" if category is DataWarning else f"{filename}:{lineno}: {category.__name__}: "
+    return f"warning: {place}{message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -69,7 +69,7 @@ class TransferOptions:
     batch_size: int | None = None
     lr: float = 1e-4
     weight_decay: float = 1e-4
-    strengths: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
+    strengths: list[float] = field(default_factory=lambda: [10.0**power for power in range(-4, 5)])
     max_iterations: int = 1000
 
 
@@ -161,7 +161,12 @@ def compose(words: Sequence[str] = ()) -> Composed:
 
     Raises OptionError for an unknown key, choice or method, and for a value of the wrong kind.
     """
-    pairs = [_pair(word) for word in words]
+    given = [_pair(word) for word in words]
+    # Hydra would read quotes, backslashes and interpolations in them.
+    paths = {key: None if value in ("", "null") else value for key, value in given if key in PATHS}
+    if "runs" in paths and paths["runs"] is None:
+        raise OptionError("runs is a folder; got null")
+    pairs = [(key, value) for key, value in given if key not in PATHS]
     chosen = {key: value for key, value in pairs if key in ("scale", "protocol", "method")}
     for group in ("scale", "protocol"):
         if group in chosen and chosen[group] not in _choices(group):
@@ -174,13 +179,15 @@ def compose(words: Sequence[str] = ()) -> Composed:
             raise OptionError(f"{key} follows from the choice: give {key.removesuffix('.name')}=... instead")
         if key not in known and key not in chosen and not any(name.startswith(f"{key}.") for name in known):
             raise OptionError(f"{unknown('option', key, known)}\nAn option is given as key=value.")
-    merged = _compose([f"{key}={_quoted(value) if key in PATHS else value}" for key, value in pairs])
+    merged = _compose([f"{key}={value}" for key, value in pairs])
     try:
         options = OmegaConf.to_object(merged)
     except ValueError as error:
         raise OptionError(str(error)) from error
     assert isinstance(options, RunOptions)
-    values = _flat(OmegaConf.to_container(merged, resolve=True))
+    for key, path in paths.items():
+        setattr(options, key, path)
+    values = _flat(OmegaConf.to_container(merged, resolve=True)) | paths
     overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
     return Composed(options, values, overridden)
 
@@ -218,12 +225,6 @@ def _pair(word: str) -> tuple[str, str]:
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
         raise OptionError(f"expected an option as key=value, such as domain=sensor; got {word!r}")
     return key, value
-
-
-def _quoted(value: str) -> str:
-    if value in ("null", "") or value[:1] in "'\"":
-        return value or "null"
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

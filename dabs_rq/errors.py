@@ -21,6 +21,10 @@ class DataError(DabsRqError):
     """A data file that is missing, damaged or not as its layout says."""
 
 
+class DataWarning(UserWarning):
+    """Data that can be used, but are not what was declared of them."""
+
+
 class MissingDataError(DataError):
     """A published source of which nothing, or not all, lies under the data root."""
 

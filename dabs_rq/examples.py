@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dabs_rq import protocol, spec
-from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.errors import DataError, DataWarning, MissingDataError
 from dabs_rq.files import digest, digest_files
 
 
@@ -209,7 +209,7 @@ class Request:
         text = f"{what}: {declared:,} are declared, {found:,} were found under {self.root}"
         if self.strict:
             raise DataError(f"{text}. Fetch the source again, or leave strict=false to go on with what is there.")
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(text, DataWarning, stacklevel=2)
 
 
 def missing_text(source: spec.Source, root: Path, missing: Sequence[Path]) -> str:

@@ -18,6 +18,7 @@ from dabs_rq.metrics import Undefined, score
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
 
 HOLD_OUT = 10  # one in so many training examples is held out to select the strength
+SMALL = 10**8  # multiplications per step below which threads cost more than they save, above all on a busy machine
 
 
 class Fitted(Protocol):
@@ -118,8 +119,9 @@ def fit_regression(
     features = np.asarray(features, dtype=np.float64)
     fitting, held_out = hold_out(targets, groups, target, seed)
     trials = []
-    for strength in options.strengths:
-        model = _fit(features[fitting], targets[fitting], target, strength, options)
+    model = None
+    for strength in sorted(options.strengths):  # each fit starts from the weaker one before it
+        model = _fit(features[fitting], targets[fitting], target, strength, options, model)
         outputs = model.outputs(features[held_out])
         try:
             value = score(metric, outputs, targets[held_out])
@@ -129,7 +131,7 @@ def fit_regression(
         loss = float(probe_loss(target, several, torch.from_numpy(targets[held_out])))
         trials.append((value, -loss, strength))
     value, _, strength = max(trials)
-    final = _fit(features, targets, target, strength, options)
+    final = _fit(features, targets, target, strength, options, model)
     chosen = {"probe": "lbfgs", "strength": strength, "held_out": len(held_out), "held_out_score": value}
     final.about = chosen | final.about
     return final
@@ -195,11 +197,17 @@ class _Regression:
 
 
 def _fit(
-    features: np.ndarray, targets: np.ndarray, target: Target, strength: float, options: TransferOptions
+    features: np.ndarray,
+    targets: np.ndarray,
+    target: Target,
+    strength: float,
+    options: TransferOptions,
+    start: _Regression | None,
 ) -> _Regression:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     scaler = StandardScaler().fit(features)
     scaled = scaler.transform(features)
@@ -207,13 +215,19 @@ def _fit(
         return _Regression(scaler, [Ridge(alpha=1 / strength).fit(scaled, targets)], target, {})
     columns = list(targets.T) if isinstance(target, Multilabel) else [targets]
     models: list[Any] = []
-    with warnings.catch_warnings():
+    small = features.size * target.outputs < SMALL
+    with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
-        for column in columns:
+        for place, column in enumerate(columns):
             if len(np.unique(column)) < 2:
                 models.append(float(column[0]))
                 continue
-            models.append(LogisticRegression(C=strength, max_iter=options.max_iterations).fit(scaled, column))
+            model = LogisticRegression(C=strength, max_iter=options.max_iterations, warm_start=True)
+            before = start.models[place] if start else None
+            if isinstance(before, LogisticRegression) and np.array_equal(before.classes_, np.unique(column)):
+                model.coef_, model.intercept_ = before.coef_.copy(), before.intercept_.copy()
+                model.classes_ = before.classes_
+            models.append(model.fit(scaled, column))
     iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
     about = {"iterations": iterations, "converged": iterations < options.max_iterations}
     return _Regression(scaler, models, target, about)

@@ -163,7 +163,7 @@ class _Quantize(torch.autograd.Function):
         if collapse == "all_zeros":
             values, share = torch.zeros_like(edges), torch.zeros_like(edges)
         elif blend is None:
-            values, share = (edges + ends) / 2, (left + right) / 2
+            values, share = edges / 2 + ends / 2, (left + right) / 2  # the sum alone may overflow
         else:
             values, share = edges + blend * (ends - edges), left + blend * (right - left)
         values = torch.where(torch.isfinite(span), values, torch.nan)

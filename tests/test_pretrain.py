@@ -1,0 +1,232 @@
+"""Pretraining: checkpoints, exact resume, what stops it; and every method on every domain."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dabs_rq import checkpoint, registry
+from dabs_rq.batches import Order
+from dabs_rq.errors import CheckpointError, OptionError, TrainingError
+from dabs_rq.examples import Examples
+from dabs_rq.method import Batch
+from dabs_rq.pretrain import build, pretrain
+from dabs_rq.run import Run
+from dabs_rq.spec import Grid
+
+SMALL = (
+    "encoder.width=16",
+    "encoder.depth=1",
+    "encoder.heads=2",
+    "encoder.head_width=8",
+    "encoder.mlp_width=16",
+    "pretrain.batch_size=8",
+    "pretrain.max_examples=40",
+    "trainer.progress=false",
+    "trainer.log_every=1",
+    "trainer.accelerator=cpu",
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+    """run(domain, method, *words): a small run on the miniature, used as if it were real data."""
+
+    def make(domain: str, method: str, *words: str) -> Run:
+        data = f"data={miniature(domain)}"
+        return Run.of([f"domain={domain}", f"method={method}", f"runs={tmp_path / 'runs'}", data, *SMALL, *words])
+
+    return make
+
+
+def losses(run: Run, seed: int = 0) -> dict[int, float]:
+    """Step -> loss over all logs of a run; a step that was logged twice must have been the same."""
+    logs = sorted(run.checkpoint_folder(seed).glob("log/*/metrics.csv"))
+    frame = pd.concat([pd.read_csv(log) for log in logs]).dropna(subset=["loss"])
+    assert (frame.groupby("step")["loss"].nunique() == 1).all()
+    return dict(zip(frame["step"], frame["loss"], strict=True))
+
+
+@pytest.mark.parametrize("domain", registry.domain_names())
+@pytest.mark.parametrize("method", registry.method_names())
+def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
+    domain: str, method: str, run: Callable[..., Run]
+) -> None:
+    if not registry.method(method).trains:
+        return
+    one = run(domain, method)
+    examples = one.examples(one.domain.pretraining, "train").sample(8)
+    raw = tuple(torch.from_numpy(column.take(np.arange(8))) for column in examples.inputs)
+    inputs = tuple(x.float() / 255 if x.dtype == torch.uint8 else x for x in raw)
+
+    def loss_of() -> tuple[torch.Tensor, torch.nn.Module]:
+        encoder, built = build(one, seed=0)
+        built.eval()
+        value, logs = built.loss(Batch(inputs, encoder), torch.Generator().manual_seed(3))
+        assert all(torch.isfinite(log).all() for log in logs.values())
+        return value, built
+
+    value, built = loss_of()
+    again, _ = loss_of()
+    assert torch.isfinite(value) and value.ndim == 0
+    assert torch.equal(value, again)
+    value.backward()
+    for name, parameter in built.named_parameters():
+        got = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        expected = built.trains_embeddings or not name.startswith("encoder.embeddings.")
+        assert got == expected, name
+
+
+def test_none_writes_the_same_kind_of_checkpoint_without_training(run: Callable[..., Run]) -> None:
+    none, rq = run("sensor", "none"), run("sensor", "rq", "pretrain.steps=3")
+    files = [pretrain(none, 0), pretrain(rq, 0)]
+    described = [checkpoint.describe(file) for file in files]
+    assert described[0].keys() == described[1].keys()
+    assert described[0]["encoder"] == described[1]["encoder"]
+    initial = build(rq, seed=0)[0].state_dict()
+    for name, tensor in checkpoint.load_encoder(files[0], inputs=none.inputs).state_dict().items():
+        assert torch.equal(tensor, initial[name])
+    trained = checkpoint.load_encoder(files[1]).state_dict()
+    # Under the corrected protocol the embedding modules of rq keep their initial values, the rest moves.
+    assert torch.equal(trained["embeddings.0.projection.weight"], initial["embeddings.0.projection.weight"])
+    assert not torch.equal(trained["blocks.0.attention.to_qkv.weight"], initial["blocks.0.attention.to_qkv.weight"])
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("encoder.dropout=0.1", "protocol.pamap2_draws=cloned"), ("pretrain.accumulate=2",)]
+)
+def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
+    words: tuple[str, ...], run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*words, "pretrain.steps=9", "pretrain.checkpoint_every=4")
+    undisturbed = run("sensor", "emix", *words, f"runs={tmp_path / 'undisturbed'}")
+    expected = checkpoint.describe(pretrain(undisturbed, 0))["weights"]
+
+    disturbed = run("sensor", "emix", *words, f"runs={tmp_path / 'disturbed'}")
+    with monkeypatch.context() as patched:
+        from dabs_rq.methods.emix import EMix
+
+        real, calls = EMix.loss, []
+
+        def fails_late(self: EMix, *rest: object) -> object:
+            calls.append(1)
+            if len(calls) > 6 * disturbed.options.pretrain.accumulate:
+                raise MemoryError("out of memory")
+            return real(self, *rest)  # type: ignore[arg-type]
+
+        patched.setattr(EMix, "loss", fails_late)
+        with pytest.raises(MemoryError):
+            pretrain(disturbed, 0)
+    assert not disturbed.checkpoint_file(0).exists()
+    assert checkpoint.describe(pretrain(disturbed, 0))["weights"] == expected
+    assert losses(disturbed) == losses(undisturbed)
+    assert list(disturbed.checkpoint_folder(0).glob("log/from-step-4/metrics.csv"))
+    assert not list(disturbed.checkpoint_folder(0).glob("*.ckpt"))
+
+
+def test_a_damaged_resume_point_is_set_aside(run: Callable[..., Run]) -> None:
+    one = run("sensor", "rq", "pretrain.steps=3")
+    folder = one.checkpoint_folder(0)
+    folder.mkdir(parents=True)
+    (folder / "resume.ckpt").write_bytes(b"half a file")
+    pretrain(one, 0)
+    assert (folder / "resume.unused").exists() and one.checkpoint_file(0).exists()
+
+
+def test_a_finished_checkpoint_is_kept_and_a_damaged_one_made_again(run: Callable[..., Run]) -> None:
+    one = run("sensor", "none")
+    file = pretrain(one, 0)
+    written = file.read_bytes()
+    file.touch()
+    changed = file.stat().st_mtime_ns
+    assert pretrain(one, 0).stat().st_mtime_ns == changed
+    file.write_bytes(written[: len(written) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load_encoder(file)
+    pretrain(one, 0)
+    checkpoint.load_encoder(file)
+    assert file.with_suffix(".damaged").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("sensor", "rq", "pretrain.steps=20", "protocol.pamap2_draws=cloned")
+    examples = one.examples(one.domain.pretraining, "train")
+
+    class Poisoned:
+        key = "poisoned"
+
+        def __len__(self) -> int:
+            return len(examples)
+
+        def take(self, rows: np.ndarray) -> np.ndarray:
+            arrays = examples.inputs[0].take(rows)
+            arrays[rows == 7] = np.nan
+            return arrays
+
+        def select(self, rows: np.ndarray) -> Poisoned:
+            raise AssertionError
+
+    poisoned = Examples(examples.ids, (Poisoned(),))
+    monkeypatch.setattr(Run, "examples", lambda *_: poisoned)
+    order = Order(len(poisoned), 8, 0)
+    step = next(number for number in range(10) if (0, 7) in order.batch(number) or (1, 7) in order.batch(number))
+    with pytest.raises(TrainingError, match=rf"step {step}: input 'sensor' .* 1 examples.*{poisoned.ids[7].as_py()}"):
+        pretrain(one, 0)
+
+
+def test_what_cannot_train_is_refused(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError, match=r"pretrain\.steps=0"):
+        pretrain(run("sensor", "rq", "pretrain.steps=0"), 0)
+    with pytest.raises(OptionError, match=r"trainer\.logger"):
+        pretrain(run("sensor", "rq", "trainer.logger=paper"), 0)
+    with pytest.raises(OptionError, match=r"method\.views"):
+        pretrain(run("sensor", "rq", "method.views=3"), 0)
+    monkeypatch.setattr(Run, "examples", lambda *_: Examples([], (), None))
+    with pytest.raises(TrainingError, match="empty"):
+        pretrain(run("sensor", "rq"), 0)
+
+
+def test_a_checkpoint_of_another_architecture_or_maker_is_refused(run: Callable[..., Run], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = pretrain(run("sensor", "none"), 0)
+    image = (Grid(name="image", height=8, width=8, channels=3, patch=4),)
+    with pytest.raises(CheckpointError, match=r"another architecture.*Series.*expected Grid"):
+        checkpoint.load_encoder(file, inputs=image)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        checkpoint.load_encoder(tmp_path / "missing.safetensors")
+    foreign = tmp_path / "foreign.safetensors"
+    tensors = load_file(file)
+    save_file(tensors, foreign)
+    with pytest.raises(CheckpointError, match="did not write it"):
+        checkpoint.load_encoder(foreign)
+
+    import json
+
+    metadata = {"dabs_rq": json.dumps(checkpoint.describe(file))}
+    missing = dict(tensors)
+    del missing["encoder.class_token"]
+    save_file(missing, foreign, metadata=metadata)
+    with pytest.raises(CheckpointError, match="class_token"):
+        checkpoint.load_encoder(foreign)
+    save_file(tensors | {"encoder.class_token": tensors["encoder.class_token"] + 1}, foreign, metadata=metadata)
+    with pytest.raises(CheckpointError, match="weights hash"):
+        checkpoint.load_encoder(foreign)
+
+
+def test_batches_depend_on_seed_and_number_only() -> None:
+    order = Order(examples=10, size=4, seed=1)
+    first = [key for number in range(order.per_epoch) for key in order.batch(number)]
+    assert len(set(first)) == 8 and {epoch for epoch, _ in first} == {0}
+    assert order.epoch(3) == [order.batch(3 * order.per_epoch + place) for place in range(order.per_epoch)]
+    assert Order(10, 4, 2).batch(0) != order.batch(0)
+    assert Order(examples=3, size=8, seed=0).per_epoch == 1
+    assert dataclasses.replace(order, size=10).per_epoch == 1

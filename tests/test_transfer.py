@@ -1,0 +1,219 @@
+"""Transfer and the suite: both protocols, what is kept, what is refused, what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from dabs_rq import checkpoint, features, record, table
+from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, TrainingError
+from dabs_rq.examples import Examples
+from dabs_rq.pretrain import pretrain
+from dabs_rq.run import Run
+from dabs_rq.suite import suite
+from dabs_rq.transfer import transfer
+from tests.test_pretrain import SMALL
+
+FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2")
+
+
+@pytest.fixture
+def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+    """run(domain, *words): a small run of `none`, on the miniature used as if it were real data."""
+
+    def make(domain: str, *words: str) -> Run:
+        words = (f"data={miniature(domain)}", *words)
+        return Run.of([f"domain={domain}", "method=none", f"runs={tmp_path / 'runs'}", *FEW, *words])
+
+    return make
+
+
+@pytest.mark.parametrize("protocol", ["corrected", "published"])
+@pytest.mark.parametrize("domain", ["images", "sensor"])
+def test_both_protocols_give_a_record_per_task_with_its_predictions(
+    domain: str, protocol: str, run: Callable[..., Run]
+) -> None:
+    one = run(domain, f"protocol={protocol}")
+    weights = checkpoint.describe(pretrain(one, 0))["weights"]
+    files, errors = transfer(one, 0)
+    assert not errors
+    records = [record.read(file) for file in files]
+    assert [r.task for r in records if r.split == "test"] == [task.name for task in one.domain.tasks]
+    for file, found in zip(files, records, strict=True):
+        assert found.status == "ok" and found.checkpoint == weights and found.protocol == protocol
+        assert found.probe["probe"] == ("adamw" if protocol == "published" else "lbfgs")
+        predictions = pq.read_table(file.with_suffix(".parquet"))
+        assert predictions.num_rows == found.n_examples
+        outputs = np.stack(predictions["output"].to_pylist())
+        targets = predictions["target"].to_numpy()
+        assert found.score == pytest.approx((outputs.argmax(1) == targets).mean())
+        spare = next(task.unused_outputs for task in one.domain.tasks if task.name == found.task)
+        classes = next(task.target.outputs for task in one.domain.tasks if task.name == found.task)
+        assert outputs.shape[1] == classes + (spare if protocol == "published" else 0)
+
+
+def test_published_trains_the_probe_on_features_with_dropout_and_corrected_without(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[tuple[bool, int]] = []
+    real = features.encode
+
+    def watched(encoder: object, raw: tuple[object, ...]) -> object:
+        modes.append((encoder.training, len(raw[0])))  # type: ignore[attr-defined, arg-type]
+        return real(encoder, raw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features, "encode", watched)
+    published = run("sensor", "protocol=published", "encoder.dropout=0.1")
+    pretrain(published, 0)
+    transfer(published, 0)
+    per_epoch = 120 // 64
+    assert sum(training for training, _ in modes) == published.options.transfer.epochs * per_epoch
+    modes.clear()
+    corrected = run("sensor", "encoder.dropout=0.1")
+    pretrain(corrected, 0)
+    transfer(corrected, 0)
+    assert modes and not any(training for training, _ in modes)
+
+
+def test_each_mode_is_an_option_alone_and_the_impossible_pair_is_refused(run: Callable[..., Run]) -> None:
+    one = run("sensor", "transfer.probe=adamw")
+    pretrain(one, 0)
+    (file, *_), _ = transfer(one, 0)
+    found = record.read(file)
+    assert found.probe["probe"] == "adamw" and found.variant != "default"
+    impossible = run("sensor", "transfer.features=reencode")
+    with pytest.raises(OptionError, match="features=cached"):
+        transfer(impossible, 0)
+
+
+def test_finished_records_are_kept_and_features_shared(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("sensor")
+    pretrain(one, 0)
+    files, _ = transfer(one, 0)
+    before = [file.stat().st_mtime_ns for file in files if "@" not in file.name]
+    monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("features were computed twice"))
+    again, _ = transfer(one, 0)
+    assert [file.stat().st_mtime_ns for file in again] == before
+    other = run("sensor", "transfer.probe=adamw")  # another probe on the same features
+    assert not transfer(other, 0)[1]
+
+
+def test_a_record_of_other_weights_or_a_broken_one_is_computed_again(run: Callable[..., Run]) -> None:
+    one = run("sensor")
+    pretrain(one, 0)
+    (file, *_), _ = transfer(one, 0)
+    whole = json.loads(file.read_text())
+    for text in (json.dumps(whole | {"checkpoint": "other"}), file.read_text()[:50]):
+        file.write_text(text)
+        transfer(one, 0)
+        assert record.read(file).score == whole["score"]
+
+
+def test_a_damaged_feature_file_is_computed_again(run: Callable[..., Run]) -> None:
+    one = run("sensor")
+    pretrain(one, 0)
+    (file, *_), _ = transfer(one, 0)
+    score = record.read(file).score
+    file.unlink()
+    for kept in one.features_folder.glob("*.npy"):
+        kept.write_bytes(kept.read_bytes()[:200])
+    transfer(one, 0)
+    assert record.read(file).score == score
+
+
+def test_without_a_checkpoint_the_command_that_makes_it_is_named(run: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="make pretrain DOMAIN=sensor METHOD=none SCALE=mini"):
+        transfer(run("sensor"), 0)
+
+
+def test_another_checkpoint_can_be_given_and_is_filed_under_its_hash(run: Callable[..., Run]) -> None:
+    file = pretrain(run("sensor"), 3)
+    weights = checkpoint.describe(file)["weights"]
+    (found, *_), _ = transfer(run("sensor", f"checkpoint={file}"), 0)
+    assert record.read(found).method == f"checkpoint:{weights}"
+    images = run("images", f"checkpoint={file}")
+    with pytest.raises(CheckpointError, match="another architecture"):
+        transfer(images, 0)
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"), [([], "empty"), ([3] * 6, "one class only"), ([0, 1, 2, 3, 4, 55], "0 to 10 expected")]
+)
+def test_a_split_that_teaches_nothing_is_refused_with_the_reason(
+    targets: list[int], reason: str, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("sensor")
+    pretrain(one, 0)
+    (file, *_), _ = transfer(one, 0)
+    file.unlink()
+    real = Run.labelled
+
+    def changed(self: Run, task: object) -> tuple[Examples, Examples]:
+        train, test = real(self, task)  # type: ignore[arg-type]
+        part = train.select(np.arange(len(targets)))
+        return Examples(part.ids, part.inputs, np.array(targets, np.int64), part.groups), test
+
+    monkeypatch.setattr(Run, "labelled", changed)
+    files, errors = transfer(one, 0)
+    assert not files
+    assert isinstance(errors[0], TrainingError) and reason in str(errors[0]) and "pamap2" in str(errors[0])
+
+
+def test_no_probe_step_is_an_error(run: Callable[..., Run]) -> None:
+    one = run("sensor", "protocol=published", "transfer.epochs=0")
+    pretrain(one, 0)
+    _, errors = transfer(one, 0)
+    assert "no optimizer step" in str(errors[0])
+
+
+def test_the_suite_fills_the_table_and_then_has_nothing_to_do(
+    run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["domains=[sensor]", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "seeds=[0,1]"]
+    one = run("sensor", *words).with_method("rq", "sensor")
+    outcome = suite(one)
+    assert not outcome.missing and not outcome.wrong
+    first = capsys.readouterr().out
+    suite(one)
+    again = capsys.readouterr().out
+    assert first.count("accuracy") > 0 and again.count("accuracy") == 0 and again.count("pretrained already") == 6
+
+
+def test_what_is_not_there_is_a_dash_and_a_list(tmp_path: Path, miniature: Callable[[str], Path]) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(miniature("images") / "natural_images/dtd", root / "natural_images/dtd")
+    one = Run.of(
+        ["scale=mini", f"data={root}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "trainer.progress=false"]
+    )
+    outcome = suite(one)
+    assert not outcome.wrong
+    assert any("ImageNet" in text for text in outcome.missing) and any("PAMAP2" in text for text in outcome.missing)
+    folder = table.write(one, table.build(one))
+    cells = pd.read_csv(folder / "table.csv").set_index("task")[["none", "emix", "rq"]]
+    # `none` needs no pretraining data, so the one task that is there has its cell.
+    assert float(cells.loc["dtd", "none"]) > 0
+    assert (cells.drop(index="dtd") == "-").all(axis=None) and (cells.loc["dtd", ["emix", "rq"]] == "-").all()
+    with pytest.raises(MissingDataError, match="is no folder"):
+        Run.of(["domain=sensor", f"data={tmp_path / 'nowhere'}"])
+
+
+def test_one_failing_cell_does_not_keep_the_others_from_going_on(
+    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dabs_rq.methods.emix import EMix
+
+    monkeypatch.setattr(EMix, "loss", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    one = run("sensor", "domains=[sensor]")
+    outcome = suite(one)
+    assert len(outcome.wrong) == 1 and "emix" in outcome.wrong[0] and "out of memory" in outcome.wrong[0]
+    rq = one.with_method("rq", "sensor")
+    assert rq.checkpoint_file(0).exists()
