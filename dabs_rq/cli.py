@@ -55,9 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _short(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """Our own warnings in one line; others say where they come from."""
-    place = "" if category is DataWarning else f"{filename}:{lineno}: {category.__name__}: "
-    return f"warning: {place}{message}\n"
+    """Our own warnings in one line and once; others say where they come from."""
+    if category is not DataWarning:
+        return f"warning: {filename}:{lineno}: {category.__name__}: {message}\n"
+    if str(message) in _warned:
+        return ""
+    _warned.add(str(message))
+    return f"warning: {message}\n"
+
+
+_warned: set[str] = set()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -130,8 +130,12 @@ class Composed:
     overridden: dict[str, Any]
 
     def variant(self, *, of_pretraining: bool) -> str:
-        """ "default", or a hash of every overridden option that changes the numbers (of the checkpoint, or of the
-        result)."""
+        """Which options the numbers are of: "default" if none is overridden, else a hash of those that are."""
+        changed = self.changed(of_pretraining=of_pretraining)
+        return digest(changed) if changed else "default"
+
+    def changed(self, *, of_pretraining: bool) -> dict[str, Any]:
+        """Every overridden option that changes the numbers (of the checkpoint, or of the result)."""
         acts = {f"protocol.{name}" for name in self.options.protocol.options("pretraining", "data")}
         changed = {
             key: value
@@ -142,7 +146,7 @@ class Composed:
             or (not of_pretraining and key.startswith(("transfer.", "protocol.")))
         }
         changed.pop("pretrain.checkpoint_every", None)
-        return digest(changed) if changed else "default"
+        return changed
 
 
 def load_protocol(name: str) -> Protocol:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dabs_rq.spec import MetricName, Multiclass, Target
+from dabs_rq.spec import Binary, MetricName, Multiclass, Target
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def score(
     correlation: "whole" split, or "batches": the mean over batches of `batch_size` weighted by their sizes, as DABS
     logs it. spearman_ties: "average" or "ordinal" ranks. Raises Undefined, with the reason.
     """
+    if not np.isfinite(outputs).all():
+        raise Undefined("outputs hold NaN or infinity")
     compute = METRICS[name].compute
     if name == "spearman" and spearman_ties == "ordinal":
         compute = spearman_ordinal
@@ -112,13 +114,13 @@ def score(
 
 def _finite(value: float) -> float:
     if not np.isfinite(value):
-        raise Undefined("the score is not finite: outputs hold NaN or infinity")
+        raise Undefined("the score is not finite: do targets hold NaN?")
     return value
 
 
 def majority(target: Target, targets: np.ndarray) -> float | None:
     """The accuracy of always answering the most frequent class; None where accuracy is not the measure."""
-    if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
+    if not isinstance(target, Multiclass | Binary):
         return None
     classes = target.classes if isinstance(target, Multiclass) else 2
-    return float(np.bincount(targets, minlength=classes).max() / len(targets))
+    return float(np.bincount(targets.astype(np.int64), minlength=classes).max() / len(targets))

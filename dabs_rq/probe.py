@@ -80,7 +80,7 @@ def fit_adamw(
 def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
     """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
     if isinstance(target, Multiclass):
-        return F.cross_entropy(outputs, targets)
+        return F.cross_entropy(outputs, targets.long())
     if isinstance(target, Multilabel):
         return F.binary_cross_entropy_with_logits(outputs, targets.float())
     if isinstance(target, Binary):

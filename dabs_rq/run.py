@@ -77,7 +77,8 @@ class Run:
         """The same options for another method (and domain): options of the old method are left out."""
         kept = [word for word in self.words if not word.startswith(("method=", "method.", "domain="))]
         own = [word for word in self.words if word.startswith("method.")] if method == self.options.method.name else []
-        return Run.of([*kept, f"method={method}", f"domain={domain or self.domain.name}", *own])
+        domain = domain or self.options.domain
+        return Run.of([*kept, f"method={method}", *([f"domain={domain}"] if domain else []), *own])
 
     @property
     def options(self) -> RunOptions:
@@ -141,21 +142,13 @@ class Run:
         return self.runs / self.data_id(domain) / self.options.scale.name / self.options.protocol.name
 
     def identity(self, seed: int, *, of_pretraining: bool = False, method: str | None = None) -> Identity:
-        options = self.options
-        return Identity(
-            data=self.data_id(self.domain.name),
-            scale=options.scale.name,
-            protocol=options.protocol.name,
-            domain=self.domain.name,
-            method=method or options.method.name,
-            variant=self.composed.variant(of_pretraining=of_pretraining),
-            seed=seed,
-        )
+        variant = self.composed.variant(of_pretraining=of_pretraining)
+        return self.identity_of(self.domain.name, method or self.options.method.name, variant, seed)
 
-    def default_identity(self, domain: str, method: str, seed: int) -> Identity:
-        """What the table shows: the options as configs/ has them."""
+    def identity_of(self, domain: str, method: str, variant: str, seed: int) -> Identity:
+        """That of another domain, method and variant of this data, scale and protocol."""
         scale, protocol = self.options.scale.name, self.options.protocol.name
-        return Identity(self.data_id(domain), scale, protocol, domain, method, "default", seed)
+        return Identity(self.data_id(domain), scale, protocol, domain, method, variant, seed)
 
     def checkpoint_folder(self, seed: int) -> Path:
         one = self.identity(seed, of_pretraining=True)

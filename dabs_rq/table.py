@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dabs_rq import record, registry
 from dabs_rq.errors import RecordError
-from dabs_rq.files import write_text
+from dabs_rq.files import digest, write_text
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
 from dabs_rq.run import Run
@@ -28,20 +28,25 @@ TITLES = {"rq": "Ours"}
 @dataclass(frozen=True)
 class Table:
     """`frame`: a row per task in table order: domain, task, row, metric, one column per method (percent, NaN where
-    there is no score), then `<method>_std` and `<method>_seeds`. `notes`: what a reader has to know."""
+    there is no score), then `<method>_std` and `<method>_seeds`. `variant`: "default", or a hash of the options that
+    differ from configs/. `notes`: what a reader has to know."""
 
     frame: pd.DataFrame
     methods: tuple[str, ...]
+    variant: str
     notes: tuple[str, ...]
     errors: tuple[RecordError, ...]
 
 
 def build(run: Run) -> Table:
-    """The table of one (data, scale, protocol) and of unchanged options: what `run` asks for, and nothing else."""
+    """The table of one (data, scale, protocol) and of the options that `run` has, unchanged ones or a variant."""
     import pandas as pd
 
     options = run.options
     methods = tuple(options.methods)
+    composed = {method: run.with_method(method).composed for method in methods}
+    variants = {method: one.variant(of_pretraining=False) for method, one in composed.items()}
+    changed = {key: value for one in composed.values() for key, value in one.changed(of_pretraining=False).items()}
     rows, errors, seen = [], [], set()
     for domain_name, task_name in table_order():
         domain = registry.domain(domain_name)
@@ -50,7 +55,7 @@ def build(run: Run) -> Table:
         task = registry.task(domain_name, task_name)
         cells: dict[str, float | int | None] = {}
         for method in methods:
-            found, broken = _cell(run, domain_name, task_name, method)
+            found, broken = _cell(run, domain_name, task_name, method, variants[method])
             errors += broken
             seen |= {one.seed for one in found}
             scores = [100 * one.score for one in found if one.score is not None]
@@ -62,7 +67,8 @@ def build(run: Run) -> Table:
     front = ["domain", "task", "row", "metric", *methods]
     rest = [f"{method}_{what}" for what in ("std", "seeds") for method in methods]
     frame = pd.DataFrame(rows, columns=[*front, *rest])
-    return Table(frame, methods, _notes(run, sorted(seen)), tuple(errors))
+    variant = digest(changed) if changed else "default"
+    return Table(frame, methods, variant, _notes(run, sorted(seen), changed), tuple(errors))
 
 
 def table_order() -> list[tuple[str, str]]:
@@ -76,8 +82,9 @@ def table_order() -> list[tuple[str, str]]:
 
 
 def write(run: Run, table: Table) -> Path:
-    """Write table.csv, table.tex and table.md to the run's results folder; return the folder."""
-    folder = run.results
+    """Write table.csv, table.tex and table.md to the run's results folder (a variant's to one of its own below it);
+    return the folder."""
+    folder = run.results if table.variant == "default" else run.results / f"variant-{table.variant}"
     write_text(folder / "table.csv", to_csv(table))
     write_text(folder / "table.tex", to_latex(table))
     write_text(folder / "table.md", to_markdown(table))
@@ -117,11 +124,11 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _cell(run: Run, domain: str, task: str, method: str) -> tuple[list[Record], list[RecordError]]:
+def _cell(run: Run, domain: str, task: str, method: str, variant: str) -> tuple[list[Record], list[RecordError]]:
     """The records of one cell, one per wanted seed that has one."""
     found, errors = [], []
     for seed in run.options.seeds:
-        one = run.default_identity(domain, method, seed)
+        one = run.identity_of(domain, method, variant, seed)
         file = run.records_folder(one) / f"{task}.json"
         if not file.exists():
             continue
@@ -160,7 +167,7 @@ def _number(mean: float, deviation: float) -> str:
     return f"{mean:.2f}" if math.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}"
 
 
-def _notes(run: Run, seeds: list[int]) -> tuple[str, ...]:
+def _notes(run: Run, seeds: list[int], changed: dict[str, object]) -> tuple[str, ...]:
     options = run.options
     data = (
         "Made-up miniature data: these numbers say nothing about the published data sets."
@@ -172,6 +179,9 @@ def _notes(run: Run, seeds: list[int]) -> tuple[str, ...]:
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {', '.join(map(str, seeds)) or 'none'}; "
         "numbers in percent" + (", ± standard deviation over seeds." if len(seeds) > 1 else "."),
     ]
+    if changed:
+        listed = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
+        notes.append(f"Options that differ from configs/: {listed}.")
     if "rq" in options.methods:
         from dabs_rq.methods.rq import ASSUMPTION
 
