@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dabs_rq import protocol, spec
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
-from dabs_rq.files import digest, digest_files
+from dabs_rq.files import digest, digest_each, digest_files
 
 
 class Column(Protocol):
@@ -57,9 +58,10 @@ class Decoded:
 
     @cached_property
     def key(self) -> str:
-        paths = [self.root / path for path in self.items["path"].unique().to_pylist()]
-        rows = [digest(*(chunk.to_pylist() for chunk in column.chunks)) for column in self.items.columns]
-        return digest(self.version, self.shape, self.dtype, rows, digest_files(paths, self.root))
+        paths = pc.array_take(unique := self.items["path"].unique(), pc.array_sort_indices(unique))
+        files = digest_files(self.root, (path for part in _parts(paths) for path in part.to_pylist()))
+        rows = [digest_each(part.to_pylist() for part in _parts(column)) for column in self.items.columns]
+        return digest(self.version, self.shape, self.dtype, rows, files)
 
     def row(self, index: int) -> np.ndarray:
         """Array `index`, checked against the declared shape."""
@@ -167,7 +169,7 @@ class Examples:
 
     @cached_property
     def ids_key(self) -> str:
-        return digest(*(part.to_pylist() for part in _parts(self.ids)))
+        return digest_each(part.to_pylist() for part in _parts(self.ids))
 
     @property
     def inputs_key(self) -> str:
@@ -175,8 +177,9 @@ class Examples:
         return digest(self.ids_key, [column.key for column in self.inputs])
 
 
-def _parts(ids: pa.Array, size: int = 65536) -> Iterator[pa.Array]:
-    return (ids.slice(start, size) for start in range(0, len(ids), size))
+def _parts(values: pa.Array | pa.ChunkedArray, size: int = 65536) -> Iterator[pa.Array | pa.ChunkedArray]:
+    """Pieces of `values` small enough to become Python objects."""
+    return (values.slice(start, size) for start in range(0, len(values), size))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,11 @@ def write_text(target: Path, text: str) -> None:
 
 def digest(*parts: Any) -> str:
     """Sixteen hex digits of the SHA-256 of `parts`, which JSON can hold (or bytes)."""
+    return digest_each(parts)
+
+
+def digest_each(parts: Iterable[Any]) -> str:
+    """`digest` of parts that come one by one and need not be held at once."""
     state = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
@@ -41,10 +46,8 @@ def digest(*parts: Any) -> str:
     return state.hexdigest()[:16]
 
 
-def digest_files(paths: Iterable[Path], relative_to: Path) -> str:
-    """Identity of files by (path, size, modification time): cheap, and changed whenever one of them is."""
-    stamps = []
-    for path in sorted(paths):
-        stat = path.stat()
-        stamps.append((path.relative_to(relative_to).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return digest(stamps)
+def digest_files(root: Path, paths: Iterable[str]) -> str:
+    """Identity of files by (path, size, modification time): cheap, and changed whenever one of them is. `paths` are
+    relative to `root` and sorted; they are looked at one by one."""
+    stats = ((path, (root / path).stat()) for path in paths)
+    return digest_each((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)

@@ -34,8 +34,13 @@ def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np
     """The targets, if there are any and they are of their kind. Raises TrainingError with the reason."""
     if targets is None or len(targets) == 0:
         raise TrainingError(f"{what} is empty")
-    if isinstance(target, Multiclass) and not (targets.min() >= 0 and targets.max() < target.classes):
-        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {target.classes - 1} expected")
+    if isinstance(target, Regression):
+        if not np.isfinite(targets).all():
+            raise TrainingError(f"{what} has targets that are not finite")
+        return targets
+    largest = target.classes - 1 if isinstance(target, Multiclass) else 1
+    if not (targets.min() >= 0 and targets.max() <= largest):
+        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {largest} expected")
     return targets
 
 
@@ -116,6 +121,8 @@ def fit_regression(
     Its strength is the one of `options.strengths` with the best score (then the least loss) on a held-out tenth of the
     training examples, stratified, and apart by `groups` where there are any; then it is fitted to all of them.
     """
+    if not options.strengths or min(options.strengths) <= 0:
+        raise TrainingError(f"transfer.strengths are numbers above 0, at least one; got {options.strengths}")
     features = np.asarray(features, dtype=np.float64)
     fitting, held_out = hold_out(targets, groups, target, seed)
     trials = []
@@ -144,22 +151,17 @@ def hold_out(
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 
     stratify = isinstance(target, Multiclass | Binary)
-    several = groups is not None and len(np.unique(groups)) > 1
+    folds = 1 if groups is None else min(HOLD_OUT, len(np.unique(groups)))
     blank = np.zeros(len(targets))
+    counts = np.unique(targets, return_counts=True)[1] if stratify else np.zeros(1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class in y")
-        if several and stratify:
-            assert groups is not None
-            folds = min(HOLD_OUT, len(np.unique(groups)))
+        if folds > 1 and counts.max() >= folds:
             splitter: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
             pairs = splitter.split(blank, targets, groups)
-        elif several:
-            pairs = GroupShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, None, groups)
-        elif (
-            stratify
-            and np.unique(targets, return_counts=True)[1].min() >= 2
-            and len(targets) >= HOLD_OUT * len(np.unique(targets))
-        ):
+        elif folds > 1:
+            pairs = GroupShuffleSplit(HOLD_OUT, test_size=1 / HOLD_OUT, random_state=seed).split(blank, None, groups)
+        elif counts.min() >= 2 and len(targets) >= HOLD_OUT * len(counts):
             pairs = StratifiedShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, targets)
         else:
             pairs = ShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank)
@@ -218,6 +220,7 @@ def _fit(
     small = features.size * target.outputs < SMALL
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
+        warnings.filterwarnings("ignore", "The number of unique classes")  # few examples of many classes
         for place, column in enumerate(columns):
             if len(np.unique(column)) < 2:
                 models.append(float(column[0]))

@@ -133,6 +133,13 @@ def test_outputs_that_are_not_finite_have_no_score(metric: MetricName, bad: floa
         )
 
 
+@pytest.mark.parametrize("correlation", ["whole", "batches"])
+def test_targets_that_are_not_numbers_have_no_score(correlation: str) -> None:
+    for metric in ("pearson", "spearman"):
+        with pytest.raises(Undefined, match="the score is not finite"):
+            score(metric, np.arange(4.0), np.array([1, np.nan, 2, 3]), correlation=correlation)
+
+
 def test_every_metric_of_a_target_kind_is_there() -> None:
     kinds = (Multiclass, Binary, Multilabel, Regression)
     assert {metric for kind in kinds for metric in kind.metrics} == set(METRICS)
@@ -150,6 +157,7 @@ def test_every_metric_of_a_target_kind_is_there() -> None:
         (Regression(), [0.5, 0.5, 1.0], None),
         (Regression(), [-2, -2, 3], None),
         (Multilabel(("a", "b")), [[0, 1], [0, 1]], None),
+        (Binary(), [0.0, 1.0, 1.0, 1.0], 0.75),
     ],
 )
 def test_majority_is_the_accuracy_of_the_most_frequent_class(

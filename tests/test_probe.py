@@ -1,0 +1,256 @@
+"""Linear probes on made-up features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dabs_rq.config import TransferOptions
+from dabs_rq.errors import TrainingError
+from dabs_rq.features import Kept
+from dabs_rq.metrics import score
+from dabs_rq.probe import Fitted, check_evaluable, check_trainable, fit_adamw, fit_regression, hold_out
+from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+
+LABELS = Multilabel(("a", "b", "c"))
+KINDS: list[tuple[Target, MetricName, float]] = [
+    (Multiclass(5), "accuracy", 0.9),
+    (Multiclass(2), "accuracy", 0.9),
+    (Binary(), "accuracy", 0.9),
+    (Binary(), "pearson", 0.75),
+    (LABELS, "auroc", 0.95),
+    (Regression(), "pearson", 0.95),
+    (Regression(), "spearman", 0.95),
+]
+
+
+def made_up(target: Target, count: int = 400, width: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of which half the columns are noise, on scales a thousand apart, and targets linear in the others."""
+    world, rng = np.random.default_rng(7), np.random.default_rng(seed)
+    features = rng.normal(size=(count, width))
+    kinds = target.outputs if isinstance(target, Multiclass | Multilabel) else 1
+    logits = features[:, : width // 2] @ world.normal(size=(width // 2, kinds))
+    targets: np.ndarray = logits[:, 0] + 3
+    if isinstance(target, Multiclass):
+        targets = logits.argmax(1)
+    elif isinstance(target, Binary):
+        targets = (logits[:, 0] > 0.3).astype(np.int64)
+    elif isinstance(target, Multilabel):
+        targets = (logits > 1).astype(np.int64)
+    return (features * np.logspace(-1, 2, width) + 5).astype(np.float32), targets
+
+
+def fit(target: Target, metric: MetricName, data: Any, *, groups: Any = None, seed: int = 0, **options: Any) -> Fitted:
+    features, targets = data
+    return fit_regression(features, targets, groups, target, metric, TransferOptions(**options), seed)
+
+
+def adamw(target: Target, data: Any, size: int = 64, outputs: int | None = None, seed: int = 0, **options: Any) -> Any:
+    features, targets = data
+    chosen = TransferOptions(**{"lr": 0.02, "epochs": 30} | options)
+    batches = Kept(features, targets, size, seed)
+    return fit_adamw(batches, features.shape[1], target, outputs or target.outputs, chosen, seed)
+
+
+# ---- regression --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("target", "metric", "least"), KINDS)
+def test_regression_recovers_what_is_linear(target: Target, metric: MetricName, least: float) -> None:
+    fitted = fit(target, metric, made_up(target))
+    features, targets = made_up(target, seed=1)
+    outputs = fitted.outputs(features)
+    assert outputs.shape == ((400,) if target.outputs == 1 else (400, target.outputs))
+    assert score(metric, outputs, targets) > least
+    assert fitted.about["probe"] == "lbfgs" and fitted.about["strength"] in TransferOptions().strengths
+    assert fitted.about["held_out"] == 40 and fitted.about["held_out_score"] > least - 0.1
+    if not isinstance(target, Regression):
+        assert fitted.about["converged"] and fitted.about["iterations"] < 1000
+
+
+def test_strength_is_the_best_on_the_held_out_examples_whatever_the_order_of_the_grid() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 100)
+    noise = rng.normal(size=(100, 300)) + 0.25 * targets[:, None]  # more columns than examples: little strength is best
+    weak = fit(Binary(), "accuracy", (noise, targets), strengths=[1e-6, 1e4])
+    again = fit(Binary(), "accuracy", (noise, targets), strengths=[1e4, 1e-6])
+    only = {strength: fit(Binary(), "accuracy", (noise, targets), strengths=[strength]) for strength in (1e-6, 1e4)}
+    best = max(only, key=lambda strength: only[strength].about["held_out_score"])
+    assert weak.about["strength"] == again.about["strength"]
+    assert weak.about["held_out_score"] == only[best].about["held_out_score"]
+    line = made_up(Regression())
+    assert fit(Regression(), "pearson", line, strengths=[1e-9, 1.0]).about["strength"] == 1.0
+    assert fit(Regression(), "pearson", line, strengths=[1.0, 1e-9]).about["strength"] == 1.0
+
+
+@pytest.mark.parametrize("strengths", [[], [0.0], [1.0, -1.0]])
+def test_a_grid_without_use_is_refused(strengths: list[float]) -> None:
+    with pytest.raises(TrainingError, match=r"transfer\.strengths"):
+        fit(Binary(), "accuracy", made_up(Binary()), strengths=strengths)
+
+
+@pytest.mark.parametrize(("target", "metric", "_"), KINDS)
+def test_the_seed_decides_everything(target: Target, metric: MetricName, _: float) -> None:
+    data = made_up(target, 120)
+    first, second = fit(target, metric, data, seed=4), fit(target, metric, data, seed=4)
+    assert np.array_equal(first.outputs(data[0]), second.outputs(data[0])) and first.about == second.about
+    one, two = adamw(target, data, seed=4, epochs=2), adamw(target, data, seed=4, epochs=2)
+    assert np.array_equal(one.outputs(data[0]), two.outputs(data[0]))
+    assert not np.array_equal(one.outputs(data[0]), adamw(target, data, seed=5, epochs=2).outputs(data[0]))
+
+
+def test_classes_that_training_lacks_have_outputs_that_never_win() -> None:
+    features, targets = made_up(Multiclass(5))
+    for seen in ([0, 3, 4], [1, 3]):
+        some = np.isin(targets, seen)
+        outputs = fit(Multiclass(5), "accuracy", (features[some], targets[some])).outputs(features)
+        assert outputs.shape == (400, 5) and np.isfinite(outputs).all()
+        assert set(outputs.argmax(1)) == set(seen)
+        assert score("accuracy", outputs[some], targets[some]) > 0.9
+
+
+def test_constant_features_change_nothing() -> None:
+    features, targets = made_up(Binary())
+    wider = np.concatenate([features, np.full((400, 2), 3.5, np.float32)], axis=1)
+    first, second = (fit(Binary(), "accuracy", (some, targets)).outputs(some) for some in (features, wider))
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-3)
+    blank = np.ones((400, 3), np.float32)
+    assert np.isfinite(fit(Binary(), "accuracy", (blank, targets)).outputs(blank)).all()
+
+
+def test_a_label_that_is_constant_in_training_gets_one_output() -> None:
+    features, targets = made_up(LABELS)
+    targets[:, 0], targets[:, 2] = 0, 1
+    fitted = fit(LABELS, "auroc", (features, targets))
+    outputs, expected = fitted.outputs(features), made_up(LABELS)[1]
+    assert (outputs[:, 0] == -1).all() and (outputs[:, 2] == 1).all() and len(np.unique(outputs[:, 1])) > 100
+    assert score("auroc", outputs[:, 1:2], expected[:, 1:2]) > 0.95
+
+
+# ---- what is held out --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [Multiclass(4), Binary(), LABELS, Regression()])
+def test_held_out_examples_are_a_tenth_and_drawn_by_seed(target: Target) -> None:
+    targets = made_up(target, 200)[1]
+    fitting, held_out = hold_out(targets, None, target, 0)
+    assert len(held_out) == 20 and sorted([*fitting, *held_out]) == list(range(200))
+    assert np.array_equal(hold_out(targets, None, target, 0)[1], held_out)
+    assert not np.array_equal(hold_out(targets, None, target, 1)[1], held_out)
+
+
+def test_held_out_examples_are_stratified() -> None:
+    targets = np.repeat([0, 1, 2], [200, 80, 20])
+    for groups in (None, np.arange(300) // 2):
+        for seed in range(5):
+            counts = np.bincount(targets[hold_out(targets, groups, Multiclass(3), seed)[1]])
+            np.testing.assert_allclose(counts, [20, 8, 2], atol=0 if groups is None else 2)
+
+
+@pytest.mark.parametrize("target", [Multiclass(4), Binary(), LABELS, Regression()])
+@pytest.mark.parametrize("count", [2, 3, 10, 40])
+def test_no_group_is_on_both_sides(target: Target, count: int) -> None:
+    targets = made_up(target, 200)[1]
+    groups = np.random.default_rng(0).integers(0, count, 200) * 17
+    for seed in range(3):
+        fitting, held_out = hold_out(targets, groups, target, seed)
+        assert not set(groups[fitting]) & set(groups[held_out]) and sorted([*fitting, *held_out]) == list(range(200))
+        assert len(held_out) < 40 or count <= 3
+
+
+def test_one_group_for_all_counts_as_none() -> None:
+    targets = made_up(Binary(), 200)[1]
+    assert np.array_equal(
+        hold_out(targets, np.zeros(200, int), Binary(), 0)[1], hold_out(targets, None, Binary(), 0)[1]
+    )
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("each", [1, 2, 5])
+def test_few_examples_of_many_classes_can_be_held_out(each: int, grouped: bool) -> None:
+    targets = np.repeat(np.arange(60), each)
+    groups = np.arange(len(targets)) if grouped else None
+    fitting, held_out = hold_out(targets, groups, Multiclass(60), 0)
+    assert len(held_out) == pytest.approx(6 * each, abs=1) and len(fitting) + len(held_out) == 60 * each
+    features = np.eye(60)[targets] + 0.01 * np.random.default_rng(0).normal(size=(60 * each, 60))
+    fitted = fit(Multiclass(60), "accuracy", (features, targets), groups=groups)
+    assert score("accuracy", fitted.outputs(features), targets) > 0.9
+
+
+def test_too_little_to_hold_out_is_refused() -> None:
+    with pytest.raises(TrainingError, match="too small, or too uniform in its groups, to hold a part of it out"):
+        hold_out(np.array([0, 1]), None, Binary(), 0)
+    with pytest.raises(TrainingError, match="too small, or too uniform"):  # each group is one class
+        hold_out(np.repeat([0, 1], 20), np.repeat([0, 1], 20), Binary(), 0)
+
+
+# ---- AdamW -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("target", "metric", "least"), KINDS)
+def test_adamw_learns_what_is_linear(target: Target, metric: MetricName, least: float) -> None:
+    def standard(data: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return ((data[0] - 5) / np.logspace(-1, 2, 12)).astype(np.float32), data[1]
+
+    fitted = adamw(target, standard(made_up(target)))
+    features, targets = standard(made_up(target, seed=1))
+    assert score(metric, fitted.outputs(features), targets) > least - 0.1
+    assert fitted.about["probe"] == "adamw" and np.isfinite(fitted.about["last_loss"])
+    assert fitted.about["steps"] == 30 * (400 // 64), "the last, smaller batch of an epoch is left out"
+
+
+def test_a_batch_larger_than_the_split_is_cut_to_it() -> None:
+    data = made_up(Binary(), 50)
+    whole, cut = (adamw(Binary(), data, size, epochs=3) for size in (50, 4096))
+    assert whole.about == cut.about and cut.about["steps"] == 3
+    assert np.array_equal(whole.outputs(data[0]), cut.outputs(data[0]))
+
+
+def test_outputs_that_no_class_uses_are_trained_but_do_not_win() -> None:
+    features, targets = made_up(Multiclass(5))
+    fitted = adamw(Multiclass(5), ((features - features.mean(0)) / features.std(0), targets), outputs=6)
+    assert fitted.outputs(features).shape == (400, 6)
+    assert set(fitted.outputs((features - features.mean(0)) / features.std(0)).argmax(1)) <= set(range(5))
+
+
+def test_no_optimizer_step_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"would take no optimizer step: transfer\.epochs=0"):
+        adamw(Binary(), made_up(Binary()), epochs=0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_probe() -> None:
+    features, targets = made_up(Regression())
+    with pytest.raises(TrainingError, match="the probe's loss is not finite in epoch 0"):
+        adamw(Regression(), (features * np.float32(1e30), targets))
+
+
+# ---- targets nothing can be learned from -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "targets", "reason"),
+    [
+        (Binary(), None, "the split is empty"),
+        (Binary(), [], "the split is empty"),
+        (Multiclass(3), [0, 1, 3], "the split has labels 0 to 3; 0 to 2 expected"),
+        (Multiclass(3), [-1, 1, 2], "the split has labels -1 to 2; 0 to 2 expected"),
+        (Binary(), [0, 1, 2], "the split has labels 0 to 2; 0 to 1 expected"),
+        (LABELS, [[0, 1, -1], [1, 0, 0]], "the split has labels -1 to 1; 0 to 1 expected"),
+        (Regression(), [0.5, float("nan")], "the split has targets that are not finite"),
+    ],
+)
+def test_targets_that_are_missing_or_out_of_range_are_refused(target: Target, targets: Any, reason: str) -> None:
+    values = None if targets is None else np.array(targets)
+    for check in (check_evaluable, check_trainable):
+        with pytest.raises(TrainingError, match=reason):
+            check(values, target, "the split")
+
+
+@pytest.mark.parametrize(("target", "value"), [(Multiclass(3), 2), (Binary(), 0), (LABELS, 1), (Regression(), 0.5)])
+def test_one_class_can_be_scored_but_not_learned(target: Target, value: float) -> None:
+    targets = np.full((5, 3) if target is LABELS else 5, value)
+    assert check_evaluable(targets, target, "the split") is targets
+    with pytest.raises(TrainingError, match=f"the split has one class only \\({value}\\): nothing can be learned"):
+        check_trainable(targets, target, "the split")
