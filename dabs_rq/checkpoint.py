@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dabs_rq import dabs_checkpoint
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError
 from dabs_rq.files import atomic_path, digest
@@ -77,13 +79,32 @@ def describe(path: str | Path) -> dict[str, Any]:
     return built
 
 
-def load_encoder(path: str | Path, *, inputs: tuple[Input, ...] | None = None) -> Encoder:
-    """The encoder of a checkpoint, in eval mode.
+def load_encoder(
+    path: str | Path,
+    *,
+    inputs: tuple[Input, ...] | None = None,
+    heads: int = 8,
+    head_width: int = 64,
+    pool: str = "mean",
+) -> Encoder:
+    """The encoder of a checkpoint, in eval mode: one of ours, or a Lightning .ckpt or state dict that DABS wrote.
 
-    inputs: what it is going to be fed; None takes the checkpoint's own.
-    Raises: CheckpointError if the file is missing, damaged or not one of ours, if it was trained on other inputs, or if
-        a tensor is missing, left over or of another shape.
+    inputs: what it is going to be fed; None takes the checkpoint's own (which DABS's do not say).
+    heads, head_width, pool: of a DABS checkpoint, whose tensors do not tell them.
+    Raises: CheckpointError if the file is missing, damaged or of another maker, if it was trained on other inputs, or
+        if a tensor is missing, left over or of another shape.
     """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}")
+    if zipfile.is_zipfile(path):  # what torch saves; safetensors files are not
+        if inputs is None:
+            raise CheckpointError(f"{path} does not say what inputs it takes: give inputs=")
+        return dabs_checkpoint.load(path, inputs, heads, head_width, pool)
+    return _load_ours(path, inputs)
+
+
+def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
     from safetensors.torch import load_file
 
     built = describe(path)

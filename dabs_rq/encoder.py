@@ -110,6 +110,10 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, head_width, mlp_width, dropout) for _ in range(depth))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out_width))
 
+    @property
+    def width(self) -> int:
+        return self.class_token.shape[2]
+
     def embed(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Token embeddings (B, S, D) of raw inputs, without class token and positions."""
         embed.check(inputs, self.inputs)

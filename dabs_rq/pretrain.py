@@ -41,7 +41,7 @@ def pretrain(run: Run, seed: int) -> Path:
         order = training_order(run, examples, seed)
         train(run, method, examples, order, seed, run.checkpoint_folder(seed))
     about = {
-        **dataclasses.asdict(run.identity(seed, of_pretraining=True)),
+        **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
         "examples": examples_key,
         "options": run.composed.values,

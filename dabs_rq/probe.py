@@ -27,7 +27,7 @@ class Fitted(Protocol):
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        """Raw outputs: (n, outputs) for several, (n,) for one logit or number."""
+        """Raw outputs, float32: (n, outputs) for several, (n,) for one logit or number."""
 
 
 def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
@@ -180,6 +180,9 @@ class _Regression:
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
+        return self._outputs(features).astype(np.float32)  # as they are kept, so that what is kept has this very score
+
+    def _outputs(self, features: np.ndarray) -> np.ndarray:
         scaled = self.scaler.transform(np.asarray(features, dtype=np.float64))
         if isinstance(self.target, Regression):
             return self.models[0].predict(scaled)

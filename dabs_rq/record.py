@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,19 +98,23 @@ def read(file: Path) -> Record:
     return Record(**values)
 
 
-def read_all(folder: Path) -> tuple[list[Record], list[RecordError]]:
-    """All records below `folder` in the order of their paths, and the errors of those that cannot be read."""
-    records, errors = [], []
-    for file in _files(folder):
+def read_all(
+    folder: Path, check: Callable[[Path, Record], None] | None = None
+) -> tuple[list[Record], list[RecordError]]:
+    """All records below `folder` in the order of their paths, and the errors of those that cannot be read or that
+    `check` raises RecordError for."""
+    found, errors = [], []
+    for file in sorted(folder.rglob("*.json")):
+        if file.name.startswith("."):
+            continue
         try:
-            records.append(read(file))
+            one = read(file)
+            if check is not None:
+                check(file, one)
+            found.append(one)
         except RecordError as error:
             errors.append(error)
-    return records, errors
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.rglob("*.json")) if not file.name.startswith("."))
+    return found, errors
 
 
 def _column(values: np.ndarray) -> Any:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from dabs_rq import config, registry
 from dabs_rq.config import Composed, RunOptions
@@ -33,8 +34,7 @@ from dabs_rq.spec import Domain, Input, Pretraining, Task
 MINIATURE_SEED = 0
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What identifies a result, apart from its task: the parts of its path."""
 
     data: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from dabs_rq.errors import RecordError
 from dabs_rq.files import digest, write_text
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
-from dabs_rq.run import Run
+from dabs_rq.run import Identity, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,13 @@ def build(run: Run) -> Table:
     composed = {method: run.with_method(method).composed for method in methods}
     variants = {method: one.variant(of_pretraining=False) for method, one in composed.items()}
     changed = {key: value for one in composed.values() for key, value in one.changed(of_pretraining=False).items()}
-    rows, errors, seen = [], [], set()
+    records, errors = _records(run)
+    scores: dict[tuple[str, str, str], dict[int, float]] = {}  # (domain, task, method) -> seed -> percent
+    for one in records:
+        wanted = one.split == "test" and one.seed in options.seeds and one.variant == variants.get(one.method)
+        if wanted and one.score is not None:
+            scores.setdefault((one.domain, one.task, one.method), {})[one.seed] = 100 * one.score
+    rows = []
     for domain_name, task_name in table_order():
         domain = registry.domain(domain_name)
         if options.domains is not None and domain_name not in options.domains:
@@ -55,20 +61,18 @@ def build(run: Run) -> Table:
         task = registry.task(domain_name, task_name)
         cells: dict[str, float | int | None] = {}
         for method in methods:
-            found, broken = _cell(run, domain_name, task_name, method, variants[method])
-            errors += broken
-            seen |= {one.seed for one in found}
-            scores = [100 * one.score for one in found if one.score is not None]
-            cells[method] = statistics.mean(scores) if scores else math.nan
-            cells[f"{method}_std"] = statistics.stdev(scores) if len(scores) > 1 else math.nan
-            cells[f"{method}_seeds"] = len(scores)
+            found = list(scores.get((domain_name, task_name, method), {}).values())
+            cells[method] = statistics.mean(found) if found else math.nan
+            cells[f"{method}_std"] = statistics.stdev(found) if len(found) > 1 else math.nan
+            cells[f"{method}_seeds"] = len(found)
         title = METRICS[task.metric].title
         rows.append({"domain": domain.name, "task": task.name, "row": task.row, "metric": title} | cells)
     front = ["domain", "task", "row", "metric", *methods]
     rest = [f"{method}_{what}" for what in ("std", "seeds") for method in methods]
     frame = pd.DataFrame(rows, columns=[*front, *rest])
     variant = digest(changed) if changed else "default"
-    return Table(frame, methods, variant, _notes(run, sorted(seen), changed), tuple(errors))
+    seeds = sorted({seed for of_seed in scores.values() for seed in of_seed})
+    return Table(frame, methods, variant, _notes(run, seeds, changed), tuple(errors))
 
 
 def table_order() -> list[tuple[str, str]]:
@@ -124,28 +128,25 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _cell(run: Run, domain: str, task: str, method: str, variant: str) -> tuple[list[Record], list[RecordError]]:
-    """The records of one cell, one per wanted seed that has one."""
-    found, errors = [], []
-    for seed in run.options.seeds:
-        one = run.identity_of(domain, method, variant, seed)
-        file = run.records_folder(one) / f"{task}.json"
-        if not file.exists():
-            continue
-        try:
-            found.append(_of_its_place(file, dataclasses.asdict(one) | {"task": task, "split": "test"}))
-        except RecordError as error:
-            errors.append(error)
-    return found, errors
+def _records(run: Run) -> tuple[list[Record], list[RecordError]]:
+    """All records of the run's data, scale and protocol, and the errors of those that cannot be read or lie where they
+    do not belong."""
+    records, errors = [], []
+    for folder in dict.fromkeys(run.folder(domain.name) / "records" for domain in registry.domains()):
+        found, broken = record.read_all(folder, partial(_check_place, run))
+        records += found
+        errors += broken
+    return records, errors
 
 
-def _of_its_place(file: Path, place: dict[str, object]) -> Record:
-    """The record in `file`, if it says of itself what its place says."""
-    one = record.read(file)
-    for name, value in place.items():
-        if (found := getattr(one, name)) != value:
-            raise RecordError(f"{file} is not the record of its place: {name} is {found!r} instead of {value!r}")
-    return one
+def _check_place(run: Run, file: Path, one: Record) -> None:
+    """Raise RecordError unless the record says of itself what its place says."""
+    place = Identity(one.data, one.scale, one.protocol, one.domain, one.method, one.variant, one.seed)
+    known = one.domain in registry.domain_names() and place == run.identity_of(*place[3:])
+    if known and file == run.records_folder(place) / one.file_name:
+        return
+    listed = ", ".join(f"{name} {value}" for name, value in place._asdict().items())
+    raise RecordError(f"{file} is not the record of its place: it is of task {one.task} ({one.split}), {listed}")
 
 
 def _shown(table: Table) -> pd.DataFrame:

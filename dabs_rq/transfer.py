@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dabs_rq.metrics import Undefined, majority, score
 from dabs_rq.provenance import now, provenance
 from dabs_rq.record import Record
 from dabs_rq.run import Run, announce
-from dabs_rq.spec import Task
+from dabs_rq.spec import Input, Task
 
 
 def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
@@ -71,10 +72,31 @@ def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
             f"METHOD={options.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
             + (f" DATA={options.data}" if options.data else "")
         )
-    encoder = checkpoint.load_encoder(file, inputs=run.inputs)
+    encoder = _load(run, file)
     encoder.requires_grad_(False)
     weights = checkpoint.weights_hash(encoder)
     return encoder, weights, f"checkpoint:{weights}" if given else run.options.method.name
+
+
+def _load(run: Run, file: Path) -> Encoder:
+    """The encoder in `file`; if it does not fit the inputs of this scale, the error names the scale that it fits."""
+    sizes = run.options.encoder
+    read = partial(checkpoint.load_encoder, file, heads=sizes.heads, head_width=sizes.head_width, pool=sizes.pool)
+    try:
+        return read(inputs=run.inputs)
+    except CheckpointError as error:
+        fitting = [scale for scale, inputs in run.domain.inputs.items() if _fits(read, inputs)]
+        if not fitting:
+            raise
+        raise CheckpointError(f"{error}\n  It fits the inputs of scale={' or scale='.join(fitting)}.") from error
+
+
+def _fits(read: Callable[..., Encoder], inputs: tuple[Input, ...]) -> bool:
+    try:
+        read(inputs=inputs)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _probe_task(
@@ -105,7 +127,7 @@ def _probe_task(
         except Undefined as error:
             reason = str(error)
         result = Record(
-            **dataclasses.asdict(run.identity(seed, method=method)),
+            **run.identity(seed, method=method)._asdict(),
             task=task.name,
             split=split,
             metric=task.metric,
@@ -150,7 +172,7 @@ def _fit(run: Run, seed: int, task: Task, encoder: Encoder, train: Examples, tar
     else:
         batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
-    return probe.fit_adamw(batches, run.options.encoder.width, task.target, outputs, options, seed)
+    return probe.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
 
 
 def _features(run: Run, encoder: Encoder, examples: Examples) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_ties_rank_in_order_of_appearance_or_averaged() -> None:
 
 
 def test_a_logit_of_zero_is_a_yes_and_the_first_of_equal_classes_wins() -> None:
-    assert score("accuracy", np.array([0.0, 0.0, -1e-9, 5.0]), np.array([1, 0, 0, 1])) == 0.75
+    assert score("accuracy", np.array([0.0, 0.0, -1e-9, 5.0]), np.array([1, 1, 0, 1])) == 1.0
     assert score("accuracy", np.zeros((4, 3)), np.array([0, 1, 2, 0])) == 0.5
 
 

@@ -257,6 +257,10 @@ def test_p_is_the_share_of_examples_quantized_whole() -> None:
     out = seeded(x, p=0.5)
     kept = (out == x).flatten(1).all(1)
     assert 150 < kept.sum() < 250 and torch.equal(out[~kept], seeded(x)[~kept])
+    mask = torch.arange(9) < 6
+    masked = seeded(x, p=0.5, mask=mask.expand(400, 9))
+    assert torch.equal(masked[kept], x[kept]) and torch.equal(masked[..., ~mask], x[..., ~mask])
+    assert (masked != x)[~kept][..., mask].flatten(1).any(1).all()
     channels = (seeded(x[:, 0], p=0.5, channel_dim=0) == x[:, 0]).all(1)
     assert 150 < channels.sum() < 250, "without a batch, p acts on each channel"
 

@@ -1,0 +1,242 @@
+"""The command line: what it prints, its exit codes, and what it says about wrong words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dabs_rq import cli, record, registry
+from dabs_rq.errors import DataWarning
+
+COMMANDS = ("pretrain", "transfer", "suite", "table", "domains")
+Output = tuple[int, str, str]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Output]:
+    """call(*words): exit code, output and errors of one command line."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command line puts its own there
+
+    def call(*words: str) -> Output:
+        try:
+            code = cli.main(words)
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def runs(tmp_path: Path, miniature: Callable[[str], Path]) -> str:
+    """runs=<folder> with the sensor domain's miniature written already."""
+    name = f"sensor-{registry.miniature('sensor')[1]}"
+    (tmp_path / "runs" / "miniature").mkdir(parents=True)
+    (tmp_path / "runs" / "miniature" / name).symlink_to(miniature("sensor"))
+    return f"runs={tmp_path / 'runs'}"
+
+
+# ---- help --------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "dabs_rq", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(f"    {name} " in done.stdout for name in COMMANDS) and "key=value" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "dabs_rq.cli" in imported
+    assert not imported & {"torch", "numpy", "pandas", "datasets", "hydra", "sklearn", "pytorch_lightning"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, call: Callable[..., Output]) -> None:
+    code, out, _ = call(command, "--help")
+    assert code == 0 and "--show-options" in out and "scale=mini" in out and "seeds=[0,1,2]" in out
+
+
+# ---- wrong words -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["the following arguments are required: command"]),
+        (["pretrian"], ["invalid choice: 'pretrian'", "pretrain", "transfer", "suite", "table", "domains"]),
+        (["table", "--seeds=3"], ["unknown flag --seeds=3; options are words of the form key=value"]),
+        (["table", "-v"], ["unknown flag -v"]),
+        (["table", "scale=mini", "--fast", "seeds=[0]"], ["unknown flag --fast"]),
+        (["table", "sedes=[1]"], ["error: unknown option 'sedes'. Did you mean 'seeds'?", "key=value"]),
+        (["table", "seeds"], ["error: expected an option as key=value, such as domain=sensor; got 'seeds'"]),
+        (["table", "scale=paper"], ["error: scale=paper needs the real data: give data=/root (make: DATA=/root)"]),
+        (["table", "scale=big"], ["error: unknown scale 'big'.", "Known: mini, paper."]),
+        (["suite", "methods=[non]"], ["error: unknown method 'non'. Did you mean 'none'?"]),
+        (["suite", "domains=[sensors]"], ["error: unknown domain 'sensors'. Did you mean 'sensor'?"]),
+        (["pretrain"], ["error: give a domain: domain=", "|sensor", "(make: DOMAIN=)"]),
+        (["pretrain", "domain=senor"], ["error: unknown domain 'senor'. Did you mean 'sensor'?"]),
+        (["pretrain", "domain=sensor", "pretrain.steps=x"], ["error: ", "'x' of type 'str'", "pretrain.steps"]),
+        (["table", "--show-options", "no=1"], ["error: unknown option 'no'."]),
+    ],
+)
+def test_wrong_words_are_refused_with_what_to_do(
+    words: list[str], expected: list[str], call: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*words)
+    assert code == 2 and out == ""
+    assert all(text in err for text in expected), err
+    assert "Traceback" not in err and not list(tmp_path.iterdir())
+
+
+def test_a_task_of_another_domain_is_refused(call: Callable[..., Output], runs: str) -> None:
+    assert call("pretrain", "domain=sensor", "method=none", runs)[0] == 0
+    code, _, err = call("transfer", "domain=sensor", "method=none", "tasks=[cifar10]", runs)
+    assert code == 2 and "error: unknown task of domain 'sensor' 'cifar10'. Known: pamap2." in err
+
+
+@pytest.mark.parametrize("command", ["suite", "domains"])
+def test_a_data_root_that_is_not_there_is_named(command: str, call: Callable[..., Output], tmp_path: Path) -> None:
+    code, _, err = call(command, "domain=sensor", f"data={tmp_path}/no where", f"runs={tmp_path}/runs")
+    assert code == 1 and f"error: the data root {tmp_path}/no where is no folder." in err
+    assert "`python -m dabs_rq domains` tells which are expected where" in err and not (tmp_path / "runs").exists()
+
+
+def test_data_that_are_not_there_are_explained(call: Callable[..., Output], tmp_path: Path) -> None:
+    code, _, err = call("pretrain", "domain=sensor", f"data={tmp_path}", f"runs={tmp_path}/runs")
+    assert code == 1 and f"error: PAMAP2 Physical Activity Monitoring is not under {tmp_path}: missing" in err
+    assert "expected layout below" in err and "source: http" in err and "registration: " in err
+
+
+def test_transfer_without_a_checkpoint_says_how_to_make_it(call: Callable[..., Output], tmp_path: Path) -> None:
+    words = (
+        "domain=sensor",
+        "method=emix",
+        "protocol=published",
+        f"runs={tmp_path}/runs",
+        f"data={tmp_path}",
+        "seeds=[4]",
+    )
+    code, _, err = call("transfer", *words)
+    assert code == 1 and f"error: no checkpoint at {tmp_path}/runs/" in err
+    make = f"make pretrain DOMAIN=sensor METHOD=emix SCALE=mini PROTOCOL=published SEEDS=4 DATA={tmp_path}"
+    assert f"Make it first: {make}" in err
+    code, _, err = call("transfer", *words, f"checkpoint={tmp_path}/mine.safetensors")
+    assert code == 1 and f"error: no checkpoint at {tmp_path}/mine.safetensors" in err
+
+
+def test_an_interruption_ends_with_130(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dabs_rq.listing.listing", interrupted)
+    code, _, err = call("domains")
+    assert code == 130 and "the same command goes on where this one stopped" in err
+
+
+# ---- what is there -----------------------------------------------------------------------------------------------
+
+
+def test_domains_lists_every_source_and_task_with_its_folder(call: Callable[..., Output]) -> None:
+    code, out, _ = call("domains")
+    assert code == 0 and "made-up miniature data" in out and "present" not in out
+    for domain in registry.domains():
+        assert f"{domain.name}: {domain.title}, input " in out
+        for source in (domain.pretraining.source, *(task.source for task in domain.tasks)):
+            assert f"{source.title}, {source.size}, {source.folder}\n" in out
+            assert f"from {source.url}; registration: {source.registration or 'none needed'}\n" in out
+        assert all(f"  {task.name} ({task.row}; " in out for task in domain.tasks)
+    assert f"methods: {', '.join(registry.method_names())}" in out
+
+
+def test_domains_says_what_is_missing_from_a_data_root(
+    call: Callable[..., Output], tmp_path: Path, miniature: Callable[[str], Path]
+) -> None:
+    code, out, _ = call("domains", f"data={tmp_path}")
+    assert code == 0 and "present: " not in out and "partial: " not in out
+    for domain in registry.domains():
+        for source in (domain.pretraining.source, *(task.source for task in domain.tasks)):
+            where = tmp_path / source.folder
+            assert f"missing: {source.title}, {source.size}, {where}\n" in out
+            assert f"expected: {where / source.needs[0]}" in out and f"from {source.url}; registration: " in out
+    code, out, _ = call("domains", f"data={miniature('sensor')}", "domains=[sensor]")
+    assert code == 0 and "present: PAMAP2" in out and "missing: " not in out and "images:" not in out
+
+
+def test_show_options_prints_what_a_command_would_use(call: Callable[..., Output], tmp_path: Path) -> None:
+    words = ("method=emix", "pretrain.steps=7", "seeds=[0,2]")
+    for given in ((*words, "--show-options"), ("--show-options", *words), (*words[:1], "--show-options", *words[1:])):
+        code, out, _ = call("table", *given)
+        lines = out.splitlines()
+        assert code == 0 and lines == sorted(lines)
+        assert {"pretrain.steps=7", "method.name=emix", "method.weighting=per_example", "seeds=[0, 2]"} <= set(lines)
+        assert {"protocol.probe=lbfgs", "transfer.probe=lbfgs", "data=null"} <= set(lines)
+    code, out, _ = call("suite", "protocol=published", "--show-options")
+    assert code == 0 and {"transfer.probe=adamw", "method.gradient=extremes"} <= set(out.splitlines())
+
+
+# ---- from nothing to a table -------------------------------------------------------------------------------------
+
+
+def test_pretrain_transfer_and_table_of_the_initial_encoder(
+    call: Callable[..., Output], runs: str, tmp_path: Path
+) -> None:
+    words = ("domain=sensor", "method=none", "transfer.max_examples=200", runs)
+    code, out, err = call("pretrain", *words)
+    assert code == 0 and err == ""
+    assert "pretrain sensor with none, seed 0, no steps: made-up miniature data, scale=mini, protocol=corrected" in out
+    checkpoint = Path(out.partition("wrote ")[2].strip())
+    assert checkpoint.name == "encoder.safetensors" and checkpoint.exists()
+    assert f"pretrained already: {checkpoint}" in call("pretrain", *words)[1]
+
+    code, out, _ = call("transfer", *words)
+    assert code == 0
+    assert (
+        "transfer sensor with none, seed 0, 1 of 1 tasks: made-up miniature data, scale=mini, protocol=corrected" in out
+    )
+    found = record.read(Path(out.partition("record: ")[2].splitlines()[0]))
+    assert found.task == "pamap2" and found.made_up_data and found.n_train == 200 and found.score is not None
+    assert f"pamap2: {100 * found.score:.2f} % accuracy" in out
+    code, again, _ = call("transfer", *words)
+    assert code == 0 and "transfer sensor" not in again and f"{found.file_name}" in again, "finished records are kept"
+
+    only = ("domains=[sensor]", "methods=[none]")
+    code, out, _ = call("table", "transfer.max_examples=200", runs, f"out={tmp_path / 'out'}", *only)
+    assert code == 0 and f"{100 * found.score:.2f}" in out and "Made-up miniature data" in out
+    code, out, _ = call("table", runs, f"out={tmp_path / 'out'}", *only)
+    assert code == 0 and f"{100 * found.score:.2f}" not in out, "another limit is another variant"
+
+
+def test_pretraining_says_its_steps_before_it_starts(
+    call: Callable[..., Output], runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dabs_rq.training.train", interrupted)
+    words = (
+        "domain=sensor",
+        "pretrain.steps=9",
+        "pretrain.batch_size=5",
+        "pretrain.max_examples=10",
+        "seeds=[3]",
+        runs,
+    )
+    code, out, _ = call("pretrain", *words)
+    start = "pretrain sensor with rq, seed 3, 9 steps of 5: made-up miniature data, scale=mini, protocol=corrected"
+    assert code == 130 and start in out and "wrote" not in out
+
+
+def test_warnings_about_data_are_one_line_and_said_once(
+    call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "dabs_rq.listing.listing",
+        lambda _: "".join(warnings.formatwarning("10 files", DataWarning, "x.py", 1) for _ in "ab"),
+    )
+    code, out, _ = call("domains")
+    assert code == 0 and out == "warning: 10 files\n\n"
