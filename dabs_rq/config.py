@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,7 @@ def compose(words: Sequence[str] = ()) -> Composed:
         if group in chosen and chosen[group] not in _choices(group):
             raise OptionError(unknown(group, chosen[group], _choices(group)))
     registry.method(chosen.get("method", "rq"))
-    base = _compose([f"{group}={value}" for group, value in chosen.items()])
-    known = _flat(OmegaConf.to_container(base, resolve=True))
+    known = _unchanged(tuple(sorted(chosen.items())), registry.method_names())
     for key, _ in pairs:
         if key in ("scale.name", "protocol.name", "method.name"):
             raise OptionError(f"{key} follows from the choice: give {key.removesuffix('.name')}=... instead")
@@ -194,6 +194,13 @@ def compose(words: Sequence[str] = ()) -> Composed:
     values = _flat(OmegaConf.to_container(merged, resolve=True)) | paths
     overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
     return Composed(options, values, overridden)
+
+
+@cache
+def _unchanged(chosen: tuple[tuple[str, str], ...], methods: tuple[str, ...]) -> dict[str, Any]:
+    """All options, with the values that configs/ has for a scale, protocol and method."""
+    base = _compose([f"{group}={value}" for group, value in chosen])
+    return _flat(OmegaConf.to_container(base, resolve=True))
 
 
 def _compose(overrides: list[str]) -> Any:

@@ -77,6 +77,8 @@ def randomized_quantization(
     channels = x.shape[channel_dim] if granularity == "channel" else 1
     if draws is None:
         draws = draw(x, bins, batch, channels, single, spacing, collapse, p, generator)
+    else:
+        _check_draws(draws, bins, batch, channels, single, spacing, collapse, p)
     regions_dtype = torch.uint8 if bins <= 256 else torch.int32
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=regions_dtype)) if return_regions else x
@@ -245,6 +247,28 @@ def _check(
         expected = (*x.shape[:channel], *x.shape[channel + 1 :])
         if mask.dtype != torch.bool or mask.shape != expected:
             raise ValueError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}")
+
+
+def _check_draws(
+    draws: tuple[Tensor | None, Tensor | None, Tensor | None],
+    bins: int,
+    batch: int,
+    channels: int,
+    single: bool,
+    spacing: str,
+    collapse: str,
+    p: float,
+) -> None:
+    lead = (channels,) if single else (batch, channels)
+    expected = (
+        ("edges", (*lead, bins - 1), spacing == "random"),
+        ("values", (*lead, bins), collapse == "inside_random"),
+        ("apply", lead[:1], p < 1),
+    )
+    for (name, shape, needed), given in zip(expected, draws, strict=True):
+        if needed and (given is None or tuple(given.shape) != shape):
+            found = None if given is None else tuple(given.shape)
+            raise ValueError(f"draws: {name} of shape {shape} expected; got {found}")
 
 
 def _product(sizes: torch.Size) -> int:

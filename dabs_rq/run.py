@@ -32,6 +32,15 @@ from dabs_rq.prepared import Store
 from dabs_rq.spec import Domain, Input, Pretraining, Task
 
 MINIATURE_SEED = 0
+_AT_LEAST_ONE = (
+    "pretrain.batch_size",
+    "pretrain.max_examples",
+    "pretrain.accumulate",
+    "pretrain.checkpoint_every",
+    "transfer.batch_size",
+    "transfer.max_examples",
+    "trainer.log_every",
+)
 
 
 class Identity(NamedTuple):
@@ -69,8 +78,12 @@ class Run:
             registry.method(name)
         for name in options.domains or ():
             registry.domain(name)
-        if not options.seeds:
-            raise OptionError("seeds is empty: give seeds=[0]")
+        if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
+            raise OptionError(f"seeds are different whole numbers from 0 on, such as seeds=[0,1]; got {options.seeds}")
+        for key in _AT_LEAST_ONE:
+            value = run.composed.values[key]
+            if value is not None and value < 1:
+                raise OptionError(f"{key} is at least 1; got {value}")
         return run
 
     def with_method(self, method: str, domain: str | None = None) -> Run:

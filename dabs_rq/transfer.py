@@ -106,20 +106,22 @@ def _probe_task(
     options, protocol = run.options.transfer, run.options.protocol
     train, test = run.labelled(task)
     train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
-    probe.check_evaluable(test.targets, task.target, f"the test split of {task.source.title}")
-    train, test = run.prepare(train), run.prepare(test)
+    evaluated = [
+        (split, run.prepare(part), probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
+        for split, part in [("test", test), *_extra(run, task)]
+    ]
+    train = run.prepare(train)
     fitted = _fit(run, seed, task, encoder, train, train_targets)
 
     files = []
-    for split, examples in [("test", test), *_extra(run, task)]:
-        assert examples.targets is not None
+    for split, examples, targets in evaluated:
         outputs = fitted.outputs(_features(run, encoder, examples))
         reason, value = None, None
         try:
             value = score(
                 task.metric,
                 outputs,
-                examples.targets,
+                targets,
                 correlation=protocol.correlation,
                 spearman_ties=protocol.spearman_ties,
                 batch_size=options.batch_size or run.domain.batch_size,
@@ -137,7 +139,7 @@ def _probe_task(
             made_up_data=run.made_up,
             n_examples=len(examples),
             n_train=len(train),
-            majority=majority(task.target, examples.targets),
+            majority=majority(task.target, targets),
             checkpoint=weights,
             train_split=train.key,
             test_split=examples.key,
@@ -147,7 +149,7 @@ def _probe_task(
             created=now(),
             **provenance(),
         )
-        files.append(record.write(folder, result, examples.ids, examples.targets, outputs))
+        files.append(record.write(folder, result, examples.ids, targets, outputs))
         shown = reason if value is None else f"{100 * value:.2f} % {task.metric}"
         print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
     return files
@@ -187,5 +189,5 @@ def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
             examples = run.examples(task, split)
         except MissingDataError:
             continue
-        found.append((split, run.prepare(examples)))
+        found.append((split, examples))
     return found
