@@ -30,7 +30,7 @@ def pretrain(run: Run, seed: int) -> Path:
         return file
     options = run.options
     encoder, method = build(run, seed)
-    announce(run, f"pretrain {run.domain.name} with {options.method.name}, seed {seed}, {_budget(run, method)}")
+    announce(run, f"pretrain {run.domain.name} with {options.method.name}, seed {seed}, {_budget(run)}")
     started = time.monotonic()
     examples_key = None
     if registry.method(options.method.name).trains:
@@ -91,7 +91,7 @@ def training_order(run: Run, examples: Examples, seed: int) -> Order:
     return Order(len(examples), run.options.pretrain.batch_size or run.domain.batch_size, seed)
 
 
-def _budget(run: Run, method: Method) -> str:
+def _budget(run: Run) -> str:
     if not registry.method(run.options.method.name).trains:
         return "no steps"
     size = run.options.pretrain.batch_size or run.domain.batch_size

@@ -75,10 +75,11 @@ def randomized_quantization(
     single = channel_dim == 0
     batch = 1 if single else x.shape[0]
     channels = x.shape[channel_dim] if granularity == "channel" else 1
+    shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
     if draws is None:
-        draws = draw(x, bins, batch, channels, single, spacing, collapse, p, generator)
+        draws = _draw(shapes, generator, x.device)
     else:
-        _check_draws(draws, bins, batch, channels, single, spacing, collapse, p)
+        draws = _checked(draws, shapes)
     regions_dtype = torch.uint8 if bins <= 256 else torch.int32
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=regions_dtype)) if return_regions else x
@@ -104,28 +105,38 @@ def randomized_quantization(
     return out, regions.reshape(x.shape)
 
 
-def draw(
-    x: Tensor,
-    bins: int,
-    batch: int,
-    channels: int,
-    single: bool,
-    spacing: str,
-    collapse: str,
-    p: float,
-    generator: torch.Generator | None,
-) -> Draws:
-    """Draw what one call needs, on the generator's device (x's without one), in float32: edges, values, apply."""
-    source = x.device if generator is None else generator.device
-    lead = (channels,) if single else (batch, channels)
+Shape = tuple[int, ...]
 
-    def rand(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, device=source).to(x.device, non_blocking=True)
 
-    edges = rand(*lead, bins - 1) if spacing == "random" else None
-    values = rand(*lead, bins) if collapse == "inside_random" else None
-    apply = rand(channels if single else batch) if p < 1 else None
-    return Draws(edges, values, apply)
+def _draw_shapes(
+    lead: Shape, bins: int, spacing: str, collapse: str, p: float
+) -> tuple[Shape | None, Shape | None, Shape | None]:
+    """Shapes of the `Draws` that one call needs. `lead`: (B, K), or (K,) without a batch dimension."""
+    return (
+        (*lead, bins - 1) if spacing == "random" else None,
+        (*lead, bins) if collapse == "inside_random" else None,
+        lead[:1] if p < 1 else None,
+    )
+
+
+def _draw(shapes: tuple[Shape | None, ...], generator: torch.Generator | None, device: torch.device) -> Draws:
+    """Draw edges, values, apply, in that order, in float32, on the generator's device (x's without one)."""
+    source = device if generator is None else generator.device
+    return Draws(
+        *(
+            None if shape is None else torch.rand(shape, generator=generator, device=source).to(device)
+            for shape in shapes
+        )
+    )
+
+
+def _checked(draws: tuple[Tensor | None, ...], shapes: tuple[Shape | None, ...]) -> Draws:
+    """Those of `draws` that are needed. Raises ValueError where one is missing or of another shape."""
+    for name, shape, given in zip(Draws._fields, shapes, draws, strict=True):
+        found = None if given is None else tuple(given.shape)
+        if shape is not None and found != shape:
+            raise ValueError(f"draws: {name} of shape {shape} expected; got {found}")
+    return Draws(*(given if shape is not None else None for shape, given in zip(shapes, draws, strict=True)))
 
 
 def _fractions(u_edges: Tensor | None, bins: int, work: Tensor, batch: int, channels: int) -> tuple[Tensor, Tensor]:
@@ -247,28 +258,6 @@ def _check(
         expected = (*x.shape[:channel], *x.shape[channel + 1 :])
         if mask.dtype != torch.bool or mask.shape != expected:
             raise ValueError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}")
-
-
-def _check_draws(
-    draws: tuple[Tensor | None, Tensor | None, Tensor | None],
-    bins: int,
-    batch: int,
-    channels: int,
-    single: bool,
-    spacing: str,
-    collapse: str,
-    p: float,
-) -> None:
-    lead = (channels,) if single else (batch, channels)
-    expected = (
-        ("edges", (*lead, bins - 1), spacing == "random"),
-        ("values", (*lead, bins), collapse == "inside_random"),
-        ("apply", lead[:1], p < 1),
-    )
-    for (name, shape, needed), given in zip(expected, draws, strict=True):
-        if needed and (given is None or tuple(given.shape) != shape):
-            found = None if given is None else tuple(given.shape)
-            raise ValueError(f"draws: {name} of shape {shape} expected; got {found}")
 
 
 def _product(sizes: torch.Size) -> int:

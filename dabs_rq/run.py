@@ -197,7 +197,7 @@ class Run:
         return Store(self.runs / "prepared", loader.prepare, loader.cache_gb, workers)  # type: ignore[arg-type]
 
     def examples(self, declared: Pretraining | Task, split: str) -> Examples:
-        """One split, at most `max_examples` of it (chosen before anything is decoded), prepared as the options say."""
+        """One split, at most `max_examples` of it, chosen before anything is decoded."""
         limit = self.options.pretrain if isinstance(declared, Pretraining) else self.options.transfer
         request = self._request(split)
         loaded = declared.load(request)
@@ -214,6 +214,7 @@ class Run:
         return train, test
 
     def prepare(self, examples: Examples) -> Examples:
+        """The examples with their inputs decoded and kept, as far as the options say."""
         return examples.prepared(self.store.prepare)
 
     def _request(self, split: str) -> Request:

@@ -359,3 +359,14 @@ def test_compiles_to_one_graph_forward_and_backward() -> None:
     compiled = torch.compile(randomized_quantization, fullgraph=True, backend="aot_eager")
     for found, expected in zip(run(compiled), run(randomized_quantization), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_given_draws_are_checked_and_those_not_needed_are_ignored() -> None:
+    x = torch.randn(2, 3, 7)
+    edges, values = torch.rand(2, 3, 7), torch.rand(2, 3, 8)
+    middle = randomized_quantization(x, collapse="middle", draws=(edges, None, None))
+    assert torch.equal(middle, randomized_quantization(x, collapse="middle", draws=(edges, values, torch.zeros(2))))
+    with pytest.raises(ValueError, match=r"draws: values of shape \(2, 3, 8\) expected; got None"):
+        randomized_quantization(x, draws=(edges, None, None))
+    with pytest.raises(ValueError, match=r"draws: edges of shape \(2, 3, 3\) expected; got \(2, 3, 7\)"):
+        randomized_quantization(x, bins=4, draws=(edges, values, None))
