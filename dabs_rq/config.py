@@ -61,7 +61,8 @@ class PretrainOptions:
 @dataclass
 class TransferOptions:
     """max_examples: of each split. features: cached or reencode; probe: lbfgs or adamw (both from the protocol).
-    epochs, batch_size, lr, weight_decay: of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha)."""
+    epochs, batch_size, lr, weight_decay: of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha);
+    max_iterations: of each of its fits (a record says whether the last one converged)."""
 
     max_examples: int | None = None
     features: str = "${protocol.features}"
@@ -71,7 +72,7 @@ class TransferOptions:
     lr: float = 1e-4
     weight_decay: float = 1e-4
     strengths: list[float] = field(default_factory=lambda: [10.0**power for power in range(-4, 5)])
-    max_iterations: int = 1000
+    max_iterations: int = 3000
 
 
 @dataclass

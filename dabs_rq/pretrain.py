@@ -51,7 +51,7 @@ def pretrain(run: Run, seed: int) -> Path:
     }
     checkpoint.save(file, encoder, dataclasses.asdict(options.encoder), method.own_state(), about)
     (file.parent / "resume.ckpt").unlink(missing_ok=True)
-    print(f"wrote {file}")
+    print(f"wrote {file} after {about['seconds']} s", flush=True)
     return file
 
 

@@ -76,10 +76,7 @@ def randomized_quantization(
     batch = 1 if single else x.shape[0]
     channels = x.shape[channel_dim] if granularity == "channel" else 1
     shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
-    if draws is None:
-        draws = _draw(shapes, generator, x.device)
-    else:
-        draws = _checked(draws, shapes)
+    draws = _draw(shapes, generator, x.device) if draws is None else _checked(draws, shapes)
     regions_dtype = torch.uint8 if bins <= 256 else torch.int32
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=regions_dtype)) if return_regions else x

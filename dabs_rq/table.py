@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dabs_rq import record, registry
 from dabs_rq.errors import RecordError
@@ -28,8 +28,9 @@ TITLES = {"rq": "Ours"}
 @dataclass(frozen=True)
 class Table:
     """`frame`: a row per task in table order: domain, task, row, metric, one column per method (percent, NaN where
-    there is no score), then `<method>_std` and `<method>_seeds`. `variant`: "default", or a hash of the options that
-    differ from configs/. `notes`: what a reader has to know."""
+    there is no score), then `<method>_std` over seeds, `<method>_se` over test examples, `<method>_seeds`, and per task
+    `n_examples` and `majority` (the accuracy of the most frequent class). `variant`: "default", or a hash of the
+    options that differ from configs/. `notes`: what a reader has to know."""
 
     frame: pd.DataFrame
     methods: tuple[str, ...]
@@ -48,31 +49,49 @@ def build(run: Run) -> Table:
     variants = {method: one.variant(of_pretraining=False) for method, one in composed.items()}
     changed = {key: value for one in composed.values() for key, value in one.changed(of_pretraining=False).items()}
     records, errors = _records(run)
-    scores: dict[tuple[str, str, str], dict[int, float]] = {}  # (domain, task, method) -> seed -> percent
+    cells: dict[tuple[str, str, str], list[Record]] = {}  # (domain, task, method) -> one record a seed
     for one in records:
         wanted = one.split == "test" and one.seed in options.seeds and one.variant == variants.get(one.method)
         if wanted and one.score is not None:
-            scores.setdefault((one.domain, one.task, one.method), {})[one.seed] = 100 * one.score
+            cells.setdefault((one.domain, one.task, one.method), []).append(one)
     rows = []
     for domain_name, task_name in table_order():
         domain = registry.domain(domain_name)
         if options.domains is not None and domain_name not in options.domains:
             continue
         task = registry.task(domain_name, task_name)
-        cells: dict[str, float | int | None] = {}
+        found = {method: cells.get((domain_name, task_name, method), []) for method in methods}
+        row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
+        row["metric"] = METRICS[task.metric].title
         for method in methods:
-            found = list(scores.get((domain_name, task_name, method), {}).values())
-            cells[method] = statistics.mean(found) if found else math.nan
-            cells[f"{method}_std"] = statistics.stdev(found) if len(found) > 1 else math.nan
-            cells[f"{method}_seeds"] = len(found)
-        title = METRICS[task.metric].title
-        rows.append({"domain": domain.name, "task": task.name, "row": task.row, "metric": title} | cells)
+            row |= _summary(method, found[method])
+        rows.append(row | _of_split([one for of_method in found.values() for one in of_method]))
     front = ["domain", "task", "row", "metric", *methods]
-    rest = [f"{method}_{what}" for what in ("std", "seeds") for method in methods]
-    frame = pd.DataFrame(rows, columns=[*front, *rest])
+    rest = [f"{method}_{what}" for what in ("std", "se", "seeds") for method in methods]
+    frame = pd.DataFrame(rows, columns=[*front, *rest, "n_examples", "majority"])
     variant = digest(changed) if changed else "default"
-    seeds = sorted({seed for of_seed in scores.values() for seed in of_seed})
+    seeds = sorted({one.seed for of_cell in cells.values() for one in of_cell})
     return Table(frame, methods, variant, _notes(run, seeds, changed), tuple(errors))
+
+
+def _summary(method: str, records: list[Record]) -> dict[str, float | int]:
+    """A method's columns for one task, in percent."""
+    scores = [100 * one.score for one in records if one.score is not None]
+    errors = [100 * one.standard_error for one in records if one.standard_error is not None]
+    return {
+        method: statistics.mean(scores) if scores else math.nan,
+        f"{method}_std": statistics.stdev(scores) if len(scores) > 1 else math.nan,
+        f"{method}_se": statistics.mean(errors) if errors else math.nan,
+        f"{method}_seeds": len(scores),
+    }
+
+
+def _of_split(records: list[Record]) -> dict[str, float | int]:
+    """What the test split is, by the records of one task."""
+    if not records:
+        return {}
+    majority = records[0].majority
+    return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
 
 
 def table_order() -> list[tuple[str, str]]:
@@ -100,8 +119,15 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    lines = _shown(table).to_markdown(index=False, disable_numparse=True, colalign=_alignment(table))
-    return lines + "\n\n" + "\n".join(f"- {note}" for note in table.notes) + "\n"
+    """The table with its notes; a score that is not clearly above the most frequent class is marked."""
+    shown, notes = _shown(table), list(table.notes)
+    for method, title in zip(table.methods, shown.columns[3:], strict=True):
+        doubtful = table.frame[method] - table.frame["majority"] <= 2 * table.frame[f"{method}_se"]
+        shown.loc[doubtful, title] += " °"
+    if shown.iloc[:, 3:].stack().str.endswith("°").any():
+        notes.append("° not above the accuracy of the most frequent class by two standard errors.")
+    lines = shown.to_markdown(index=False, disable_numparse=True, colalign=_alignment(table))
+    return lines + "\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
 
 
 def to_latex(table: Table) -> str:

@@ -14,7 +14,7 @@ from dabs_rq import checkpoint, features, probe, record
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, RecordError, TrainingError
 from dabs_rq.examples import Examples
-from dabs_rq.metrics import Undefined, majority, score
+from dabs_rq.metrics import Undefined, majority, score, standard_error
 from dabs_rq.provenance import now, provenance
 from dabs_rq.record import Record
 from dabs_rq.run import Run, announce
@@ -116,7 +116,7 @@ def _probe_task(
     files = []
     for split, examples, targets in evaluated:
         outputs = fitted.outputs(_features(run, encoder, examples))
-        reason, value = None, None
+        reason, value, error_bar = None, None, None
         try:
             value = score(
                 task.metric,
@@ -126,6 +126,7 @@ def _probe_task(
                 spearman_ties=protocol.spearman_ties,
                 batch_size=options.batch_size or run.domain.batch_size,
             )
+            error_bar = standard_error(task.metric, outputs, targets)
         except Undefined as error:
             reason = str(error)
         result = Record(
@@ -134,12 +135,13 @@ def _probe_task(
             split=split,
             metric=task.metric,
             score=value,
-            status="ok" if reason is None else "failed",
+            status="failed" if value is None else "ok",
             reason=reason,
             made_up_data=run.made_up,
             n_examples=len(examples),
             n_train=len(train),
             majority=majority(task.target, targets),
+            standard_error=error_bar,
             checkpoint=weights,
             train_split=train.key,
             test_split=examples.key,

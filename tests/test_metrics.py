@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dabs_rq.metrics import METRICS, Undefined, majority, score
+from dabs_rq.metrics import METRICS, Undefined, majority, score, standard_error
 from dabs_rq.probe import probe_loss
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
 from tests.golden_cases import Case, names
@@ -164,3 +164,31 @@ def test_majority_is_the_accuracy_of_the_most_frequent_class(
     target: Target, targets: list[float], expected: float | None
 ) -> None:
     assert majority(target, np.array(targets)) == expected
+
+
+# ---- standard errors ---------------------------------------------------------------------------------------------
+
+
+def test_the_standard_error_of_an_accuracy_is_binomial() -> None:
+    outputs, targets = np.array([1.0] * 80 + [-1.0] * 20), np.ones(100, np.int64)
+    assert standard_error("accuracy", outputs, targets) == pytest.approx(0.04)
+
+
+def test_bootstrapped_standard_errors_are_near_the_spread_over_fresh_splits() -> None:
+    generator = np.random.default_rng(0)
+
+    def split() -> tuple[np.ndarray, np.ndarray]:
+        targets = generator.normal(size=400)
+        return targets + generator.normal(size=400), targets
+
+    scores = [score("pearson", *split()) for _ in range(300)]
+    assert standard_error("pearson", *split()) == pytest.approx(np.std(scores), rel=0.3)
+    outputs, targets = split()
+    labels = np.stack([targets > 0, targets > 1], axis=1).astype(np.int64)
+    error = standard_error("auroc", np.stack([outputs, outputs], axis=1), labels)
+    assert 0 < error < 0.05 and error == standard_error("auroc", np.stack([outputs, outputs], axis=1), labels)
+
+
+def test_a_split_too_small_for_its_standard_error_says_so() -> None:
+    with pytest.raises(Undefined, match="resamples"):
+        standard_error("auroc", np.zeros((2, 1)), np.array([[0], [0]]))

@@ -135,12 +135,14 @@ def run(tmp_path: Path) -> Callable[..., Run]:
     return lambda *words: Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words])
 
 
-def fill(run: Run, task: str, method: str, value: float | None, seed: int = 0, variant: str = "default") -> Path:
+def fill(
+    run: Run, task: str, method: str, value: float | None, seed: int = 0, variant: str = "default", **more: Any
+) -> Path:
     """A record in the place where the table looks for it."""
     domain = {name: domain for domain, name in table.table_order()}[task]
     one = run.identity_of(domain, method, variant, seed)
     failed = {"status": "failed", "reason": "one class"} if value is None else {}
-    return put(run.records_folder(one), **one._asdict(), task=task, score=value, **failed)
+    return put(run.records_folder(one), **one._asdict(), task=task, score=value, **failed, **more)
 
 
 def test_rows_and_columns_are_those_of_the_published_table(run: Callable[..., Run]) -> None:
@@ -266,3 +268,14 @@ def test_latex_compiles_in_an_article(run: Callable[..., Run], tmp_path: Path) -
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "article.pdf").stat().st_size > 1000
+
+
+def test_what_is_not_clearly_above_the_most_frequent_class_is_marked(run: Callable[..., Run]) -> None:
+    one = run(*SENSOR_RQ)
+    fill(one, "pamap2", "none", 0.55, majority=0.5, standard_error=0.03)
+    fill(one, "pamap2", "rq", 0.60, majority=0.5, standard_error=0.03)
+    built = table.build(one)
+    row = built.frame.set_index("task").loc["pamap2"]
+    assert (row["majority"], row["rq_se"]) == (50, 3)
+    shown = table.to_markdown(built)
+    assert "55.00 °" in shown and "60.00 °" not in shown and "most frequent class by two standard errors" in shown
