@@ -53,14 +53,23 @@ def losses(run: Run, seed: int = 0) -> dict[int, float]:
     return dict(zip(frame["step"], frame["loss"], strict=True))
 
 
+VARIANTS = [(method,) for method in registry.method_names() if registry.method(method).trains] + [
+    ("emix", "method.frozen_embeddings=true"),
+    ("emix", "method.weighting=batch_mean"),
+    ("rq", "method.gradient=extremes"),
+    ("rq", "method.gradient=straight_through"),
+    ("rq", "method.views=1"),
+    ("rq", "method.level=input"),
+    ("rq", "method.granularity=instance", "method.collapse=middle", "method.spacing=uniform", "method.p=0.5"),
+]
+
+
 @pytest.mark.parametrize("domain", registry.domain_names())
-@pytest.mark.parametrize("method", registry.method_names())
+@pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
 def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
-    domain: str, method: str, run: Callable[..., Run]
+    domain: str, words: tuple[str, ...], run: Callable[..., Run]
 ) -> None:
-    if not registry.method(method).trains:
-        return
-    one = run(domain, method)
+    one = run(domain, *words)
     examples = one.examples(one.domain.pretraining, "train").sample(8)
     raw = tuple(torch.from_numpy(column.take(np.arange(8))) for column in examples.inputs)
     inputs = tuple(x.float() / 255 if x.dtype == torch.uint8 else x for x in raw)
