@@ -189,7 +189,7 @@ def test_pretrain_transfer_and_table_of_the_initial_encoder(
     code, out, err = call("pretrain", *words)
     assert code == 0 and err == ""
     assert "pretrain sensor with none, seed 0, no steps: made-up miniature data, scale=mini, protocol=corrected" in out
-    checkpoint = Path(out.partition("wrote ")[2].strip())
+    checkpoint = Path(out.partition("wrote ")[2].partition(" after ")[0])
     assert checkpoint.name == "encoder.safetensors" and checkpoint.exists()
     assert f"pretrained already: {checkpoint}" in call("pretrain", *words)[1]
 
