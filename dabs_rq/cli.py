@@ -6,6 +6,7 @@ Heavy imports wait until a command runs, so that --help answers at once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,7 +35,8 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 1 something failed, 2 wrong options, 130 interrupted."""
+    """Run one command; return the exit code: 0 done, 1 something failed, 2 wrong options, 130 interrupted (141 by
+    a closed pipe)."""
     parser = _parser()
     given, words = parser.parse_known_args(arguments)
     unknown_flags = [word for word in words if word.startswith("-")]
@@ -49,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
+    except BrokenPipeError:  # whoever read our output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
@@ -115,7 +120,8 @@ def _suite(words: list[str]) -> int:
 
     run = Run.of(words)
     outcome = suite(run)
-    code = _show_table(run)
+    # `domains` says what to compute; the table keeps the rows of the others.
+    code = _show_table(Run.of([word for word in words if not word.startswith("domains=")]))
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
         print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")

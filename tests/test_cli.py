@@ -240,3 +240,13 @@ def test_warnings_about_data_are_one_line_and_said_once(
     )
     code, out, _ = call("domains")
     assert code == 0 and out == "warning: 10 files\n\n"
+
+
+def test_a_suite_of_one_domain_keeps_the_rows_of_the_others(
+    call: Callable[..., Output], runs: str, tmp_path: Path
+) -> None:
+    words = ("domains=[sensor]", "methods=[none]", f"out={tmp_path / 'out'}", "transfer.max_examples=200", runs)
+    code, out, _ = call("suite", *words)
+    assert code == 0
+    rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("| ")}
+    assert "%" in out and rows["CIFAR-10"].split("|")[4].strip() == "-" and rows["PAMAP2"].split("|")[4].strip() != "-"
