@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,8 @@ class Gather(Dataset[Any]):
 
 
 def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
-    """A DataLoader over lists of keys; its batches are what `Gather` gives."""
+    """A DataLoader over lists of keys; its batches are what `Gather` gives. At most a worker per processor."""
+    workers = min(workers, os.cpu_count() or 1)
     return DataLoader(
         Gather(examples, seed),
         batch_sampler=batches,
