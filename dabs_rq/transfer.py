@@ -12,7 +12,7 @@ import numpy as np
 
 from dabs_rq import checkpoint, features, probe, record
 from dabs_rq.encoder import Encoder
-from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, RecordError, TrainingError
+from dabs_rq.errors import CheckpointError, DataError, MissingDataError, OptionError, RecordError, TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.metrics import Undefined, majority, score, standard_error
 from dabs_rq.provenance import now, provenance
@@ -42,7 +42,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
             continue
         try:
             files += _probe_task(run, seed, task, encoder, weights, folder, method)
-        except (MissingDataError, TrainingError) as error:
+        except (DataError, TrainingError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))
     if checkpoint.weights_hash(encoder) != weights:
         raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")

@@ -206,6 +206,20 @@ def test_what_is_not_there_is_a_dash_and_a_list(tmp_path: Path, miniature: Calla
         Run.of(["domain=sensor", f"data={tmp_path / 'nowhere'}"])
 
 
+def test_a_damaged_file_is_named_and_the_other_tasks_go_on(
+    run: Callable[..., Run], tmp_path: Path, miniature: Callable[[str], Path]
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(miniature("images") / "natural_images", root / "natural_images")
+    for picture in (root / "natural_images/dtd/dtd/images").rglob("*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:200])
+    one = run("images", f"data={root}", "tasks=[dtd,cifar10]")
+    pretrain(one, 0)
+    files, errors = transfer(one, 0)
+    assert [record.read(file).task for file in files] == ["cifar10"]
+    assert len(errors) == 1 and str(errors[0]).startswith("dtd: ") and ".jpg" in str(errors[0])
+
+
 def test_one_failing_cell_does_not_keep_the_others_from_going_on(
     run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
