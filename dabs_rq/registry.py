@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dabs_rq.errors import OptionError, unknown
+from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.spec import Domain, MethodSpec, Task
 
@@ -135,11 +135,17 @@ def method(name: str) -> MethodSpec:
     return _constant(*files[name], "METHOD", MethodSpec, name)
 
 
-def miniature(name: str) -> tuple[ModuleType, str]:
-    """A domain's `miniature.py` (with `write(root, seed)`) and the hash of that generator's source files."""
+def miniature_version(name: str) -> str | None:
+    """The hash of the source files of a domain's `miniature.py`; None if it has none."""
+    folder = _domain_files()[domain(name).name][0].parent
+    sources = sorted(folder.glob("miniature*.py"))
+    return digest(*(source.read_bytes() for source in sources)) if (folder / "miniature.py").exists() else None
+
+
+def miniature(name: str) -> ModuleType:
+    """A domain's `miniature.py`, with `write(root, seed)`. Raises MissingDataError if it has none."""
     init, module = _domain_files()[domain(name).name]
-    file = init.parent / "miniature.py"
-    if not file.exists():
-        raise OptionError(f"domain {name!r} has no miniature data: {file} is missing. Give DATA=/root.")
-    sources = sorted(init.parent.glob("miniature*.py"))
-    return importlib.import_module(f"{module}.miniature"), digest(*(source.read_bytes() for source in sources))
+    if miniature_version(name) is None:
+        file = init.parent / "miniature.py"
+        raise MissingDataError(f"domain {name!r} has no miniature data: {file} is missing. Give DATA=/root.")
+    return importlib.import_module(f"{module}.miniature")

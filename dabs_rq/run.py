@@ -130,15 +130,15 @@ class Run:
     def data_id(self, domain: str) -> str:
         if self.options.data is not None:
             return f"real-{digest(str(Path(self.options.data).expanduser().resolve()))}"
-        return f"miniature-{registry.miniature(domain)[1]}"
+        return f"miniature-{registry.miniature_version(domain) or 'none'}"
 
     @cached_property
     def root(self) -> Path:
         """The data root. The miniature is written when it is first asked for."""
         if self.options.data is not None:
             return Path(self.options.data).expanduser()
-        generator, version = registry.miniature(self.domain.name)
-        root = self.runs / "miniature" / f"{self.domain.name}-{version}"
+        generator = registry.miniature(self.domain.name)
+        root = self.runs / "miniature" / f"{self.domain.name}-{registry.miniature_version(self.domain.name)}"
         if not root.exists():
             print(f"writing made-up miniature data for {self.domain.name} to {root}")
             root.parent.mkdir(parents=True, exist_ok=True)

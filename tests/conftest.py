@@ -22,7 +22,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     def root(domain: str) -> Path:
         if domain not in written:
             written[domain] = tmp_path_factory.mktemp(f"miniature-{domain}")
-            registry.miniature(domain)[0].write(written[domain], seed=0)
+            registry.miniature(domain).write(written[domain], seed=0)
         return written[domain]
 
     return root

@@ -36,7 +36,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def runs(tmp_path: Path, miniature: Callable[[str], Path]) -> str:
     """runs=<folder> with the sensor domain's miniature written already."""
-    name = f"sensor-{registry.miniature('sensor')[1]}"
+    name = f"sensor-{registry.miniature_version('sensor')}"
     (tmp_path / "runs" / "miniature").mkdir(parents=True)
     (tmp_path / "runs" / "miniature" / name).symlink_to(miniature("sensor"))
     return f"runs={tmp_path / 'runs'}"

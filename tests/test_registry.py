@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import registry
-from dabs_rq.errors import OptionError
+from dabs_rq import registry, table
+from dabs_rq.errors import MissingDataError, OptionError
 from dabs_rq.examples import Examples, Request
+from dabs_rq.run import Run
 from dabs_rq.spec import (
     Binary,
     Domain,
@@ -26,6 +27,7 @@ from dabs_rq.spec import (
 )
 
 DOMAIN = """
+from dabs_rq.run import Run
 from dabs_rq.spec import Binary, Domain, Pretraining, Series, Source, Task
 
 from .source import load
@@ -46,6 +48,7 @@ DOMAIN = Domain(
 METHOD = """
 from dataclasses import dataclass
 
+from dabs_rq.run import Run
 from dabs_rq.spec import MethodSpec
 {more}
 
@@ -114,10 +117,10 @@ def test_a_domain_of_ones_own(extra: Path) -> None:
     found = registry.domain("noise")
     assert found.name == "noise" and found.tasks[0].load(None) == "examples"  # type: ignore[arg-type]
     assert registry.task("noise", "noise") is found.tasks[0]
-    generator, first = registry.miniature("noise")
+    generator, first = registry.miniature("noise"), registry.miniature_version("noise")
     assert generator.write(Path(), 0) == "examples"
     (inside / "miniature_more.py").write_text("")
-    assert registry.miniature("noise")[1] != first
+    assert registry.miniature_version("noise") != first
 
 
 def test_a_method_of_ones_own_beside_what_it_shares(extra: Path) -> None:
@@ -158,8 +161,11 @@ def test_unknown_names_come_with_the_nearest_and_all(extra: Path) -> None:
 
 def test_a_domain_without_miniature(extra: Path) -> None:
     add_domain(extra, "noise")
-    with pytest.raises(OptionError, match=r"domain 'noise' has no miniature data: .*miniature\.py is missing"):
+    with pytest.raises(MissingDataError, match=r"domain 'noise' has no miniature data: .*miniature\.py is missing"):
         registry.miniature("noise")
+    assert registry.miniature_version("noise") is None
+    built = table.build(Run.of([]))  # its rows are dashes, the others are not disturbed
+    assert built.frame.set_index("task").loc["noise", ["none", "emix", "rq"]].isna().all() and len(built.frame) > 1
 
 
 def test_duplicates(extra: Path) -> None:
