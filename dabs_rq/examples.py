@@ -63,10 +63,21 @@ class Decoded:
         rows = [digest_each(part.to_pylist() for part in _parts(column)) for column in self.items.columns]
         return digest(self.version, self.shape, self.dtype, rows, files)
 
+    @property
+    def row_bytes(self) -> int:
+        """Size of one array; lengths that vary count as one."""
+        return int(np.prod([length or 1 for length in self.shape])) * np.dtype(self.dtype).itemsize
+
     def row(self, index: int) -> np.ndarray:
-        """Array `index`, checked against the declared shape."""
+        """Array `index`, checked against the declared shape. Raises DataError naming the file if it is damaged."""
         row = self.items.slice(int(index), 1).to_pylist()[0]
-        array = self.decode(row)
+        try:
+            array = self.decode(row)
+        except DataError:
+            raise
+        except Exception as error:  # a decoder raises whatever the damage makes of it
+            path = self.root / row["path"]
+            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
         fits = len(array.shape) == len(self.shape) and all(
             expected in (None, found) for expected, found in zip(self.shape, array.shape, strict=True)
         )

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dabs_rq import checkpoint
 from dabs_rq.batches import Order, in_order, loader
 from dabs_rq.embed import to_model_input
 from dabs_rq.encoder import Encoder
@@ -46,10 +45,10 @@ def extract(encoder: Encoder, examples: Examples, workers: int = 0) -> np.ndarra
     return features
 
 
-def cached(encoder: Encoder, examples: Examples, folder: Path, workers: int = 0) -> np.ndarray:
-    """`extract`, kept in `folder` under a key of the encoder's weights and of what it sees - never of the task, so that
-    tasks with the same inputs share one pass."""
-    about = [checkpoint.weights_hash(encoder), encoder.pool, encoder.mask_padding, repr(encoder.inputs)]
+def cached(encoder: Encoder, weights: str, examples: Examples, folder: Path, workers: int = 0) -> np.ndarray:
+    """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash) and of what it sees - never of
+    the task, so that tasks with the same inputs share one pass."""
+    about = [weights, encoder.pool, encoder.mask_padding, repr(encoder.inputs)]
     file = folder / f"{digest(*about, examples.inputs_key)}.npy"
     if file.exists():
         try:

@@ -30,16 +30,12 @@ def listing(run: Run) -> str:
 
 
 def _source(what: str, source: Source, root: Path | None) -> list[str]:
-    lines = [f"  {what}"]
-    place = source.folder if root is None else str(root / source.folder)
+    origin = f"      from {source.url}; registration: {source.registration or 'none needed'}"
     if root is None:
-        state = ""
-    else:
-        missing = source.missing(root)
-        state = "present: " if not missing else "missing: " if len(missing) == len(source.needs) else "partial: "
-    lines.append(f"      {state}{source.title}, {source.size}, {place}")
-    if root is not None and (missing := source.missing(root)):
-        lines.append(f"      expected: {', '.join(map(str, missing))}")
-    if state != "present: ":
-        lines.append(f"      from {source.url}; registration: {source.registration or 'none needed'}")
+        return [f"  {what}", f"      {source.title}, {source.size}, {source.folder}", origin]
+    missing = source.missing(root)
+    state = "present" if not missing else "missing" if len(missing) == len(source.needs) else "partial"
+    lines = [f"  {what}", f"      {state}: {source.title}, {source.size}, {root / source.folder}"]
+    if missing:
+        lines += [f"      expected: {', '.join(map(str, missing))}", origin]
     return lines

@@ -7,7 +7,6 @@ notices changed files. A cache that cannot be read is deleted and built again.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,9 +16,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.errors import DataError, OptionError
+from dabs_rq.errors import OptionError
 from dabs_rq.examples import Column, Decoded
-from dabs_rq.files import digest
+from dabs_rq.files import atomic_folder, digest
 
 Policy = Literal["auto", "always", "never"]
 ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
@@ -113,22 +112,16 @@ class Store:
             except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
                 print(f"{folder}: damaged ({error}); preparing it again")
                 shutil.rmtree(folder)
-        with tempfile.TemporaryDirectory(dir=_made(self.folder), prefix=".building-") as building:
-            self._build(Path(building), column)
-            try:
-                Path(building).rename(folder)
-            except OSError:
-                if not folder.exists():  # else another process was faster: its arrays are the same
-                    raise
-            else:
-                Path(building).mkdir()  # TemporaryDirectory wants to delete it
+        with atomic_folder(folder) as building:
+            self._build(building, column)
         return _read(folder, column)
 
     def _fits(self, column: Decoded) -> bool:
         if self.policy == "always" or None in column.shape:
             return True
-        needed = len(column) * int(np.prod([n for n in column.shape if n])) * np.dtype(column.dtype).itemsize
-        free = shutil.disk_usage(_made(self.folder)).free
+        needed = len(column) * column.row_bytes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
         fits = needed <= min(self.cache_gb * 1e9, free * 0.9)
         if needed > 1e9 or not fits:
             print(
@@ -172,31 +165,17 @@ def _read(folder: Path, column: Decoded) -> Stored:
     return Stored(views, np.arange(len(views)), column.key)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 class _Encode:
-    """Rows to bytes, in the process that decodes. A damaged file names itself."""
+    """Rows to bytes, in the process that decodes."""
 
     def __init__(self, column: Decoded) -> None:
         self.column = column
 
     def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes]]:
-        return {"array": [self._row(row) for row in batch["row"]]}
-
-    def _row(self, row: int) -> bytes:
-        try:
-            return np.ascontiguousarray(self.column.row(row)).tobytes()
-        except DataError:
-            raise
-        except Exception as error:
-            path = self.column.root / self.column.items["path"][row].as_py()
-            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
+        return {"array": [np.ascontiguousarray(self.column.row(row)).tobytes() for row in batch["row"]]}
 
 
 def _rows_per_batch(column: Decoded, size: float = 32e6) -> int:
     if None in column.shape:
         return 1
-    return max(1, min(1000, int(size / (np.prod([n for n in column.shape if n]) * np.dtype(column.dtype).itemsize))))
+    return max(1, min(1000, int(size / column.row_bytes)))

@@ -16,7 +16,6 @@ as a hash of the examples.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from dabs_rq import config, registry
 from dabs_rq.config import Composed, RunOptions
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.examples import Examples, Request
-from dabs_rq.files import digest
+from dabs_rq.files import atomic_folder, digest
 from dabs_rq.prepared import Store
 from dabs_rq.spec import Domain, Input, Pretraining, Task
 
@@ -141,14 +140,8 @@ class Run:
         root = self.runs / "miniature" / f"{self.domain.name}-{registry.miniature_version(self.domain.name)}"
         if not root.exists():
             print(f"writing made-up miniature data for {self.domain.name} to {root}")
-            root.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root.parent, prefix=".writing-") as writing:
-                generator.write(Path(writing) / "root", seed=MINIATURE_SEED)
-                try:
-                    (Path(writing) / "root").rename(root)
-                except OSError:
-                    if not root.exists():  # else another process was faster: it wrote the same
-                        raise
+            with atomic_folder(root) as writing:
+                generator.write(writing, seed=MINIATURE_SEED)
         return root
 
     def folder(self, domain: str) -> Path:

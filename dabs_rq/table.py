@@ -131,7 +131,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs tabular that compiles with \\input in an article; the notes are comments above and text below it."""
+    """A booktabs tabular that compiles with \\input in an article; the notes are text below it."""
     shown = _shown(table)
     columns = "lll" + "r" * len(table.methods)
     body = [" & ".join(_tex(str(value)) for value in row) + r" \\" for row in shown.itertuples(index=False, name=None)]

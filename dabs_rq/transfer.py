@@ -111,11 +111,12 @@ def _probe_task(
         for split, part in [("test", test), *_extra(run, task)]
     ]
     train = run.prepare(train)
-    fitted = _fit(run, seed, task, encoder, train, train_targets)
+    kept = partial(_features, run, encoder, weights)
+    fitted = _fit(run, seed, task, encoder, train, train_targets, kept)
 
     files = []
     for split, examples, targets in evaluated:
-        outputs = fitted.outputs(_features(run, encoder, examples))
+        outputs = fitted.outputs(kept(examples))
         reason, value, error_bar = None, None, None
         try:
             value = score(
@@ -157,7 +158,16 @@ def _probe_task(
     return files
 
 
-def _fit(run: Run, seed: int, task: Task, encoder: Encoder, train: Examples, targets: np.ndarray) -> probe.Fitted:
+def _fit(
+    run: Run,
+    seed: int,
+    task: Task,
+    encoder: Encoder,
+    train: Examples,
+    targets: np.ndarray,
+    kept: Callable[[Examples], np.ndarray],
+) -> probe.Fitted:
+    """The probe that the options ask for; `kept` gives the features that are computed once."""
     options = run.options.transfer
     if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
         raise OptionError(
@@ -167,20 +177,19 @@ def _fit(run: Run, seed: int, task: Task, encoder: Encoder, train: Examples, tar
     if options.probe == "lbfgs":
         if options.features == "reencode":
             raise OptionError("transfer.probe=lbfgs needs features that stay the same: give transfer.features=cached")
-        kept = _features(run, encoder, train)
-        return probe.fit_regression(kept, targets, train.groups, task.target, task.metric, options, seed)
+        return probe.fit_regression(kept(train), targets, train.groups, task.target, task.metric, options, seed)
     size = options.batch_size or run.domain.batch_size
     batches: features.Kept | features.Reencoded
     if options.features == "cached":
-        batches = features.Kept(_features(run, encoder, train), targets, size, seed)
+        batches = features.Kept(kept(train), targets, size, seed)
     else:
         batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
     return probe.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
 
 
-def _features(run: Run, encoder: Encoder, examples: Examples) -> np.ndarray:
-    return features.cached(encoder, examples, run.features_folder, run.options.loader.workers)
+def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> np.ndarray:
+    return features.cached(encoder, weights, examples, run.features_folder, run.options.loader.workers)
 
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:

@@ -189,6 +189,8 @@ def test_a_file_that_raises_anything_is_named(root: Path, store: Store, workers:
     with pytest.raises(DataError, match=r"2\.txt: cannot be decoded \(ValueError: invalid literal"):
         several.prepare(column(root, per_file=1500))
     assert list(store.folder.iterdir()) == []
+    with pytest.raises(DataError, match=r"2\.txt: cannot be decoded \(ValueError: invalid literal"):
+        column(root, per_file=1500).take(np.arange(4500))  # on the fly, too
 
 
 def test_arrays_of_varying_length(root: Path, store: Store) -> None:
