@@ -72,11 +72,8 @@ class Gather(Dataset[Any]):
         return inputs, targets, torch.from_numpy(rows)
 
     def at(self, epoch: int) -> Examples:
-        """The examples of an epoch: drawn anew where the split is, else always the same."""
-        if self.examples.redraw is None:
-            return self.examples
         if epoch != self._epoch:
-            self._epoch, self._redrawn = epoch, self.examples.redraw(self.seed, epoch)
+            self._epoch, self._redrawn = epoch, self.examples.of_epoch(self.seed, epoch)
         return self._redrawn
 
 

@@ -120,6 +120,49 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Examples whose arrays are rows of another column, which several examples may share, or of which one example has
+    several to choose from.
+
+    rows: (n, k) int, the rows of `column` that each example may take; k = 1 where there is nothing to choose.
+    chosen: (n,) int in [0, k). Only the rows that are in use are decoded and prepared.
+    """
+
+    column: Column
+    rows: np.ndarray
+    chosen: np.ndarray
+
+    @classmethod
+    def of(cls, column: Column, rows: np.ndarray) -> Shared:
+        """The first choice of each of `rows`, (n,) or (n, k)."""
+        rows = np.asarray(rows, np.int64).reshape(len(rows), -1)
+        return cls(column, rows, np.zeros(len(rows), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def key(self) -> str:
+        return digest(self.column.key, self.rows.shape[1], self.rows.tobytes(), self.chosen.tobytes())
+
+    @property
+    def varies(self) -> bool:
+        return self.rows.shape[1] > 1
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.column.take(self.rows[rows, self.chosen[rows]])
+
+    def select(self, rows: np.ndarray) -> Shared:
+        needed, places = np.unique(self.rows[rows], return_inverse=True)
+        return Shared(self.column.select(needed), places.reshape(len(rows), -1), self.chosen[rows])
+
+    def redrawn(self, seed: int, epoch: int) -> Shared:
+        """Another choice for every example, by (seed, epoch)."""
+        generator = np.random.default_rng([seed, epoch])
+        return replace(self, chosen=generator.integers(self.rows.shape[1], size=len(self)))
+
+
+@dataclass(frozen=True)
 class Examples:
     """One split in its fixed order.
 
@@ -171,6 +214,15 @@ class Examples:
 
     def prepared(self, prepare: Callable[[Column], Column]) -> Examples:
         return replace(self, inputs=tuple(prepare(column) for column in self.inputs))
+
+    def of_epoch(self, seed: int, epoch: int) -> Examples:
+        """The examples of an epoch: drawn anew where the split is, else always the same."""
+        if self.redraw is not None:
+            return self.redraw(seed, epoch)
+        if not any(isinstance(column, Shared) and column.varies for column in self.inputs):
+            return self
+        drawn = (column.redrawn(seed, epoch) if isinstance(column, Shared) else column for column in self.inputs)
+        return replace(self, inputs=tuple(drawn))
 
     @cached_property
     def key(self) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dabs_rq.errors import OptionError
-from dabs_rq.examples import Column, Decoded
+from dabs_rq.examples import Column, Decoded, Shared
 from dabs_rq.files import atomic_folder, digest
 
 Policy = Literal["auto", "always", "never"]
@@ -97,6 +97,8 @@ class Store:
 
     def prepare(self, column: Column) -> Column:
         """The column, read from the cache if there may be one; columns of arrays come back as they are."""
+        if isinstance(column, Shared):
+            return replace(column, column=self.prepare(column.column))
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never" or not self._fits(column):

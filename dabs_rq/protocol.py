@@ -37,6 +37,20 @@ class Protocol:
     pamap2_windows: str = _option("data", "draws", "sweep")
     # What GTSRB's 80/20 split keeps together: nothing, or the frames of one physical sign.
     gtsrb_split: str = _option("data", "image", "track")
+    # Training clips longer than the input: their head or their tail, drawn anew in every epoch, or always their head.
+    speech_crop: str = _option("data", "head_or_tail", "head")
+    # What LibriSpeech's 80/20 split of every speaker keeps together: nothing, or the utterances of a chapter.
+    librispeech_split: str = _option("data", "utterance", "chapter")
+    # Google Speech Commands: the test clips are in the training split too (and the validation clips twice), or not.
+    google_speech_split: str = _option("data", "leaking", "disjoint")
+    # Padding is a token like others, or is left out of attention, pooling and the quantizer's ranges.
+    padding_mask: bool = _option("data", False, True)
+    # Embeddings of ids that no token has (DABS's text models have 35,022 for a vocabulary of 30,522).
+    unused_ids: bool = _option("data", True, False)
+    # mC4: in the order of the files, every batch four times in a row, or shuffled in blocks, every batch once.
+    mc4_order: str = _option("pretraining", "repeated", "shuffled")
+    # What ChestX-ray8's 90/10 split keeps together: nothing, or the images of one patient.
+    xray8_split: str = _option("data", "image", "patient")
     # Outputs that no class uses (PAMAP2 trains 12 for 11, Aircraft 102 for 100).
     unused_outputs: bool = _option("transfer", True, False)
     # Features: encoded anew in every epoch with dropout on, or once with dropout off.

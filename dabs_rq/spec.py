@@ -87,12 +87,19 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Token ids (length,) in [0, vocabulary). `pad` is the id of padding, where there is padding."""
+    """Token ids (length,) in [0, vocabulary). `pad` is the id of padding, where there is padding.
+
+    tokenizer: the name of the tokenizer that makes the ids; before a run, vocabulary and pad are read from it (those
+    declared are the published ones). unused_ids: ids beyond its vocabulary for which DABS has embeddings (they take
+    part only under that protocol option).
+    """
 
     name: str
     length: int
     vocabulary: int
     pad: int | None = None
+    tokenizer: str | None = None
+    unused_ids: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,7 +167,8 @@ class Source:
     """A dataset as published: where it comes from and how it lies under the data root.
 
     `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders) for the
-    source to count as present. `registration` says what has to be done by hand, None where nothing has.
+    source to count as present. `registration` says what has to be done by hand, None where nothing has. `hub` is the
+    id on the Hugging Face hub from which a reader takes what is not under the data root, None where it cannot.
     """
 
     name: str
@@ -173,6 +181,7 @@ class Source:
     size: str
     citation: str
     registration: str | None = None
+    hub: str | None = None
 
     def missing(self, root: Path) -> tuple[Path, ...]:
         """What of `needs` is not under `root`, in the order of declaration."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.image import Box
+from dabs_rq.readers.index import class_number, entry, keyed
 from dabs_rq.spec import Multiclass, Source, Task
-from domains.images.listing import Picture, class_number, entry, keyed, labelled
+from domains.images.listing import Picture, labelled
 
 DATA = "fgvc-aircraft-2013b/data"
 LISTS = {"train": "images_variant_trainval.txt", "test": "images_variant_test.txt"}

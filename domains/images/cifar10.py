@@ -14,8 +14,8 @@ from PIL import Image
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Decoded, Examples, Request
 from dabs_rq.readers import image
+from dabs_rq.readers.index import class_number
 from dabs_rq.spec import Multiclass, Source, Task
-from domains.images.listing import class_number
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}

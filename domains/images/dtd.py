@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.index import class_number, lines
 from dabs_rq.spec import Multiclass, Source, Task
-from domains.images.listing import Picture, class_number, labelled, lines
+from domains.images.listing import Picture, labelled
 
 FOLDER = "dtd"
 LISTS = {"train": ("train1.txt", "val1.txt"), "test": ("test1.txt",)}

@@ -1,10 +1,10 @@
-"""From the index files of a labelled source to examples: lines, classes, seeded splits, and the checks all share."""
+"""From the listed pictures of a labelled source to examples, with the checks that all share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,6 @@ import pyarrow as pa
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers import image
-from dabs_rq.spec import Multiclass
-
-T = TypeVar("T")
 
 
 class Picture(NamedTuple):
@@ -25,62 +22,6 @@ class Picture(NamedTuple):
     where: str
     group: int | None = None
     box: image.Box | None = None
-
-
-def lines(file: Path) -> Iterator[tuple[str, str]]:
-    """(where, text) of every line that is not blank; `where` is "file:line"."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: no text ({error})") from error
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{file}:{number}", line.strip()
-
-
-def keyed(file: Path) -> dict[str, tuple[str, str]]:
-    """key -> (rest of the line, where) of lines "key rest". Raises DataError on any other line and on a key twice."""
-    found: dict[str, tuple[str, str]] = {}
-    for where, text in lines(file):
-        key, *rest = text.split(maxsplit=1)
-        if not rest:
-            raise DataError(f"{where}: expected two parts with a space between, found {text!r}")
-        if key in found:
-            raise DataError(f"{where}: {key} has a line already: {found[key][1]}")
-        found[key] = (rest[0], where)
-    return found
-
-
-def entry(table: dict[str, tuple[str, str]], key: str, file: Path, where: str) -> tuple[str, str]:
-    """The line of `key` in `table`, read by `keyed` from `file`. `where` is the line that asks for it."""
-    if key not in table:
-        raise DataError(f"{where}: {key} has no line in {file}")
-    return table[key]
-
-
-def class_number(value: str | int, target: Multiclass, where: str, first: int = 0) -> int:
-    """The class in [0, classes) that `value` names, where classes are counted from `first`."""
-    last = first + target.classes - 1
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = first - 1
-    if not first <= number <= last:
-        raise DataError(f"{where}: label {value!r} is no whole number from {first} to {last}")
-    return number - first
-
-
-def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
-    """DABS's own split: every class shuffled by one RandomState(42), int(0.8 n) of it "train", the rest "test"."""
-    state = np.random.RandomState(42)
-    chosen: list[T] = []
-    for members in classes:
-        order = state.permutation(len(members))
-        cut = int(0.8 * len(members))
-        chosen += [members[i] for i in (order[:cut] if split == "train" else order[cut:])]
-    return chosen
 
 
 def labelled(request: Request, folder: Path, pictures: Sequence[Picture]) -> Examples:

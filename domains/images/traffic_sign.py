@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.index import class_number, lines, split_80_20
 from dabs_rq.spec import Multiclass, Source, Task
-from domains.images.listing import Picture, class_number, labelled, lines, split_80_20
+from domains.images.listing import Picture, labelled
 
 IMAGES = "GTSRB/Final_Training/Images"
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"

@@ -9,8 +9,9 @@ import numpy as np
 
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.index import class_number, split_80_20
 from dabs_rq.spec import Multiclass, Source, Task
-from domains.images.listing import Picture, class_number, labelled, split_80_20
+from domains.images.listing import Picture, labelled
 
 LABELS = "imagelabels.mat"
 TARGET = Multiclass(102)

@@ -1,0 +1,92 @@
+"""Index files to rows: lines, csv tables, class numbers, DABS's seeded split; errors name file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from dabs_rq.errors import DataError
+from dabs_rq.spec import Multiclass
+
+T = TypeVar("T")
+
+
+def lines(file: Path) -> Iterator[tuple[str, str]]:
+    """(where, text) of every line that is not blank; `where` is "file:line"."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: no text ({error})") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{file}:{number}", line.strip()
+
+
+def keyed(file: Path) -> dict[str, tuple[str, str]]:
+    """key -> (rest of the line, where) of lines "key rest". Raises DataError on any other line and on a key twice."""
+    found: dict[str, tuple[str, str]] = {}
+    for where, text in lines(file):
+        key, *rest = text.split(maxsplit=1)
+        if not rest:
+            raise DataError(f"{where}: expected two parts with a space between, found {text!r}")
+        if key in found:
+            raise DataError(f"{where}: {key} has a line already: {found[key][1]}")
+        found[key] = (rest[0], where)
+    return found
+
+
+def entry(table: dict[str, tuple[str, str]], key: str, file: Path, where: str) -> tuple[str, str]:
+    """The line of `key` in `table`, read by `keyed` from `file`. `where` is the line that asks for it."""
+    if key not in table:
+        raise DataError(f"{where}: {key} has no line in {file}")
+    return table[key]
+
+
+def class_number(value: str | int, target: Multiclass, where: str, first: int = 0) -> int:
+    """The class in [0, classes) that `value` names, where classes are counted from `first`."""
+    last = first + target.classes - 1
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = first - 1
+    if not first <= number <= last:
+        raise DataError(f"{where}: label {value!r} is no whole number from {first} to {last}")
+    return number - first
+
+
+def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
+    """DABS's own split: every class shuffled by one RandomState(42), int(0.8 n) of it "train", the rest "test"."""
+    state = np.random.RandomState(42)
+    chosen: list[T] = []
+    for members in classes:
+        order = state.permutation(len(members))
+        cut = int(0.8 * len(members))
+        chosen += [members[i] for i in (order[:cut] if split == "train" else order[cut:])]
+    return chosen
+
+
+def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
+    """`columns` of a csv file with a header line, as strings (empty cells are ""), in the order of the file.
+
+    Raises DataError if a column is missing, the file is no csv, or a line has another number of cells.
+    """
+    from pyarrow import csv
+
+    try:
+        types = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
+        table = csv.read_csv(file, convert_options=types)
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: no csv table ({error})") from error
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise DataError(
+            f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {table.column_names}"
+        )
+    return table.select(list(columns))
