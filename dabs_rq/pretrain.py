@@ -75,7 +75,7 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
     spec = registry.method(options.method.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder))
+        encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder), mask_padding=options.protocol.padding_mask)
         method: Method = spec.build(options.method, encoder, run.inputs)
     if not method.trains_embeddings:
         encoder.embeddings.requires_grad_(False)

@@ -28,7 +28,7 @@ from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.examples import Examples, Request
 from dabs_rq.files import atomic_folder, digest
 from dabs_rq.prepared import Store
-from dabs_rq.spec import Domain, Input, Pretraining, Task
+from dabs_rq.spec import Domain, Input, Pretraining, Task, Tokens
 
 MINIATURE_SEED = 0
 _AT_LEAST_ONE = (
@@ -104,7 +104,13 @@ class Run:
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
-        return self.domain.inputs[self.options.scale.name]  # type: ignore[index]
+        """The domain's inputs at this scale, with the vocabulary of the tokenizer that is there."""
+        declared = self.domain.inputs[self.options.scale.name]  # type: ignore[index]
+        if not any(isinstance(spec, Tokens) for spec in declared):
+            return declared
+        from dabs_rq.readers.text import with_vocabulary
+
+        return with_vocabulary(declared, self.root, self.options.protocol)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

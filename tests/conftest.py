@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,12 @@ import pytest
 from dabs_rq import config, registry
 from dabs_rq.examples import Examples, Request
 from dabs_rq.prepared import Store
+from dabs_rq.readers.text import with_vocabulary
+
+# Read when those libraries are imported, which is later: no test needs a network or leaves anything behind.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="dabs-rq-tests-")
+atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +56,12 @@ def read(tmp_path: Path) -> Callable[..., Examples]:
         prepare: Any = "never",
         **options: Any,
     ) -> Examples:
+        chosen = dataclasses.replace(config.load_protocol(protocol), **options)
         request = Request(
             root=root,
             split=split,
-            inputs=registry.domain(domain).inputs[scale],  # type: ignore[index]
-            protocol=dataclasses.replace(config.load_protocol(protocol), **options),
+            inputs=with_vocabulary(registry.domain(domain).inputs[scale], root, chosen),  # type: ignore[index]
+            protocol=chosen,
             prepare=Store(tmp_path / "prepared", policy=prepare).prepare,
             made_up=made_up,
             strict=strict,

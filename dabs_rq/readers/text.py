@@ -1,0 +1,262 @@
+"""Text: tables on disk or on the hub, tokenizers, and columns of token ids, the one path for every domain.
+
+An example is `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` (`<s> a </s></s> b </s>`), truncated longest first and padded
+to the input's length. Only ids are kept: no segment ids, as in DABS; `Tokens.pad` says which of them are padding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.examples import Decoded, Request, missing_text
+from dabs_rq.files import digest
+from dabs_rq.protocol import Protocol
+from dabs_rq.spec import Input, Source, Tokens
+
+if TYPE_CHECKING:
+    import datasets
+    from tokenizers import Tokenizer
+
+VERSION = "text-1"
+TOKENIZERS = "text/tokenizers"  # below the data root: one folder per name, as save_pretrained writes it
+HUB = {"bert-base-uncased": "google-bert/bert-base-uncased", "xlm-roberta-base": "FacebookAI/xlm-roberta-base"}
+# (classify, separate, pad): the special tokens of the two families.
+_SPECIAL = (("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>"))
+
+
+# ---- tokenizers ----------------------------------------------------------------------------------------------------
+
+
+def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -> tuple[Input, ...]:
+    """The inputs with vocabulary and padding id of the tokenizers that are there.
+
+    Raises MissingDataError if a tokenizer is neither under `root` nor to be had from the hub.
+    """
+
+    def resolved(spec: Input) -> Input:
+        if not isinstance(spec, Tokens) or spec.tokenizer is None:
+            return spec
+        own = _tokenizer(spec.tokenizer, root)
+        unused = spec.unused_ids if protocol.unused_ids else 0
+        return dataclasses.replace(
+            spec, vocabulary=own.get_vocab_size() + unused, pad=own.token_to_id(_special(own, spec.tokenizer)[2])
+        )
+
+    return tuple(resolved(spec) for spec in inputs)
+
+
+def _tokenizer(name: str, root: Path) -> Tokenizer:
+    return _load_tokenizer(name, *_state(name, root))
+
+
+def _state(name: str, root: Path) -> tuple[Path, int]:
+    """A tokenizer's folder, and when its file was changed (0 where there is none): what it is cached by."""
+    folder = root / TOKENIZERS / name
+    file = folder / "tokenizer.json"
+    return folder, file.stat().st_mtime_ns if file.exists() else 0
+
+
+@lru_cache(maxsize=8)
+def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # examples are spread over processes instead
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    if changed:
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception
+            raise DataError(f"{file}: no tokenizer ({error})") from error
+    else:
+        tokenizer = _from_hub(name, folder)
+    classify, separate, _ = _special(tokenizer, name)
+    if tokenizer.post_processor is None:  # a lone vocabulary: its special tokens say how pairs are joined
+        from tokenizers.processors import TemplateProcessing
+
+        between = separate if classify == "[CLS]" else f"{separate} {separate}"
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{classify} $A {separate}",
+            pair=f"{classify} $A {between} $B {separate}",
+            special_tokens=[(token, tokenizer.token_to_id(token)) for token in (classify, separate)],
+        )
+    return tokenizer
+
+
+def _from_hub(name: str, folder: Path) -> Tokenizer:
+    """The tokenizer of a folder without tokenizer.json (slow files are converted), or of the hub."""
+    from transformers import AutoTokenizer
+
+    where = str(folder) if folder.is_dir() else HUB.get(name, name)
+    try:
+        return AutoTokenizer.from_pretrained(where).backend_tokenizer
+    except (OSError, ValueError, AttributeError) as error:
+        raise MissingDataError(
+            f"tokenizer {name!r} is not at {folder}, and {where!r} could not be loaded "
+            f"({str(error).strip().splitlines()[0]}).\n  Put the files of {HUB.get(name, name)} there "
+            "(tokenizer.json is enough), or go online once."
+        ) from error
+
+
+def _special(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
+    for family in _SPECIAL:
+        if all(tokenizer.token_to_id(token) is not None for token in family):
+            return family
+    expected = " or ".join(" ".join(family) for family in _SPECIAL)
+    raise DataError(f"tokenizer {name!r}: its vocabulary lacks special tokens; expected {expected}")
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Texts to ids (length,) int32. Picklable; the tokenizer is loaded in the process that uses it."""
+
+    spec: Tokens
+    root: Path
+
+    def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """(len(texts), length) of single texts or pairs."""
+        encoded = self._sized().encode_batch([text if len(text) > 1 else text[0] for text in texts])
+        return np.array([one.ids for one in encoded], np.int32).reshape(len(texts), self.spec.length)
+
+    @property
+    def key(self) -> str:
+        """Identity of the tokenizer and of how it is used."""
+        return digest(VERSION, self.spec.length, self._sized().to_str())
+
+    def _sized(self) -> Tokenizer:
+        assert self.spec.tokenizer is not None
+        return _with_length(self.spec, *_state(self.spec.tokenizer, self.root))
+
+
+@lru_cache(maxsize=8)
+def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    assert spec.tokenizer is not None
+    sized = Tokenizer.from_str(_load_tokenizer(spec.tokenizer, folder, changed).to_str())
+    if (size := sized.get_vocab_size()) > spec.vocabulary:
+        raise DataError(
+            f"tokenizer {spec.tokenizer!r} has {size:,} ids, input {spec.name!r} takes {spec.vocabulary:,}: "
+            "the encoder was made for another tokenizer"
+        )
+    pad = _special(sized, spec.tokenizer)[2]
+    sized.enable_truncation(spec.length, strategy="longest_first")
+    sized.enable_padding(length=spec.length, pad_id=sized.token_to_id(pad), pad_token=pad)
+    return sized
+
+
+# ---- tables of text ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table is: parquet files below the data root, or a split of a dataset on the hub."""
+
+    files: tuple[Path, ...]
+    hub: tuple[str, str, str] | None = None  # id, config, split
+
+    def open(self, fields: Sequence[str]) -> datasets.Dataset:
+        """The table, memory-mapped. Raises DataError if a file is damaged or lacks one of `fields`."""
+        found = _open(self, tuple(file.stat().st_mtime_ns for file in self.files))
+        if missing := [name for name in fields if name not in found.column_names]:
+            where = ", ".join(map(str, self.files)) or f"{self.hub}"
+            raise DataError(
+                f"{where}: expected columns {', '.join(fields)}; {', '.join(missing)} missing, "
+                f"found {', '.join(found.column_names)}"
+            )
+        return found
+
+
+def find(request: Request, source: Source, config: str, split: str, hub_config: str | None = None) -> Place:
+    """The table <folder>/<config>/<split>.parquet (or the hub's <split>-*.parquet) of a source, else on the hub.
+
+    Raises MissingDataError if it is at neither place.
+    """
+    folder = request.root / source.folder / config
+    whole = folder / f"{split}.parquet"
+    files = [whole] if whole.exists() else sorted(folder.glob(f"{split}-*.parquet"))
+    if files or source.hub is None or request.made_up:
+        if not files:
+            raise MissingDataError(missing_text(source, request.root, [whole]))
+        return Place(tuple(files))
+    place = Place((), (source.hub, hub_config or config, split))
+    try:
+        _open(place, ())
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        text = missing_text(source, request.root, [whole])
+        raise MissingDataError(f"{text}\n  on the hub ({source.hub}, {hub_config or config}): {reason}") from error
+    return place
+
+
+@lru_cache(maxsize=64)
+def _open(place: Place, changed: tuple[int, ...]) -> datasets.Dataset:
+    import datasets
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+
+    if place.hub is not None:
+        return datasets.load_dataset(place.hub[0], place.hub[1], split=place.hub[2])
+    disable_progress_bar()
+    try:
+        return datasets.Dataset.from_parquet([str(file) for file in place.files])
+    except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{', '.join(map(str, place.files))}: damaged or no parquet table ({error.__cause__ or error})"
+        ) from error
+    finally:
+        enable_progress_bar()
+
+
+def values(table: datasets.Dataset, field: str) -> pa.ChunkedArray:
+    """One column of a table, still memory-mapped."""
+    return table.data.table[field]
+
+
+def from_table(place: Place, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
+    """Ids of `rows` of a table: one text or a pair, by `fields`. Nothing but the row numbers is held in memory."""
+    files = place.files or tuple(Path(part["filename"]) for part in place.open(fields).cache_files)
+    encode = Encode(spec, root)
+    paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array([str(files[0])]))
+    return Decoded(
+        items=pa.table({"path": paths, "row": np.asarray(rows, np.int64)}),
+        decode=partial(_decode_row, place=place, fields=fields, encode=encode),
+        root=root,
+        shape=(spec.length,),
+        dtype="int32",
+        version=digest(encode.key, fields, [(str(file), file.stat().st_mtime_ns) for file in files]),
+    )
+
+
+def _decode_row(row: dict[str, Any], *, place: Place, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
+    found = place.open(fields)[row["row"]]
+    texts = tuple(found[field] for field in fields)
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{row['path']}: row {row['row']} holds {texts} in {', '.join(fields)}; text expected")
+    return encode([texts])[0]
+
+
+def given(items: pa.Table, fields: tuple[str, ...], spec: Tokens, root: Path) -> Decoded:
+    """Ids of texts that are in `items` themselves, in columns `fields`; "path" is the file they were read from,
+    relative to `root` or absolute."""
+    encode = Encode(spec, root)
+    return Decoded(
+        items=items,
+        decode=partial(_decode_given, fields=fields, encode=encode),
+        root=root,
+        shape=(spec.length,),
+        dtype="int32",
+        version=digest(encode.key, fields),
+    )
+
+
+def _decode_given(row: dict[str, Any], *, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
+    return encode([tuple(row[field] for field in fields)])[0]
