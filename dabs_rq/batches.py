@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from dabs_rq.examples import Examples
+from dabs_rq.stream import Stream
 
 Key = tuple[int, int]  # (epoch, index of the example in that epoch)
 
@@ -88,6 +89,69 @@ def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0,
         persistent_workers=workers > 0,
         pin_memory=pin,
     )
+
+
+class Shuffled:
+    """The training batches of an indexed split, without end."""
+
+    def __init__(self, examples: Examples, size: int, seed: int) -> None:
+        self.examples, self.seed = examples, seed
+        self.order = Order(len(examples), size, seed)
+
+    @property
+    def key(self) -> str:
+        return self.examples.key
+
+    def loader(self, start: int, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
+        """Batches from number `start` on; the first part of each is its raw inputs."""
+        return loader(self.examples, Endless(self.order, start), seed=self.seed, workers=workers, pin=pin)
+
+    def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
+        """The raw inputs of one batch, and the ids of its examples."""
+        keys = self.order.batch(number)
+        gather = Gather(self.examples, self.seed)
+        inputs, _, rows = gather.__getitems__(keys)
+        return inputs, gather.at(keys[0][0]).ids.take(rows.numpy()).to_pylist()
+
+
+class Streamed:
+    """The training batches of a stream, without end."""
+
+    def __init__(self, stream: Stream, size: int, seed: int) -> None:
+        self.stream, self.size, self.seed = stream, size, seed
+
+    @property
+    def key(self) -> str:
+        return self.stream.key
+
+    def loader(self, start: int, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
+        workers = self.stream.readers(min(workers, os.cpu_count() or 1))
+        return DataLoader(
+            _Share(self, start), batch_size=None, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin
+        )
+
+    def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
+        inputs, ids = next(self.stream.batches(self.size, self.seed, number))
+        return tuple(map(torch.from_numpy, inputs)), ids
+
+
+class _Share(IterableDataset[Any]):
+    """What one loader worker delivers of a stream: every batch whose turn it is."""
+
+    def __init__(self, batches: Streamed, start: int) -> None:
+        self.batches, self.start = batches, start
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], None]]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        source = self.batches
+        for inputs, _ in source.stream.batches(source.size, source.seed, self.start + first, step):
+            yield tuple(map(torch.from_numpy, inputs)), None
+
+
+def training_batches(source: Examples | Stream, size: int, seed: int) -> Shuffled | Streamed:
+    """Batches to pretrain on; `size` is that of a batch."""
+    return Streamed(source, size, seed) if isinstance(source, Stream) else Shuffled(source, size, seed)
 
 
 def in_order(examples: Examples, size: int) -> list[list[Key]]:

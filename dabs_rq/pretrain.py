@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from dabs_rq import checkpoint, registry
-from dabs_rq.batches import Order
+from dabs_rq.batches import Shuffled, Streamed, training_batches
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError, TrainingError
 from dabs_rq.examples import Examples
@@ -36,10 +36,9 @@ def pretrain(run: Run, seed: int) -> Path:
     if registry.method(options.method.name).trains:
         from dabs_rq.training import train
 
-        examples = run.prepare(run.examples(run.domain.pretraining, "train"))
-        examples_key = examples.key
-        order = training_order(run, examples, seed)
-        train(run, method, examples, order, seed, run.checkpoint_folder(seed))
+        batches = source_batches(run, seed)
+        examples_key = batches.key
+        train(run, method, batches, seed, run.checkpoint_folder(seed))
     about = {
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
@@ -82,13 +81,14 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
     return encoder, method
 
 
-def training_order(run: Run, examples: Examples, seed: int) -> Order:
+def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
     """Raises TrainingError for a split or a budget that gives no step."""
-    if len(examples) == 0:
+    source = run.unlabelled("train")
+    if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
     if (steps := run.options.pretrain.steps) < 1:
         raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
-    return Order(len(examples), run.options.pretrain.batch_size or run.domain.batch_size, seed)
+    return training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
 
 
 def _budget(run: Run) -> str:

@@ -29,6 +29,7 @@ from dabs_rq.examples import Examples, Request
 from dabs_rq.files import atomic_folder, digest
 from dabs_rq.prepared import Store
 from dabs_rq.spec import Domain, Input, Pretraining, Task, Tokens
+from dabs_rq.stream import Stream
 
 MINIATURE_SEED = 0
 _AT_LEAST_ONE = (
@@ -195,14 +196,27 @@ class Run:
         workers = loader.workers or os.cpu_count() or 1
         return Store(self.runs / "prepared", loader.prepare, loader.cache_gb, workers)  # type: ignore[arg-type]
 
-    def examples(self, declared: Pretraining | Task, split: str) -> Examples:
-        """One split, at most `max_examples` of it, chosen before anything is decoded."""
-        limit = self.options.pretrain if isinstance(declared, Pretraining) else self.options.transfer
+    def unlabelled(self, split: str) -> Examples | Stream:
+        """The domain's pretraining source, at most `max_examples` of it, prepared as far as the options say."""
+        declared = self.domain.pretraining
         request = self._request(split)
         loaded = declared.load(request)
-        if split in declared.sizes:
-            request.expect(f"{declared.source.title}, {split} examples", declared.sizes[split], len(loaded))
-        return loaded.sample(limit.max_examples)
+        limit = self.options.pretrain.max_examples
+        if isinstance(loaded, Stream):
+            return loaded.sample(limit)
+        self._check_size(request, declared, loaded)
+        return self.prepare(loaded.sample(limit))
+
+    def examples(self, task: Task, split: str) -> Examples:
+        """One split of a task, at most `max_examples` of it, chosen before anything is decoded."""
+        request = self._request(split)
+        loaded = task.load(request)
+        self._check_size(request, task, loaded)
+        return loaded.sample(self.options.transfer.max_examples)
+
+    def _check_size(self, request: Request, declared: Pretraining | Task, found: Examples) -> None:
+        if (split := request.split) in declared.sizes:
+            request.expect(f"{declared.source.title}, {split} examples", declared.sizes[split], len(found))
 
     def labelled(self, task: Task) -> tuple[Examples, Examples]:
         """A task's train and test split."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from dabs_rq.examples import Examples, Request
+    from dabs_rq.stream import Stream
 
 Scale = Literal["mini", "paper"]
 MetricName = Literal["accuracy", "auroc", "pearson", "spearman"]
@@ -190,13 +191,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """The unlabelled source of a domain. `load` reads splits "train" and "validation"; targets may be None.
+    """The unlabelled source of a domain. `load` reads splits "train" and "validation"; targets may be None. A source
+    too large to index is loaded as a stream.
 
     `sizes` are the example counts of the real data, by split; what a protocol option decides is left out.
     """
 
     source: Source
-    load: Callable[[Request], Examples]
+    load: Callable[[Request], Examples | Stream]
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 

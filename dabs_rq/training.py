@@ -20,10 +20,9 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from dabs_rq.batches import Endless, Gather, Order, loader
+from dabs_rq.batches import Shuffled, Streamed
 from dabs_rq.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
-from dabs_rq.examples import Examples
 from dabs_rq.files import atomic_path
 from dabs_rq.method import Batch, Method
 from dabs_rq.run import Run
@@ -36,9 +35,9 @@ class Pretraining(lightning.LightningModule):
 
     first_bad_batch: Tensor
 
-    def __init__(self, run: Run, method: Method, examples: Examples, order: Order, seed: int) -> None:
+    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int) -> None:
         super().__init__()
-        self.run, self.method, self.examples, self.order, self.seed = run, method, examples, order, seed
+        self.run, self.method, self.batches, self.seed = run, method, batches, seed
         self.options = run.options
         self.batch_number = 0
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
@@ -52,11 +51,10 @@ class Pretraining(lightning.LightningModule):
         workers = self.options.loader.workers
         start = self.trainer.global_step * self.options.pretrain.accumulate
         self.batch_number = start
-        batches = Endless(self.order, start)
-        return loader(self.examples, batches, seed=self.seed, workers=workers, pin=self.on_gpu)
+        return self.batches.loader(start, workers, pin=self.on_gpu)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["examples"] = self.examples.key
+        checkpoint["examples"] = self.batches.key
 
     @property
     def on_gpu(self) -> bool:
@@ -85,22 +83,20 @@ class Pretraining(lightning.LightningModule):
             raise TrainingError(self._what_went_wrong(first))
 
     def _what_went_wrong(self, number: int) -> str:
-        keys = self.order.batch(number)
-        gather = Gather(self.examples, self.seed)
-        inputs, _, rows = gather.__getitems__(keys)
+        inputs, ids = self.batches.batch(number)
         found = []
         for spec, raw in zip(self.method.inputs, inputs, strict=True):
             bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
             if bad.any():
-                ids = gather.at(keys[0][0]).ids.take(rows[bad][:3].numpy()).to_pylist()
+                named = [ids[place] for place in torch.nonzero(bad)[:3, 0]]
                 count = int(bad.sum())
-                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(ids)}")
+                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
         names = ", ".join(repr(spec.name) for spec in self.method.inputs)
         why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
-def train(run: Run, method: Method, examples: Examples, order: Order, seed: int, folder: Path) -> None:
+def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path) -> None:
     """Train `method` in place, from the resume point in `folder` if there is one.
 
     Raises TrainingError if the loss is not finite or the training was stopped before its end.
@@ -108,8 +104,8 @@ def train(run: Run, method: Method, examples: Examples, order: Order, seed: int,
     options = run.options
     _quiet()
     resume = folder / f"{RESUME}.ckpt"
-    start = _resume_step(resume, examples)
-    module = Pretraining(run, method, examples, order, seed)
+    start = _resume_step(resume, batches.key)
+    module = Pretraining(run, method, batches, seed)
     trainer = lightning.Trainer(
         accelerator=options.trainer.accelerator,
         devices=options.trainer.devices,
@@ -171,14 +167,14 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     return loggers
 
 
-def _resume_step(resume: Path, examples: Examples) -> int:
+def _resume_step(resume: Path, examples: str) -> int:
     """The step a resume point stands at; 0 if there is none. One that cannot be read, or that is of other examples, is
     moved aside."""
     if not resume.exists():
         return 0
     try:
         point = torch.load(resume, map_location="cpu", weights_only=True)
-        if point["examples"] == examples.key:
+        if point["examples"] == examples:
             print(f"going on from step {point['global_step']}")
             return int(point["global_step"])
         why = "it is of other examples than those under the data root now"

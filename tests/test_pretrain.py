@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from dabs_rq import checkpoint, registry
-from dabs_rq.batches import Order
+from dabs_rq.batches import Order, training_batches
+from dabs_rq.embed import to_model_input
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.method import Batch
@@ -70,9 +71,8 @@ def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
     domain: str, words: tuple[str, ...], run: Callable[..., Run]
 ) -> None:
     one = run(domain, *words)
-    examples = one.examples(one.domain.pretraining, "train").sample(8)
-    raw = tuple(torch.from_numpy(column.take(np.arange(8))) for column in examples.inputs)
-    inputs = tuple(x.float() / 255 if x.dtype == torch.uint8 else x for x in raw)
+    raw, _ = training_batches(one.unlabelled("train"), size=8, seed=0).batch(0)
+    inputs = tuple(map(to_model_input, raw))
 
     def loss_of() -> tuple[torch.Tensor, torch.nn.Module]:
         encoder, built = build(one, seed=0)
@@ -167,7 +167,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run("sensor", "rq", "pretrain.steps=20", "protocol.pamap2_draws=cloned")
-    examples = one.examples(one.domain.pretraining, "train")
+    examples = one.unlabelled("train")
+    assert isinstance(examples, Examples)
 
     class Poisoned:
         key = "poisoned"
@@ -184,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
             raise AssertionError
 
     poisoned = Examples(examples.ids, (Poisoned(),))
-    monkeypatch.setattr(Run, "examples", lambda *_: poisoned)
+    monkeypatch.setattr(Run, "unlabelled", lambda *_: poisoned)
     order = Order(len(poisoned), 8, 0)
     step = next(number for number in range(10) if (0, 7) in order.batch(number) or (1, 7) in order.batch(number))
     with pytest.raises(TrainingError, match=rf"step {step}: input 'sensor' .* 1 examples.*{poisoned.ids[7].as_py()}"):
@@ -198,7 +199,7 @@ def test_what_cannot_train_is_refused(run: Callable[..., Run], monkeypatch: pyte
         pretrain(run("sensor", "rq", "trainer.logger=paper"), 0)
     with pytest.raises(OptionError, match=r"method\.views"):
         pretrain(run("sensor", "rq", "method.views=3"), 0)
-    monkeypatch.setattr(Run, "examples", lambda *_: Examples([], (), None))
+    monkeypatch.setattr(Run, "unlabelled", lambda *_: Examples([], (), None))
     with pytest.raises(TrainingError, match="empty"):
         pretrain(run("sensor", "rq"), 0)
 
