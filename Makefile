@@ -18,7 +18,7 @@ common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call 
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint format pretrain transfer suite table domains clean
+.PHONY: help setup lock demo test lint format pretrain transfer suite table ablate domains clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ suite: $(STAMP)  ## Compute every missing cell, then write the table
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX and Markdown from the records
 	$(RUN) table $(common)
+
+ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
+	$(RUN) ablate $(one) --over '$(OVER)' $(if $(EACH),--each)
 
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data are expected
 	$(RUN) domains $(common)

@@ -104,6 +104,16 @@ def load_encoder(
     return _load_ours(path, inputs)
 
 
+def export_dabs(path: str | Path, target: Path) -> None:
+    """Write the encoder of one of our checkpoints as a file that DABS's transfer loads: a state dict under its names.
+
+    Raises CheckpointError as `load_encoder` does.
+    """
+    encoder = load_encoder(path)
+    with atomic_path(target) as temporary:
+        torch.save({"state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}, temporary)
+
+
 def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
     from safetensors.torch import load_file
 

@@ -30,6 +30,8 @@ _COMMANDS = {
     "transfer": "probe a pretrained encoder on its domain's tasks (tasks=[a,b] for some; checkpoint=file for another)",
     "suite": "compute every missing cell of the table (domains=[a,b], methods=[none,rq] for some), then write it",
     "table": "write the table as CSV, LaTeX and Markdown from the records, and print it",
+    "ablate": "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4",
+    "export": "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt",
     "domains": "list domains, sources and tasks, where their data are expected and whether they are there",
 }
 
@@ -43,11 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown_flags:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
     warnings.formatwarning = _short
-    run_command: Callable[[list[str]], int] = globals()[f"_{given.command}"]
+    run_command: Callable[..., int] = globals()[f"_{given.command}"]
+    flags = {"over": given.over, "each": given.each} if given.command == "ablate" else {}
     try:
         if given.show_options:
             return _show_options([*given.words, *words])
-        return run_command([*given.words, *words])
+        return run_command([*given.words, *words], **flags)
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
@@ -85,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, epilog=_COMMON, formatter_class=style)
         command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
         command.add_argument("--show-options", action="store_true", help="print all options and stop")
+        if name == "ablate":
+            command.add_argument(
+                "--over",
+                required=True,
+                metavar="option[=value,value],...",
+                help="what to compare; without values those declared with the option; `protocol` is all its options",
+            )
+            command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
     return parser
 
 
@@ -151,6 +162,33 @@ def _show_table(run: object) -> int:
     for error in built.errors:
         print(f"error: {error} (skipped in the table)", file=sys.stderr)
     return 1 if built.errors else 0
+
+
+def _ablate(words: list[str], over: str, each: bool) -> int:
+    from dabs_rq import ablate
+    from dabs_rq.run import Run
+
+    run = Run.of(words)
+    done = ablate.ablate(run, over, each=each)
+    folder = ablate.write(run, done)
+    print(f"\n{ablate.to_markdown(run, done)}")
+    print(f"wrote {folder / 'ablation.csv'} and ablation.md")
+    for error in done.errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if done.errors else 0
+
+
+def _export(words: list[str]) -> int:
+    from pathlib import Path
+
+    from dabs_rq import checkpoint, config
+
+    options = config.compose(words).options
+    if options.checkpoint is None or options.out is None:
+        raise OptionError("give checkpoint=encoder.safetensors and out=dabs.ckpt")
+    checkpoint.export_dabs(Path(options.checkpoint).expanduser(), Path(options.out).expanduser())
+    print(f"wrote {options.out}")
+    return 0
 
 
 def _domains(words: list[str]) -> int:

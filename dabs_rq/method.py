@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field, fields
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from dabs_rq.encoder import Encoder
+from dabs_rq.errors import OptionError
 from dabs_rq.spec import Input
+
+
+def choice(default: Any, *values: Any) -> Any:
+    """An option of a method that takes one of `values` only (by default perhaps what a protocol says)."""
+    return field(default=default, metadata={"values": values, "legal": True})
+
+
+def number(default: float, *values: float) -> Any:
+    """An option that takes any number; `values` are those that an ablation compares."""
+    return field(default=default, metadata={"values": values})
+
+
+def check_choices(options: Any) -> None:
+    """Raise OptionError for an option whose value is none of its choices."""
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if one.metadata.get("legal") and value not in one.metadata["values"]:
+            known = ", ".join(map(str, one.metadata["values"]))
+            raise OptionError(f"method.{one.name} is one of {known}; got {value!r}")
 
 
 class Batch:

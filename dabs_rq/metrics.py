@@ -23,11 +23,14 @@ class Undefined(Exception):
     """A metric has no value for these targets or outputs; the text says why."""
 
 
+def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """bool (n,), right or wrong: the largest of (n, classes) outputs answers, or yes for a logit (n,) of at least 0."""
+    return (outputs >= 0) == targets if outputs.ndim == 1 else outputs.argmax(1) == targets
+
+
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Share of right answers: the largest of (n, classes) outputs, or a logit (n,) of at least 0 for yes."""
-    if outputs.ndim == 1:
-        return float(((outputs >= 0) == targets).mean())
-    return float((outputs.argmax(1) == targets).mean())
+    """Share of right answers."""
+    return float(correct(outputs, targets).mean())
 
 
 def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,6 +117,28 @@ def read_all(
         except RecordError as error:
             errors.append(error)
     return found, errors
+
+
+class Predictions(NamedTuple):
+    """What a record's score was computed from. targets and outputs: as the metrics take them."""
+
+    ids: list[str]
+    targets: np.ndarray
+    outputs: np.ndarray
+
+
+def predictions(file: Path) -> Predictions:
+    """The predictions beside the record `file`. Raises RecordError if they are missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    beside = file.with_suffix(".parquet")
+    try:
+        table = pq.read_table(beside)
+        targets, outputs = (np.array(table[name].to_pylist()) for name in ("target", "output"))
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise RecordError(f"{beside}: no predictions ({error})") from error
+    return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
 
 
 def _column(values: np.ndarray) -> Any:

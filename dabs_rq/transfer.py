@@ -74,6 +74,7 @@ def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
         )
     encoder = _load(run, file)
     encoder.requires_grad_(False)
+    encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
     weights = checkpoint.weights_hash(encoder)
     return encoder, weights, f"checkpoint:{weights}" if given else run.options.method.name
 

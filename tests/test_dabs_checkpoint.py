@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from dabs_rq import checkpoint, record
+from dabs_rq.cli import main
 from dabs_rq.dabs_checkpoint import to_dabs
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError
+from dabs_rq.pretrain import pretrain
 from dabs_rq.run import Run
 from dabs_rq.spec import Grid, Series, Tokens
 from dabs_rq.transfer import transfer
@@ -134,6 +136,20 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), path)
     with pytest.raises(CheckpointError, match="holds Linear, a whole pickled module perhaps"):
         checkpoint.load_encoder(path, inputs=(Grid(name="image", height=8, width=8, channels=3, patch=4),))
+
+
+def test_our_checkpoints_can_be_exported_and_come_back_as_they_were(
+    tmp_path: Path, miniature: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run.of(["domain=sensor", "method=none", f"data={miniature('sensor')}", f"runs={tmp_path}", *SMALL])
+    ours, theirs = pretrain(run, 0), tmp_path / "exported" / "dabs.ckpt"
+    assert main(["export", f"checkpoint={ours}", f"out={theirs}"]) == 0
+    assert str(theirs) in capsys.readouterr().out
+    content = torch.load(theirs, weights_only=True)["state_dict"]
+    assert "model.transformer.layers.0.0.fn.to_qkv.weight" in content and "model.mlp_head.1.bias" in content
+    back = checkpoint.load_encoder(theirs, inputs=run.inputs, heads=2, head_width=8)
+    assert checkpoint.weights_hash(back) == checkpoint.weights_hash(checkpoint.load_encoder(ours))
+    assert main(["export", f"checkpoint={ours}"]) == 2
 
 
 def test_transfer_runs_from_a_file_of_dabs(tmp_path: Path, miniature: Callable[[str], Path]) -> None:

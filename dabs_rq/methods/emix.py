@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dabs_rq.contrast import similarities
-from dabs_rq.errors import OptionError
-from dabs_rq.method import Batch, Method
+from dabs_rq.method import Batch, Method, check_choices, choice, number
 from dabs_rq.spec import MethodSpec
 
 WEIGHTINGS = ("per_example", "batch_mean")
@@ -26,9 +25,9 @@ class Options:
     """weighting: of the two losses of a mixture, per_example or batch_mean. frozen_embeddings: the embedding modules
     keep their initial values, a control for methods that do not train them. temperature: of the similarities."""
 
-    weighting: str = "${protocol.emix_weighting}"
-    frozen_embeddings: bool = False
-    temperature: float = 0.2
+    weighting: str = choice("${protocol.emix_weighting}", *WEIGHTINGS)
+    frozen_embeddings: bool = choice(False, False, True)
+    temperature: float = number(0.2, 0.1, 0.2, 0.5)
 
 
 def emix_loss(
@@ -82,8 +81,7 @@ class EMix(Method):
 
 
 def build(options: Options, *rest: object) -> EMix:
-    if options.weighting not in WEIGHTINGS:
-        raise OptionError(f"method.weighting is one of {', '.join(WEIGHTINGS)}; got {options.weighting!r}")
+    check_choices(options)
     return EMix(options, *rest)  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from dabs_rq import quantize
 from dabs_rq.contrast import info_nce
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import OptionError
-from dabs_rq.method import Batch, Method
+from dabs_rq.method import Batch, Method, check_choices, choice, number
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.spec import Grid, Input, MethodSpec, Tokens
 
@@ -32,15 +32,15 @@ class Options:
     passes through: extremes, straight_through or detach. views: 2 quantized ones, or 1 beside the clean one.
     level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE."""
 
-    bins: int = 8
-    spacing: str = "random"
-    collapse: str = "inside_random"
-    granularity: str = "channel"
-    p: float = 1.0
-    gradient: str = "${protocol.rq_gradient}"
-    views: int = 2
-    level: str = "embedding"
-    temperature: float = 0.2
+    bins: int = number(8, 2, 4, 8, 16)
+    spacing: str = choice("random", *quantize.SPACINGS)
+    collapse: str = choice("inside_random", *quantize.COLLAPSES)
+    granularity: str = choice("channel", *quantize.GRANULARITIES)
+    p: float = number(1.0, 0.5, 1.0)
+    gradient: str = choice("${protocol.rq_gradient}", *quantize.GRADIENTS)
+    views: int = choice(2, 1, 2)
+    level: str = choice("embedding", "embedding", "input")
+    temperature: float = number(0.2, 0.1, 0.2, 0.5)
 
 
 class RandomizedQuantizationMethod(Method):
@@ -90,16 +90,7 @@ class RandomizedQuantizationMethod(Method):
 
 
 def build(options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:
-    for name, known in (
-        ("spacing", quantize.SPACINGS),
-        ("collapse", quantize.COLLAPSES),
-        ("granularity", quantize.GRANULARITIES),
-        ("gradient", quantize.GRADIENTS),
-        ("views", (1, 2)),
-        ("level", ("embedding", "input")),
-    ):
-        if (value := getattr(options, name)) not in known:
-            raise OptionError(f"method.{name} is one of {', '.join(map(str, known))}; got {value!r}")
+    check_choices(options)
     if options.bins < 2:
         raise OptionError(f"method.bins is at least 2; got {options.bins}")
     tokens = [spec.name for spec in inputs if isinstance(spec, Tokens)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.examples import Decoded, Request, missing_text
-from dabs_rq.files import digest
+from dabs_rq.files import digest, digest_files
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Source, Tokens
 
@@ -102,9 +104,13 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
     except (OSError, ValueError, AttributeError) as error:
         raise MissingDataError(
             f"tokenizer {name!r} is not at {folder}, and {where!r} could not be loaded "
-            f"({str(error).strip().splitlines()[0]}).\n  Put the files of {HUB.get(name, name)} there "
+            f"({_first_line(error)}).\n  Put the files of {HUB.get(name, name)} there "
             "(tokenizer.json is enough), or go online once."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _special(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
@@ -168,12 +174,28 @@ class Place:
         """The table, memory-mapped. Raises DataError if a file is damaged or lacks one of `fields`."""
         found = _open(self, tuple(file.stat().st_mtime_ns for file in self.files))
         if missing := [name for name in fields if name not in found.column_names]:
-            where = ", ".join(map(str, self.files)) or f"{self.hub}"
             raise DataError(
-                f"{where}: expected columns {', '.join(fields)}; {', '.join(missing)} missing, "
+                f"{self}: expected columns {', '.join(fields)}; {', '.join(missing)} missing, "
                 f"found {', '.join(found.column_names)}"
             )
         return found
+
+    def column(self, field: str) -> pa.ChunkedArray:
+        """One column, still memory-mapped."""
+        return values(self.open((field,)), field)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.files)) or f"the hub's {' '.join(self.hub or ())}"
+
+    def row(self, number: int) -> str:
+        """The file that holds row `number` of the table, and which of its rows, counted from 0, it is."""
+        from pyarrow import parquet
+
+        for file in self.files:
+            if number < (rows := parquet.read_metadata(file).num_rows):
+                return f"{file}, row {number}"
+            number -= rows
+        return f"{self}, row {number}"
 
 
 def find(request: Request, source: Source, config: str, split: str, hub_config: str | None = None) -> Place:
@@ -183,7 +205,7 @@ def find(request: Request, source: Source, config: str, split: str, hub_config: 
     """
     folder = request.root / source.folder / config
     whole = folder / f"{split}.parquet"
-    files = [whole] if whole.exists() else sorted(folder.glob(f"{split}-*.parquet"))
+    files = [whole] if whole.exists() else _parts(folder, split)
     if files or source.hub is None or request.made_up:
         if not files:
             raise MissingDataError(missing_text(source, request.root, [whole]))
@@ -191,11 +213,25 @@ def find(request: Request, source: Source, config: str, split: str, hub_config: 
     place = Place((), (source.hub, hub_config or config, split))
     try:
         _open(place, ())
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # the hub's client lets errors of several libraries through
+        reason = _first_line(error)
         text = missing_text(source, request.root, [whole])
         raise MissingDataError(f"{text}\n  on the hub ({source.hub}, {hub_config or config}): {reason}") from error
     return place
+
+
+def _parts(folder: Path, split: str) -> list[Path]:
+    """<split>-00000-of-00002.parquet ..., in order. Raises MissingDataError if some of them are missing."""
+    files = sorted(folder.glob(f"{split}-*.parquet"))
+    for count in {matched[1] for file in files if (matched := re.search(r"-of-(\d+)\.parquet$", file.name))}:
+        wanted = [folder / f"{split}-{number:0{len(count)}d}-of-{count}.parquet" for number in range(int(count))]
+        if files != wanted:
+            missing = ", ".join(str(file) for file in wanted if file not in files) or "none"
+            raise MissingDataError(
+                f"{folder}: expected the {int(count)} parts of {split!r} and nothing else of it; "
+                f"found {', '.join(file.name for file in files)}, missing {missing}"
+            )
+    return files
 
 
 @lru_cache(maxsize=64)
@@ -221,26 +257,51 @@ def values(table: datasets.Dataset, field: str) -> pa.ChunkedArray:
     return table.data.table[field]
 
 
+def tokens(request: Request) -> Tokens:
+    """The first of the domain's inputs that takes text."""
+    return next(spec for spec in request.inputs if isinstance(spec, Tokens))
+
+
+def rows_with_text(place: Place, fields: Sequence[str]) -> np.ndarray:
+    """The rows, in order, that are empty in none of `fields`. Only lengths are looked at, so no text is read."""
+    kept = []
+    for field in fields:
+        column = place.column(field)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise DataError(f"{place}: column {field} holds {column.type}; text expected")
+        if column.null_count:
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise DataError(f"{place.row(row)}: no value in column {field}; text expected")
+        kept.append(pc.greater(pc.binary_length(column), 0).to_numpy())
+    return np.flatnonzero(np.logical_and.reduce(kept))
+
+
+def row_ids(split: str, rows: np.ndarray) -> pa.Array:
+    """Ids such as "train/17" of rows of a table, made without a Python object per row."""
+    return pc.binary_join_element_wise(split, pc.cast(pa.array(rows), pa.string()), "/")
+
+
 def from_table(place: Place, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
     """Ids of `rows` of a table: one text or a pair, by `fields`. Nothing but the row numbers is held in memory."""
     files = place.files or tuple(Path(part["filename"]) for part in place.open(fields).cache_files)
+    named = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
     encode = Encode(spec, root)
-    paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array([str(files[0])]))
+    paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array(named[:1]))
     return Decoded(
         items=pa.table({"path": paths, "row": np.asarray(rows, np.int64)}),
         decode=partial(_decode_row, place=place, fields=fields, encode=encode),
         root=root,
         shape=(spec.length,),
         dtype="int32",
-        version=digest(encode.key, fields, [(str(file), file.stat().st_mtime_ns) for file in files]),
+        version=digest(encode.key, fields, digest_files(root, named)),  # all files, "path" has the first
     )
 
 
 def _decode_row(row: dict[str, Any], *, place: Place, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
-    found = place.open(fields)[row["row"]]
-    texts = tuple(found[field] for field in fields)
+    table, number = place.open(fields), row["row"]
+    texts = tuple(values(table, field)[number].as_py() for field in fields)  # several times faster than table[number]
     if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{row['path']}: row {row['row']} holds {texts} in {', '.join(fields)}; text expected")
+        raise DataError(f"{place.row(number)}: {', '.join(fields)} are {texts}; text expected")
     return encode([texts])[0]
 
 

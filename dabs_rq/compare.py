@@ -1,0 +1,47 @@
+"""Uncertainty of scores and of their differences: over seeds where there are several, else over test examples."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dabs_rq import record
+from dabs_rq.metrics import METRICS, Undefined, correct
+from dabs_rq.spec import MetricName
+
+
+def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of `values`, one per seed: Student's t over seeds, or for one seed the normal one
+    of its standard error over test examples."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        half = 1.96 * errors[0]
+    else:
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def difference_error(metric: MetricName, first: Path, second: Path, resamples: int = 200) -> float:
+    """The standard error of the difference of two records' scores, a fraction, over test examples: paired where both
+    scored the same ones, by a seeded bootstrap where the metric is no mean over examples."""
+    one, other = record.predictions(first), record.predictions(second)
+    if one.ids != other.ids or not np.array_equal(one.targets, other.targets):
+        return math.hypot(*(record.read(file).standard_error or math.nan for file in (first, second)))
+    targets = one.targets
+    if metric == "accuracy":
+        difference = correct(other.outputs, targets).astype(float) - correct(one.outputs, targets)
+        return float(difference.std() / math.sqrt(len(difference)))
+    compute, generator, found = METRICS[metric].compute, np.random.default_rng(0), []
+    for _ in range(resamples):
+        rows = generator.integers(len(targets), size=len(targets))
+        try:
+            found.append(compute(other.outputs[rows], targets[rows]) - compute(one.outputs[rows], targets[rows]))
+        except Undefined:
+            continue
+    return float(np.std(found, ddof=1)) if len(found) > 1 else math.nan

@@ -1,0 +1,139 @@
+"""Ablations: what is compared, that settings are variants like any other, and that intervals mean what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dabs_rq import ablate, compare, record
+from dabs_rq.cli import main
+from dabs_rq.errors import OptionError, RecordError
+from dabs_rq.metrics import accuracy
+from dabs_rq.protocol import Protocol
+from dabs_rq.record import Record
+from dabs_rq.run import Run
+from tests.test_pretrain import SMALL
+from tests.test_records_and_table import VALUES
+
+
+@pytest.fixture
+def words(tmp_path: Path, miniature: Callable[[str], Path]) -> list[str]:
+    """A small run on the miniature of sensor."""
+    places = [f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
+    budget = ["pretrain.steps=2", "transfer.max_examples=60", "transfer.strengths=[1]"]
+    return ["domain=sensor", "method=rq", *places, *SMALL, *budget]
+
+
+def a_record(score: float, standard_error: float) -> Record:
+    return Record(**VALUES | {"score": score, "standard_error": standard_error})
+
+
+def axes(over: str, *words: str) -> dict[str, tuple[str, ...]]:
+    return {axis.option: axis.values for axis in ablate.axes(Run.of(words), over)}
+
+
+def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_first() -> None:
+    assert axes("method.granularity") == {"method.granularity": ("channel", "instance")}
+    assert axes("method.bins") == {"method.bins": ("8", "2", "4", "16")}
+    assert axes("method.bins", "method.bins=4") == {"method.bins": ("4", "2", "8", "16")}
+    assert axes("method.views,method.p=0.5,0.75,pretrain.steps=1,2") == {
+        "method.views": ("2", "1"),
+        "method.p": ("0.5", "0.75"),
+        "pretrain.steps": ("1", "2"),
+    }
+    assert axes("method.gradient", "protocol=published")["method.gradient"][0] == "extremes"
+    assert axes("protocol.padding_mask") == {"protocol.padding_mask": ("true", "false")}
+
+
+def test_protocol_means_all_of_its_options() -> None:
+    found = axes("protocol")
+    assert set(found) == {f"protocol.{name}" for name in Protocol.__dataclass_fields__} - {"protocol.name"}
+    assert all(len(values) >= 2 for values in found.values())
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ("", "say what to compare"),
+        ("method.bin", "Did you mean 'method.bins'"),
+        ("pretrain.steps", "declares no values"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        axes(over)
+
+
+def test_a_grid_and_one_at_a_time() -> None:
+    found = ablate.axes(Run.of([]), "method.views,method.bins=4,8")
+    (grid,) = ablate.comparisons(found, each=False)
+    assert [tuple(setting.values()) for setting in grid.settings] == [("2", "8"), ("2", "4"), ("1", "8"), ("1", "4")]
+    alone = ablate.comparisons(found, each=True)
+    assert [list(one.settings) for one in alone] == [
+        [{"method.views": "2"}, {"method.views": "1"}],
+        [{"method.bins": "8"}, {"method.bins": "4"}],
+    ]
+
+
+def test_the_command_computes_a_grid_once_and_writes_it_with_intervals(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ablate", *words, "seeds=[0,1]", "--over", "method.granularity,method.views"]
+    assert main(command) == 0
+    (folder,) = (tmp_path / "out").glob("ablation-sensor-rq-*")
+    shown = (folder / "ablation.md").read_text()
+    assert shown in capsys.readouterr().out
+    assert "over seeds (Student's t)" in shown and "seeds 0, 1" in shown
+
+    done = ablate.ablate(Run.of([*words, "seeds=[0,1]"]), "method.granularity,method.views")
+    assert "pretrained already" in capsys.readouterr().out
+    frame = done.frame
+    assert list(frame["method.granularity"]) == ["channel", "channel", "instance", "instance"]
+    assert (frame["low"] <= frame["score"]).all() and (frame["score"] <= frame["high"]).all()
+    assert frame["difference"].isna().tolist() == [True, False, False, False]
+    assert frame["difference"].iloc[1] == pytest.approx(frame["score"].iloc[1] - frame["score"].iloc[0])
+    assert (frame["seeds"] == 2).all() and (frame["n_examples"] == 60).all()
+    of_default = [one for one in record.read_all(tmp_path / "runs")[0] if one.variant != "default"]
+    assert len({one.variant for one in of_default}) == 4  # small budgets differ from configs/, so all are variants
+
+
+def test_only_what_an_option_moves_is_computed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.of(words)
+    done = ablate.ablate(run, "protocol.gtsrb_split,protocol.emix_weighting,protocol.pamap2_windows", each=True)
+    assert set(done.frame["compared"]) == {"protocol.pamap2_windows"} and not done.errors
+    assert "difference" in ablate.to_markdown(run, done)
+
+
+def test_a_setting_that_cannot_be_is_reported_and_the_others_go_on(words: list[str]) -> None:
+    done = ablate.ablate(Run.of(words), "method.bins=1,4")
+    assert len(done.frame) == 1 and "method.bins=1" in done.errors[0]
+
+
+def test_the_interval_of_one_seed_is_that_of_its_test_examples_and_of_several_students() -> None:
+    assert compare.interval([50.0], [2.0]) == pytest.approx((50 - 1.96 * 2, 50 + 1.96 * 2))
+    low, high = compare.interval([1.0, 2.0, 3.0], [9.0, 9.0, 9.0])
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+
+
+def test_a_difference_is_paired_over_the_same_examples(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.integers(2, size=400)
+    first = generator.normal(size=400) + 2.0 * targets - 1
+    second = first + 0.1 * generator.normal(size=400)
+    ids = [str(i) for i in range(400)]
+    for name, outputs in (("a", first), ("b", second)):
+        score, error = accuracy(outputs, targets), 0.02
+        record.write(tmp_path / name, a_record(score, error), ids, targets, outputs)
+    a, b = tmp_path / "a" / "pamap2.json", tmp_path / "b" / "pamap2.json"
+    right = [(one >= 0) == targets for one in (first, second)]
+    by_hand = np.std(right[1].astype(float) - right[0]) / 20
+    assert compare.difference_error("accuracy", a, b) == pytest.approx(by_hand)
+    assert 0 < compare.difference_error("pearson", a, b) < 0.02
+    record.write(tmp_path / "b", a_record(0.5, 0.02), ids[::-1], targets, second)
+    assert compare.difference_error("accuracy", a, b) == pytest.approx(0.02 * 2**0.5)
+    b.with_suffix(".parquet").write_bytes(b"half")
+    with pytest.raises(RecordError, match="no predictions"):
+        compare.difference_error("accuracy", a, b)
