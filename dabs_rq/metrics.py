@@ -57,6 +57,13 @@ def spearman(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(spearmanr(outputs, targets).statistic)
 
 
+def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,): what GLUE reports for CoLA."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(targets, outputs >= 0))
+
+
 def spearman_ordinal(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Spearman's rank correlation with ties ranked in order of appearance, as torchmetrics did before 0.6."""
     from scipy.stats import rankdata
@@ -78,6 +85,7 @@ METRICS: dict[MetricName, Metric] = {
         Metric("auroc", "Avg. AUROC", auroc),
         Metric("pearson", "Pearson Corr.", pearson),
         Metric("spearman", "Spearman Corr.", spearman),
+        Metric("matthews", "Matthews Corr.", matthews),
     )
 }
 

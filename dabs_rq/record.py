@@ -24,7 +24,7 @@ class Record:
     Identity: data, scale, protocol, domain, method, variant, task, seed, split ("test", or an extra split's name).
     score: a fraction, None where it is undefined (then status is "failed" and reason says why).
     n_examples: scored ones; n_train: the probe's. majority: accuracy of the most frequent class, where that applies.
-    standard_error: of the score, over test splits of this size.
+    standard_error: of the score, over test splits of this size. also: scores by other metrics, where they are defined.
     checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs.
     """
 
@@ -46,6 +46,7 @@ class Record:
     n_train: int
     majority: float | None = None
     standard_error: float | None = None
+    also: dict[str, float] = field(default_factory=dict)
     checkpoint: str
     train_split: str
     test_split: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dabs_rq.stream import Stream
 
 Scale = Literal["mini", "paper"]
-MetricName = Literal["accuracy", "auroc", "pearson", "spearman"]
+MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
 
 
 # ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Multiclass:
 class Binary:
     """Yes or no; the target is 0 or 1, the output one logit."""
 
-    metrics = ("accuracy", "pearson")
+    metrics = ("accuracy", "pearson", "matthews")
     outputs = 1
 
 
@@ -207,7 +207,8 @@ class Task:
     """One labelled task, one row of the table. `load` reads splits "train", "test" and `extra_splits`.
 
     `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
-    train and test together where a protocol option decides between them. `unused_outputs` are the outputs beyond the
+    train and test together where a protocol option decides between them. `also` are metrics that a record has beside
+    the table's. `unused_outputs` are the outputs beyond the
     classes that DABS trains (they take part only under that protocol option).
     """
 
@@ -219,14 +220,16 @@ class Task:
     load: Callable[[Request], Examples]
     sizes: Mapping[str, int] = field(default_factory=dict)
     extra_splits: tuple[str, ...] = ()
+    also: tuple[MetricName, ...] = ()
     unused_outputs: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in self.target.metrics:
-            raise ValueError(
-                f"task {self.name!r}: metric {self.metric!r} does not fit a {type(self.target).__name__} target, "
-                f"which takes {' or '.join(self.target.metrics)}"
-            )
+        for metric in (self.metric, *self.also):
+            if metric not in self.target.metrics:
+                raise ValueError(
+                    f"task {self.name!r}: metric {metric!r} does not fit a {type(self.target).__name__} target, "
+                    f"which takes {' or '.join(self.target.metrics)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

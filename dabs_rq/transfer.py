@@ -119,16 +119,19 @@ def _probe_task(
     for split, examples, targets in evaluated:
         outputs = fitted.outputs(kept(examples))
         reason, value, error_bar = None, None, None
+        measure = partial(
+            score,
+            outputs=outputs,
+            targets=targets,
+            correlation=protocol.correlation,
+            spearman_ties=protocol.spearman_ties,
+            batch_size=options.batch_size or run.domain.batch_size,
+        )
+        also: dict[str, float] = {}
         try:
-            value = score(
-                task.metric,
-                outputs,
-                targets,
-                correlation=protocol.correlation,
-                spearman_ties=protocol.spearman_ties,
-                batch_size=options.batch_size or run.domain.batch_size,
-            )
+            value = measure(task.metric)
             error_bar = standard_error(task.metric, outputs, targets)
+            also |= {metric: measure(metric) for metric in task.also}
         except Undefined as error:
             reason = str(error)
         result = Record(
@@ -144,6 +147,7 @@ def _probe_task(
             n_train=len(train),
             majority=majority(task.target, targets),
             standard_error=error_bar,
+            also=also,
             checkpoint=weights,
             train_split=train.key,
             test_split=examples.key,

@@ -235,7 +235,7 @@ def declare(target: Target, metric: MetricName) -> Task:
     ("target", "metric", "legal"),
     [
         (Multiclass(3), "auroc", "accuracy"),
-        (Binary(), "spearman", "accuracy or pearson"),
+        (Binary(), "spearman", "accuracy or pearson or matthews"),
         (Multilabel(("a", "b")), "accuracy", "auroc"),
         (Regression(), "accuracy", "pearson or spearman"),
     ],

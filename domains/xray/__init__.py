@@ -1,0 +1,18 @@
+"""Chest X-rays: CheXpert to pretrain on and, with its labels, to transfer to; ChestX-ray8 to transfer to."""
+
+from __future__ import annotations
+
+from dabs_rq.spec import Domain, Grid
+from domains.xray import chexpert, xray8
+
+DOMAIN = Domain(
+    name="xray",
+    title="Chest X-Rays",
+    inputs={
+        "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4),),
+        "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16),),
+    },
+    pretraining=chexpert.CHEXPERT,
+    tasks=(chexpert.TASK, xray8.TASK),
+    batch_size=64,
+)
