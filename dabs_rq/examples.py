@@ -150,7 +150,8 @@ class Shared:
         return self.rows.shape[1] > 1
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        return self.column.take(self.rows[rows, self.chosen[rows]])
+        needed, places = np.unique(self.rows[rows, self.chosen[rows]], return_inverse=True)
+        return self.column.take(needed)[places]
 
     def select(self, rows: np.ndarray) -> Shared:
         needed, places = np.unique(self.rows[rows], return_inverse=True)

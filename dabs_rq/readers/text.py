@@ -263,7 +263,10 @@ def tokens(request: Request) -> Tokens:
 
 
 def rows_with_text(place: Place, fields: Sequence[str]) -> np.ndarray:
-    """The rows, in order, that are empty in none of `fields`. Only lengths are looked at, so no text is read."""
+    """The rows, in order, that are empty in none of `fields`. Only lengths are looked at, so no text is read.
+
+    Raises DataError if there is no such row, or a row without value.
+    """
     kept = []
     for field in fields:
         column = place.column(field)
@@ -273,7 +276,10 @@ def rows_with_text(place: Place, fields: Sequence[str]) -> np.ndarray:
             row = pc.index(pc.is_null(column), True).as_py()
             raise DataError(f"{place.row(row)}: no value in column {field}; text expected")
         kept.append(pc.greater(pc.binary_length(column), 0).to_numpy())
-    return np.flatnonzero(np.logical_and.reduce(kept))
+    rows = np.flatnonzero(np.logical_and.reduce(kept))
+    if not len(rows):
+        raise DataError(f"{place}: no row with text in {', '.join(fields)}")
+    return rows
 
 
 def row_ids(split: str, rows: np.ndarray) -> pa.Array:
@@ -307,7 +313,7 @@ def _decode_row(row: dict[str, Any], *, place: Place, fields: tuple[str, ...], e
 
 def given(items: pa.Table, fields: tuple[str, ...], spec: Tokens, root: Path) -> Decoded:
     """Ids of texts that are in `items` themselves, in columns `fields`; "path" is the file they were read from,
-    relative to `root` or absolute."""
+    relative to the data root `root`, where the tokenizer is too, or absolute."""
     encode = Encode(spec, root)
     return Decoded(
         items=items,

@@ -1,0 +1,20 @@
+"""Vision and language: MSCOCO pictures with captions to pretrain on, questions about pictures to transfer to."""
+
+from __future__ import annotations
+
+from dabs_rq.spec import Domain, Grid, Tokens
+from domains.vqa import mscoco, vqa
+
+TEXT = Tokens(name="text", length=32, vocabulary=30_522, pad=0, tokenizer="bert-base-uncased")
+
+DOMAIN = Domain(
+    name="vqa",
+    title="Vision/Language",
+    inputs={
+        "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4), TEXT),
+        "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16), TEXT),
+    },
+    pretraining=mscoco.MSCOCO,
+    tasks=(vqa.TASK,),
+    batch_size=64,
+)

@@ -1,0 +1,63 @@
+"""MSCOCO 2017: pictures with a caption, the unlabelled source of the vision/language domain."""
+
+from __future__ import annotations
+
+from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.examples import Examples, Request, missing_text
+from dabs_rq.spec import Pretraining, Source
+from domains.vqa.coco import entries, pictures, texts
+
+FOLDERS = {"train": "train2017", "validation": "val2017"}
+
+SOURCE = Source(
+    name="mscoco",
+    title="MSCOCO 2017 captions",
+    url="http://images.cocodataset.org/zips/{train,val}2017.zip, .../annotations/annotations_trainval2017.zip",
+    folder="captioned_images/mscoco",
+    layout="""
+train2017/000000391895.jpg ...
+annotations/captions_train2017.json     annotations: image_id, caption
+annotations/instances_train2017.json    annotations: image_id
+val2017/, annotations/captions_val2017.json, annotations/instances_val2017.json    (not needed to pretrain)
+""",
+    needs=("train2017", "annotations/captions_train2017.json", "annotations/instances_train2017.json"),
+    licence="annotations CC BY 4.0; pictures under the terms of Flickr",
+    size="20.4 GB",
+    citation="Lin et al. 2014, Microsoft COCO: Common Objects in Context, ECCV, arXiv:1405.0312",
+)
+
+
+def load(request: Request) -> Examples:
+    """The pictures that have both a caption and an instance, each with the last of its captions, by picture id.
+
+    What is taken is what DABS takes: it keeps the last of the (mostly five) captions in the order of the file, and
+    needs an instance for the label of its online probe, which has no part here, so there are no targets. Differs from
+    DABS in order only: there, a picture's place is that of its first caption in the file.
+    Most pictures of val2014, on which VQA is tested, are in train2017: pretraining has seen them, with captions.
+    """
+    root = request.folder(SOURCE)
+    name = FOLDERS[request.split]
+    captions_file, instances_file = (root / "annotations" / f"{kind}_{name}.json" for kind in ("captions", "instances"))
+    if missing := [path for path in (root / name, captions_file, instances_file) if not path.exists()]:
+        raise MissingDataError(missing_text(SOURCE, request.root, missing))
+    captions = dict(entries(captions_file, "annotations", {"image_id": int, "caption": str}))
+    with_instance = {one for (one,) in entries(instances_file, "annotations", {"image_id": int})}
+    chosen = sorted(captions.keys() & with_instance)
+    if not chosen:
+        raise DataError(f"{captions_file}: no picture has both a caption and an instance in {instances_file.name}")
+    paths = [f"{name}/{one:012d}.jpg" for one in chosen]
+    for path in paths:
+        if not (root / path).is_file():
+            raise DataError(f"{captions_file}: no such file {root / path}")
+    picture, text = request.inputs
+    caption = {"caption": [captions[one] for one in chosen]}
+    return Examples(
+        ids=paths,
+        inputs=(
+            pictures(paths, root, picture.shape),
+            texts(caption, captions_file, text, request.root),
+        ),
+    )
+
+
+MSCOCO = Pretraining(source=SOURCE, load=load, sizes={"train": 117_266, "validation": 4_952})
