@@ -208,7 +208,7 @@ class Task:
 
     `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
     train and test together where a protocol option decides between them. `also` are metrics that a record has beside
-    the table's. `unused_outputs` are the outputs beyond the
+    the table's, `note` what a reader of the table has to know about the row. `unused_outputs` are the outputs beyond the
     classes that DABS trains (they take part only under that protocol option).
     """
 
@@ -221,6 +221,7 @@ class Task:
     sizes: Mapping[str, int] = field(default_factory=dict)
     extra_splits: tuple[str, ...] = ()
     also: tuple[MetricName, ...] = ()
+    note: str | None = None
     unused_outputs: int = 0
 
     def __post_init__(self) -> None:

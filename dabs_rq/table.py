@@ -54,7 +54,7 @@ def build(run: Run) -> Table:
         wanted = one.split == "test" and one.seed in options.seeds and one.variant == variants.get(one.method)
         if wanted and one.score is not None:
             cells.setdefault((one.domain, one.task, one.method), []).append(one)
-    rows = []
+    rows, row_notes = [], []
     for domain_name, task_name in table_order():
         domain = registry.domain(domain_name)
         if options.domains is not None and domain_name not in options.domains:
@@ -65,13 +65,15 @@ def build(run: Run) -> Table:
         row["metric"] = METRICS[task.metric].title
         for method in methods:
             row |= _summary(method, found[method])
+        if task.note:
+            row_notes.append(f"{task.row}: {task.note}")
         rows.append(row | _of_split([one for of_method in found.values() for one in of_method]))
     front = ["domain", "task", "row", "metric", *methods]
     rest = [f"{method}_{what}" for what in ("std", "se", "seeds") for method in methods]
     frame = pd.DataFrame(rows, columns=[*front, *rest, "n_examples", "majority"])
     variant = digest(changed) if changed else "default"
     seeds = sorted({one.seed for of_cell in cells.values() for one in of_cell})
-    return Table(frame, methods, variant, _notes(run, seeds, changed), tuple(errors))
+    return Table(frame, methods, variant, (*_notes(run, seeds, changed), *row_notes), tuple(errors))
 
 
 def _summary(method: str, records: list[Record]) -> dict[str, float | int]:

@@ -101,10 +101,10 @@ def log_mel(wave: np.ndarray, rate: int, bands: int, frames: int, statistics: St
     """At most `SAMPLES` samples (n,) in [-1, 1] to float32 (bands, frames), low bands first, scaled by `statistics`."""
     import torch
 
-    padded = torch.zeros(SAMPLES)
-    padded[: len(wave)] = torch.from_numpy(wave)
-    with _one_thread():
-        power = _transform(rate, bands, hop(frames))(padded)
+    padded = np.zeros(SAMPLES, np.float32)
+    padded[: len(wave)] = wave
+    with _one_thread():  # everything torch does, for any of it may start threads
+        power = _transform(rate, bands, hop(frames))(torch.from_numpy(padded))
         decibels = 10 * torch.log10(torch.clamp(power.square(), min=FLOOR))
         decibels = torch.maximum(decibels, decibels.max() - RANGE_DB)
         return ((decibels - statistics.mean) / statistics.std).numpy()
@@ -131,7 +131,7 @@ def _transform(rate: int, bands: int, step: int) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A clip is too small to share out, and threads do not survive the fork of a process that prepares."""
+    """A clip is too small to share out, and a process forked to prepare would wait for its parent's threads."""
     import torch
 
     before = torch.get_num_threads()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import datasets
     from tokenizers import Tokenizer
 
-VERSION = "text-1"
+VERSION = "text-2"
 TOKENIZERS = "text/tokenizers"  # below the data root: one folder per name, as save_pretrained writes it
 HUB = {"bert-base-uncased": "google-bert/bert-base-uncased", "xlm-roberta-base": "FacebookAI/xlm-roberta-base"}
 # (classify, separate, pad): the special tokens of the two families.
@@ -64,8 +64,8 @@ def _tokenizer(name: str, root: Path) -> Tokenizer:
 def _state(name: str, root: Path) -> tuple[Path, int]:
     """A tokenizer's folder, and when its file was changed (0 where there is none): what it is cached by."""
     folder = root / TOKENIZERS / name
-    file = folder / "tokenizer.json"
-    return folder, file.stat().st_mtime_ns if file.exists() else 0
+    files = (folder / "tokenizer.json", folder / "vocab.txt")
+    return folder, next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
 
 
 @lru_cache(maxsize=8)
@@ -74,7 +74,7 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
-    if changed:
+    if file.exists():
         try:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
@@ -96,11 +96,16 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
 
 def _from_hub(name: str, folder: Path) -> Tokenizer:
     """The tokenizer of a folder without tokenizer.json (slow files are converted), or of the hub."""
-    from transformers import AutoTokenizer
+    import transformers
 
     where = str(folder) if folder.is_dir() else HUB.get(name, name)
+    # AutoTokenizer cannot tell what a folder with nothing but a vocabulary is.
+    kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(where).backend_tokenizer
+        loaded = kind.from_pretrained(where)
+        if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
+            raise ValueError("it has no vocabulary")  # without files, the library makes one of special tokens alone
+        return loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError) as error:
         raise MissingDataError(
             f"tokenizer {name!r} is not at {folder}, and {where!r} could not be loaded "
@@ -129,8 +134,9 @@ class Encode:
     root: Path
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """(len(texts), length) of single texts or pairs."""
-        encoded = self._sized().encode_batch([text if len(text) > 1 else text[0] for text in texts])
+        """(len(texts), length) of single texts or pairs. A pair whose second text is empty counts as a single text, as
+        in the library that DABS calls (blank translations in PAWS-X)."""
+        encoded = self._sized().encode_batch([text if any(text[1:]) else text[0] for text in texts])
         return np.array([one.ids for one in encoded], np.int32).reshape(len(texts), self.spec.length)
 
     @property

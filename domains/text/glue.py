@@ -1,0 +1,216 @@
+"""GLUE: ten tasks on English sentences and pairs of them, as DABS uses them.
+
+Each is two tables of the hub's copy, one per config and split; what is reported is "validation", since the labels of
+the hub's "test" are withheld. Labels keep the hub's numbers (0 is entailment in MNLI, QNLI and RTE, not in WNLI).
+Differs from GLUE: CoLA is scored by Pearson, its Matthews correlation is only recorded beside; no F1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers import text
+from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target, Task
+
+SPLITS = {"train": "train", "test": "validation"}  # the hub's names
+HIGHEST = 5.0  # STS-B scores similarity from 0 to 5
+
+
+def load(
+    request: Request, *, source: Source, configs: dict[str, str], fields: tuple[str, ...], target: Target
+) -> Examples:
+    """The rows of a split whose texts are not empty: `fields` of the hub's `configs[split]`."""
+    split = SPLITS[request.split]
+    place = text.find(request, source, configs[request.split], split)
+    place.open((*fields, "label"))
+    rows = text.rows_with_text(place, fields)
+    labels = _labels(place, target)
+    if empty := len(labels) - len(rows):
+        message = f"{place}: {empty:,} of {len(labels):,} rows are left out, their {' or '.join(fields)} is empty"
+        warnings.warn(message, DataWarning, stacklevel=2)
+    return Examples(
+        # Not the task's name: MNLI's two tasks have the same training examples, whose features are computed once.
+        ids=text.row_ids(split, rows),
+        inputs=(text.from_table(place, fields, rows, text.tokens(request), request.root),),
+        targets=labels[rows],
+    )
+
+
+def _labels(place: text.Place, target: Target) -> np.ndarray:
+    """Column "label" of all rows, (n,) float64 or int64. Raises DataError at the first that `target` has no place for,
+    such as the -1 of a split without labels."""
+    column = place.column("label")
+    real = isinstance(target, Regression)
+    if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
+        raise DataError(f"{place}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
+    highest = HIGHEST if isinstance(target, Regression) else max(target.outputs, 2) - 1
+    legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
+    if (row := pc.index(legal, False).as_py()) >= 0:
+        raise DataError(
+            f"{place.row(row)}: label {column[row].as_py()}; a number from 0 to {highest:g} expected "
+            "(-1 where a split has no labels)"
+        )
+    return column.to_numpy().astype(np.float64 if real else np.int64)
+
+
+def _task(
+    name: str,
+    row: str,
+    title: str,
+    fields: tuple[str, ...],
+    target: Target,
+    sizes: tuple[int, int],
+    *,
+    citation: str,
+    size: str,
+    metric: MetricName = "accuracy",
+    also: tuple[MetricName, ...] = (),
+    train: str | None = None,
+) -> Task:
+    """One task, trained on config `train` and tested on config `name`; both are the same unless said otherwise."""
+    configs = {"train": train or name, "test": name}
+    files = tuple(f"{configs[split]}/{SPLITS[split]}.parquet" for split in ("train", "test"))
+    source = Source(
+        name=name,
+        title=f"GLUE {title}",
+        url="https://huggingface.co/datasets/nyu-mll/glue",
+        folder="text/glue",
+        layout=f"{files[0]}, {files[1]}      columns {', '.join(fields)}, label\n"
+        "(or in parts, as on the hub: train-00000-of-00001.parquet ...)",
+        needs=files,
+        licence="that of each corpus, see https://gluebenchmark.com",
+        size=size,
+        citation=f"{citation}; Wang et al. 2019, GLUE, ICLR, arXiv:1804.07461",
+        hub="nyu-mll/glue",
+    )
+    return Task(
+        name=name,
+        row=row,
+        source=source,
+        target=target,
+        metric=metric,
+        also=also,
+        load=partial(load, source=source, configs=configs, fields=fields, target=target),
+        sizes=dict(zip(SPLITS, sizes, strict=True)),
+    )
+
+
+_MNLI = "Williams et al. 2018, A Broad-Coverage Challenge Corpus for Sentence Understanding, NAACL, arXiv:1704.05426"
+
+TASKS = (
+    _task(
+        "cola",
+        "COLA",
+        "CoLA, acceptability of sentences",
+        ("sentence",),
+        Binary(),
+        (8_551, 1_043),
+        metric="pearson",
+        also=("matthews",),
+        citation="Warstadt et al. 2019, Neural Network Acceptability Judgments, TACL, arXiv:1805.12471",
+        size="0.3 MB",
+    ),
+    _task(
+        "mnli_matched",
+        "MNLI_Matched",
+        "MNLI, entailment in the genres of its training set",
+        ("premise", "hypothesis"),
+        Multiclass(3),
+        (392_702, 9_815),
+        train="mnli",
+        citation=_MNLI,
+        size="57 MB",
+    ),
+    _task(
+        "mnli_mismatched",
+        "MNLI_Mismatched",
+        "MNLI, entailment in other genres than its training set's",
+        ("premise", "hypothesis"),
+        Multiclass(3),
+        (392_702, 9_832),
+        train="mnli",
+        citation=_MNLI,
+        size="57 MB",
+    ),
+    _task(
+        "mrpc",
+        "MRPC",
+        "MRPC, paraphrases in the news",
+        ("sentence1", "sentence2"),
+        Binary(),
+        (3_668, 408),
+        citation="Dolan and Brockett 2005, Automatically Constructing a Corpus of Sentential Paraphrases, IWP",
+        size="1 MB",
+    ),
+    _task(
+        "qnli",
+        "QNLI",
+        "QNLI, does the sentence answer the question",
+        ("question", "sentence"),
+        Binary(),
+        (104_743, 5_463),
+        citation="Rajpurkar et al. 2016, SQuAD, EMNLP, arXiv:1606.05250",
+        size="19 MB",
+    ),
+    _task(
+        "qqp",
+        "QQP",
+        "QQP, duplicate questions on Quora",
+        ("question1", "question2"),
+        Binary(),
+        (363_846, 40_430),
+        citation="Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs",
+        size="74 MB",
+    ),
+    _task(
+        "rte",
+        "RTE",
+        "RTE, recognizing textual entailment",
+        ("sentence1", "sentence2"),
+        Binary(),
+        (2_490, 277),
+        citation="Dagan et al. 2006, Bar Haim et al. 2006, Giampiccolo et al. 2007, Bentivogli et al. 2009, "
+        "The PASCAL Recognizing Textual Entailment Challenges",
+        size="1.3 MB",
+    ),
+    _task(
+        "sst2",
+        "SST2",
+        "SST-2, sentiment of film reviews",
+        ("sentence",),
+        Binary(),
+        (67_349, 872),
+        citation="Socher et al. 2013, Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank, "
+        "EMNLP",
+        size="3.3 MB",
+    ),
+    _task(
+        "stsb",
+        "STSB",
+        "STS-B, similarity of sentences",
+        ("sentence1", "sentence2"),
+        Regression(),
+        (5_749, 1_500),
+        metric="spearman",
+        also=("pearson",),
+        citation="Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055",
+        size="0.8 MB",
+    ),
+    _task(
+        "wnli",
+        "WNLI",
+        "WNLI, Winograd's pronouns",
+        ("sentence1", "sentence2"),
+        Binary(),
+        (635, 71),
+        citation="Levesque et al. 2012, The Winograd Schema Challenge, KR",
+        size="0.1 MB",
+    ),
+)

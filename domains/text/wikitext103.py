@@ -1,0 +1,38 @@
+"""WikiText-103: good and featured articles of Wikipedia, tokenized, rare words as <unk>."""
+
+from __future__ import annotations
+
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers import text
+from dabs_rq.spec import Pretraining, Source
+
+CONFIG = "wikitext-103-v1"  # not -raw: hyphens are @-@, rare words <unk>
+
+SOURCE = Source(
+    name="wikitext103",
+    title="WikiText-103",
+    url="https://huggingface.co/datasets/Salesforce/wikitext",
+    folder="text/wikitext",
+    layout=f"""
+{CONFIG}/train.parquet, validation.parquet      column text, one line of an article per row, "" for a blank line
+(or in parts, as on the hub: train-00000-of-00002.parquet ...)
+""",
+    needs=tuple(f"{CONFIG}/{split}.parquet" for split in ("train", "validation")),
+    licence="CC BY-SA 3.0 and GFDL",
+    size="0.3 GB",
+    citation="Merity et al. 2017, Pointer Sentinel Mixture Models, ICLR, arXiv:1609.07843",
+    hub="Salesforce/wikitext",
+)
+
+
+def load(request: Request) -> Examples:
+    """Every line that is not blank is an example: a paragraph, or a heading. Without labels."""
+    place = text.find(request, SOURCE, CONFIG, request.split)
+    rows = text.rows_with_text(place, ("text",))
+    return Examples(
+        ids=text.row_ids(request.split, rows),
+        inputs=(text.from_table(place, ("text",), rows, text.tokens(request), request.root),),
+    )
+
+
+WIKITEXT103 = Pretraining(source=SOURCE, load=load, sizes={"train": 1_165_029, "validation": 2_461})
