@@ -77,10 +77,12 @@ class TransferOptions:
 
 @dataclass
 class LoaderOptions:
-    """workers: processes that read and decode (0: none beside the main one). prepare: auto, always or never keep
-    decoded examples on disk; auto keeps what fits cache_gb. strict: a wrong example count is an error."""
+    """workers: processes that read and decode (0: none beside the main one). processes: that fill the prepared cache
+    (null: one per processor). prepare: auto, always or never keep decoded examples on disk; auto keeps what fits
+    cache_gb. strict: a wrong example count is an error."""
 
     workers: int = 0
+    processes: int | None = None
     prepare: str = "auto"
     cache_gb: float = 20.0
     strict: bool = False
@@ -88,14 +90,24 @@ class LoaderOptions:
 
 @dataclass
 class TrainerOptions:
-    """How to compute; passed to Lightning. logger: csv, tensorboard or wandb (csv is always written)."""
+    """How to compute; passed to Lightning. threads: of the processor, null for all (the last digits of a number depend
+    on it). logger: csv, tensorboard or wandb (csv is always written)."""
 
+    threads: int | None = None
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
     logger: str = "csv"
     progress: bool = True
     log_every: int = 10
+
+
+@dataclass
+class SuiteOptions:
+    """workers: processes in which the jobs of a suite run (null: one per processor; a single one where there is a GPU).
+    One worker is this process."""
+
+    workers: int | None = None
 
 
 @dataclass
@@ -111,6 +123,7 @@ class RunOptions:
     transfer: TransferOptions = field(default_factory=TransferOptions)
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    suite: SuiteOptions = field(default_factory=SuiteOptions)
     method: Any = None
     domain: str | None = None
     domains: list[str] | None = None

@@ -40,6 +40,9 @@ _AT_LEAST_ONE = (
     "transfer.batch_size",
     "transfer.max_examples",
     "trainer.log_every",
+    "trainer.threads",
+    "loader.processes",
+    "suite.workers",
 )
 
 
@@ -193,8 +196,8 @@ class Run:
     @cached_property
     def store(self) -> Store:
         loader = self.options.loader
-        workers = loader.workers or os.cpu_count() or 1
-        return Store(self.runs / "prepared", loader.prepare, loader.cache_gb, workers)  # type: ignore[arg-type]
+        processes = loader.processes or os.cpu_count() or 1
+        return Store(self.runs / "prepared", loader.prepare, loader.cache_gb, processes)  # type: ignore[arg-type]
 
     def unlabelled(self, split: str) -> Examples | Stream:
         """The domain's pretraining source, at most `max_examples` of it, prepared as far as the options say."""
@@ -243,7 +246,11 @@ class Run:
 
 
 def announce(run: Run, what: str) -> None:
-    """Say on what a command is about to work, before it starts."""
+    """Say on what a command is about to work, before it starts, and take the threads it may have."""
+    import torch
+
+    if run.options.trainer.threads is not None:
+        torch.set_num_threads(run.options.trainer.threads)
     options = run.options
     data = "made-up miniature data" if run.made_up else f"data under {options.data}"
     print(f"{what}: {data}, scale={options.scale.name}, protocol={options.protocol.name}", flush=True)

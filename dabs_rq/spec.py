@@ -208,8 +208,8 @@ class Task:
 
     `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
     train and test together where a protocol option decides between them. `also` are metrics that a record has beside
-    the table's, `note` what a reader of the table has to know about the row. `unused_outputs` are the outputs beyond the
-    classes that DABS trains (they take part only under that protocol option).
+    the table's, `note` what a reader of the table has to know about the row. `unused_outputs` are the outputs beyond
+    the classes that DABS trains (they take part only under that protocol option).
     """
 
     name: str

@@ -1,24 +1,13 @@
-"""The suite: every missing cell, one after the other in this process, then the table."""
+"""The suite: every missing cell of the table, by the executor that the options name."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, field
 
-from dabs_rq import table
-from dabs_rq.errors import DabsRqError, MissingDataError
-from dabs_rq.pretrain import pretrain
+from dabs_rq import executors
+from dabs_rq.jobs import Job, Outcome, plan
 from dabs_rq.run import Run
-from dabs_rq.transfer import transfer
-
-
-@dataclass
-class Outcome:
-    """What a suite left behind: `missing` data and what else went `wrong`, by cell, in order."""
-
-    missing: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def suite(run: Run) -> Outcome:
@@ -26,36 +15,41 @@ def suite(run: Run) -> Outcome:
     fails does not keep the rest from going on."""
     started = time.monotonic()
     outcome = Outcome()
-    order = list(dict.fromkeys(domain for domain, _ in table.table_order()))
-    for domain in order:
-        if run.options.domains is not None and domain not in run.options.domains:
-            continue
-        for seed in run.options.seeds:
-            for method in run.options.methods:
-                _cell_group(run.with_method(method, domain), seed, outcome)
-    outcome.missing = list(dict.fromkeys(outcome.missing))
+    jobs = plan(run)
+    workers = min(_workers(run), len(jobs))
+    if workers == 1:
+        done = executors.in_process(jobs)
+    else:
+        logs = run.runs / "logs"
+        print(f"{len(jobs)} jobs in {workers} processes; what they print is in {logs}", flush=True)
+        quiet = [_quiet(job) for job in jobs]
+        done = executors.processes(quiet, workers, logs)
+    for number, (job, one) in enumerate(done, 1):
+        outcome.add(one)
+        if workers > 1:
+            _tell(job, one, number, len(jobs), time.monotonic() - started)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def _cell_group(run: Run, seed: int, outcome: Outcome) -> None:
-    """One method on one domain: its checkpoint and all its tasks."""
-    place = f"{run.domain.name}, {run.options.method.name}, seed {seed}"
-    try:
-        pretrain(run, seed)
-        _, errors = transfer(run, seed)
-    except MissingDataError as error:
-        outcome.missing.append(_first_line(error))
-        return
-    except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
-        outcome.wrong.append(f"{place}: {type(error).__name__}: {error}")
-        return
-    for one in errors:
-        if isinstance(one, MissingDataError):
-            outcome.missing.append(_first_line(one))
-        else:
-            outcome.wrong.append(f"{place}: {one}")
+def _workers(run: Run) -> int:
+    """The processes that work: as said, else one per processor, or a single one where there is a GPU to share."""
+    import torch
+
+    if run.options.suite.workers is not None:
+        return run.options.suite.workers
+    on_gpu = run.options.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return 1 if on_gpu else os.cpu_count() or 1
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _quiet(job: Job) -> Job:
+    """The same job without progress bars, preparing in its own process alone."""
+    from dataclasses import replace
+
+    return replace(job, words=(*job.words, "trainer.progress=false", "loader.processes=1"))
+
+
+def _tell(job: Job, outcome: Outcome, number: int, total: int, elapsed: float) -> None:
+    left = elapsed / number * (total - number)
+    state = "failed" if outcome.wrong else "data missing" if outcome.missing else f"{outcome.seconds:.0f} s"
+    print(f"[{number}/{total}] {job.name}: {state} (about {left:.0f} s left)", flush=True)

@@ -178,7 +178,13 @@ def test_no_probe_step_is_an_error(run: Callable[..., Run]) -> None:
 def test_the_suite_fills_the_table_and_then_has_nothing_to_do(
     run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["domains=[sensor]", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "seeds=[0,1]"]
+    words = [
+        "domains=[sensor]",
+        f"runs={tmp_path / 'runs'}",
+        f"out={tmp_path / 'out'}",
+        "seeds=[0,1]",
+        "suite.workers=1",
+    ]
     one = run("sensor", *words).with_method("rq", "sensor")
     outcome = suite(one)
     assert not outcome.missing and not outcome.wrong
@@ -192,7 +198,14 @@ def test_what_is_not_there_is_a_dash_and_a_list(tmp_path: Path, miniature: Calla
     root = tmp_path / "root"
     shutil.copytree(miniature("images") / "natural_images/dtd", root / "natural_images/dtd")
     one = Run.of(
-        ["scale=mini", f"data={root}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "trainer.progress=false"]
+        [
+            "scale=mini",
+            f"data={root}",
+            f"runs={tmp_path / 'runs'}",
+            f"out={tmp_path / 'out'}",
+            "trainer.progress=false",
+            "suite.workers=1",
+        ]
     )
     outcome = suite(one)
     assert not outcome.wrong
@@ -226,7 +239,7 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
     from dabs_rq.methods.emix import EMix
 
     monkeypatch.setattr(EMix, "loss", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
-    one = run("sensor", "domains=[sensor]")
+    one = run("sensor", "domains=[sensor]", "suite.workers=1")
     outcome = suite(one)
     assert len(outcome.wrong) == 1 and "emix" in outcome.wrong[0] and "out of memory" in outcome.wrong[0]
     rq = one.with_method("rq", "sensor")
