@@ -85,7 +85,7 @@ def test_pretraining_batches_are_what_the_inputs_declare(
     domain: Domain, protocol: str, load: Callable[..., Any], tmp_path: Path, miniature: Callable[[str], Path]
 ) -> None:
     words = [f"domain={domain.name}", f"protocol={protocol}", f"data={miniature(domain.name)}", "loader.prepare=never"]
-    run = Run.of([*words, f"runs={tmp_path}", "pretrain.max_examples=64"])
+    run = Run.of([*words, f"runs={tmp_path}", "pretrain.max_examples=256"])
     source, again = run.unlabelled("train"), run.unlabelled("train")
     assert source.key == again.key
     batches = training_batches(source, size=16, seed=0)

@@ -1,0 +1,102 @@
+"""PAWS-X: pairs of sentences with many words in common, paraphrases or not, in seven languages.
+
+The training pairs of the other languages are machine translations of the English ones, with some sentences lost; the
+others are human translations, with "NS" where there was nothing to translate. As in DABS, none is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers import text
+from dabs_rq.readers.text import Place
+from dabs_rq.spec import Binary, Source, Task
+
+LANGUAGES = {"en": "EN", "fr": "FR", "es": "ES", "de": "DE", "zh": "ZH", "ja": "JP", "ko": "KO"}  # in table order
+TRUE_TEST = "official_test"
+HUB_SPLITS = {"train": "train", "test": "validation", TRUE_TEST: "test"}  # DABS reports the validation split
+SENTENCES = ("sentence1", "sentence2")
+
+SOURCE = Source(
+    name="paws_x",
+    title="PAWS-X",
+    url="https://huggingface.co/datasets/google-research-datasets/paws-x",
+    folder="text/paws-x",
+    layout="""
+<language>/train.parquet        columns id, sentence1, sentence2, label (1: paraphrase); languages: en fr es de zh ja ko
+<language>/validation.parquet   the split that is reported
+<language>/test.parquet         the true test split, reported beside it if it is there
+several files of a split are called train-00000-of-00002.parquet ...
+""",
+    needs=tuple(LANGUAGES),
+    licence="free use for any purpose, with acknowledgement of Google LLC",
+    size="30 MB for all languages",
+    citation="Yang et al. 2019, PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, "
+    "arXiv:1908.11828",
+    hub="google-research-datasets/paws-x",
+)
+
+
+def load(request: Request, language: str) -> Examples:
+    """The pairs of one language in the order of the file; ids are "train/17", by the hub's split and the pair's id.
+
+    The true test split comes from where the others do: where anything of the language is under the data root, the hub
+    is not asked for it.
+    """
+    source = SOURCE
+    if request.split == TRUE_TEST and any((request.root / SOURCE.folder / language).glob("*.parquet")):
+        source = replace(SOURCE, hub=None)
+    place = text.find(request, source, language, HUB_SPLITS[request.split])
+    table = place.open(("id", *SENTENCES, "label"))
+    return Examples(
+        ids=_ids(place, HUB_SPLITS[request.split]),
+        inputs=(text.from_table(place, SENTENCES, np.arange(len(table)), text.tokens(request), request.root),),
+        targets=_labels(place),
+    )
+
+
+def _ids(place: Place, split: str) -> pa.Array:
+    """The ids in column "id", after the split. Raises DataError if there is one twice, or a row without."""
+    column = place.column("id")
+    if column.null_count:
+        raise DataError(f"{place.row(pc.index(column.is_null(), True).as_py())}: no id")
+    ids = pc.cast(column, pa.string()).combine_chunks()
+    if pc.count_distinct(ids).as_py() < len(ids):
+        seen: dict[str, int] = {}
+        for row, one in enumerate(ids.to_pylist()):
+            if (first := seen.setdefault(one, row)) < row:
+                raise DataError(f"{place.row(row)}: id {one} is that of an earlier pair too ({place.row(first)})")
+    return pc.binary_join_element_wise(split, ids, "/")
+
+
+def _labels(place: Place) -> np.ndarray:
+    """The labels, int64 (n,). Raises DataError at the first that is neither 0 nor 1."""
+    column = place.column("label")
+    if not pa.types.is_integer(column.type):
+        raise DataError(f"{place}: column label holds {column.type}; whole numbers expected")
+    legal = pc.is_in(column, pa.array([0, 1], column.type))
+    if (row := pc.index(legal, False).as_py()) >= 0:
+        raise DataError(f"{place.row(row)}: label {column[row].as_py()}; 0 or 1 (paraphrase) expected")
+    return column.to_numpy().astype(np.int64)
+
+
+TASKS = tuple(
+    Task(
+        name=f"paws_{language}",
+        row=f"PAWS-X {shown}",
+        source=SOURCE,
+        target=Binary(),
+        metric="accuracy",
+        load=partial(load, language=language),
+        sizes={"train": 49_401, "test": 2_000, TRUE_TEST: 2_000},
+        extra_splits=(TRUE_TEST,),
+    )
+    for language, shown in LANGUAGES.items()
+)
