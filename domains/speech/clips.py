@@ -1,0 +1,65 @@
+"""From the clips of a source to a column of spectrograms, with the crops that `protocol.speech_crop` asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Column, Request, Shared
+from dabs_rq.readers import audio
+
+Where = Callable[[int], str]  # the file and line that name a row; only asked for in an error
+
+
+def column(request: Request, folder: Path, paths: pa.Array, statistics: audio.Statistics) -> Column:
+    """Spectrograms of `paths` (relative to `folder`). A path that occurs twice is decoded once.
+
+    With speech_crop=head_or_tail a training clip that is longer than the input has two rows to choose from.
+    """
+    unique = paths.unique()
+    rows = np.arange(len(paths)) if len(unique) == len(paths) else pc.index_in(paths, unique).to_numpy()
+    items = pa.table({"path": unique})
+    if request.protocol.speech_crop == "head_or_tail" and request.split == "train":
+        long = np.flatnonzero(audio.lengths(folder, unique) > audio.SAMPLES)
+        if len(long):
+            tails = np.arange(len(unique))
+            tails[long] = len(unique) + np.arange(len(long))
+            rows = np.stack([rows, tails[rows]], axis=1)
+            items = pa.table(
+                {
+                    "path": pa.concat_arrays([unique, unique.take(pa.array(long))]),
+                    "tail": np.arange(len(unique) + len(long)) >= len(unique),
+                }
+            )
+    decoded = audio.column(items, folder, request.inputs[0].shape, statistics)
+    return decoded if len(items) == len(paths) and rows.ndim == 1 else Shared.of(decoded, rows)
+
+
+def names(folder: Path, suffix: str) -> list[str]:
+    """Names of the files in `folder` that end in `suffix`, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.name.endswith(suffix) and not e.name.startswith("."))
+
+
+def check_listed(folder: Path, paths: pa.Array, where: Where) -> None:
+    """Raises DataError, naming the line, if there is no path, one of them is no file or one is listed twice."""
+    if len(paths) == 0:
+        raise DataError(f"{folder}: no clip is listed for this split")
+    for row, path in enumerate(paths):
+        if not (folder / path.as_py()).is_file():
+            raise DataError(f"{where(row)}: no such file {folder / path.as_py()}")
+    check_once(paths, where)
+
+
+def check_once(paths: pa.Array, where: Where) -> None:
+    """Raises DataError, naming both lines, if a path is listed twice."""
+    first = pc.index_in(paths, paths).to_numpy()
+    if len(again := np.flatnonzero(first != np.arange(len(paths)))):
+        row = int(again[0])
+        raise DataError(f"{where(row)}: {paths[row].as_py()} is listed already: {where(int(first[row]))}")

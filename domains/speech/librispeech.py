@@ -1,0 +1,168 @@
+"""LibriSpeech: 960 h of read English, unlabelled, to pretrain on; the speakers of its dev-clean subset as a task."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.audio import Statistics
+from dabs_rq.readers.index import class_number, split_80_20
+from dabs_rq.spec import Multiclass, Pretraining, Source, Task
+from domains.speech import clips
+
+FOLDER = "LibriSpeech"
+TRAIN = ("train-clean-100", "train-clean-360", "train-other-500")
+DEV = "dev-clean"
+TRAIN_SPEAKERS = 2338
+STATISTICS = Statistics(mean=-22.924, std=12.587)
+TARGET = Multiclass(40)
+_UTTERANCE = re.compile(r"(\d+)-(\d+)-\d{4}\.flac")
+
+_ABOUT = {
+    "url": "https://www.openslr.org/12",
+    "folder": "speech/librispeech",
+    "licence": "CC BY 4.0",
+    "citation": "Panayotov et al. 2015, LibriSpeech: an ASR corpus based on public domain audio books, ICASSP",
+}
+_LAYOUT = "{}/<speaker>/<chapter>/<speaker>-<chapter>-0000.flac ..."
+
+SOURCE = Source(
+    name="librispeech",
+    title="LibriSpeech, 960 h",
+    layout="\n".join(_LAYOUT.format(f"{FOLDER}/{subset}") for subset in (*TRAIN, DEV)),
+    needs=tuple(f"{FOLDER}/{subset}" for subset in TRAIN),
+    size="60.0 GB",
+    **_ABOUT,
+)
+SPEAKERS_SOURCE = Source(
+    name="librispeech_dev_clean",
+    title="LibriSpeech dev-clean",
+    layout=_LAYOUT.format(f"{FOLDER}/{DEV}"),
+    needs=(f"{FOLDER}/{DEV}",),
+    size="338 MB",
+    **_ABOUT,
+)
+
+
+class Chapter(NamedTuple):
+    """Utterances of one speaker out of one chapter, as paths relative to the source's folder, sorted."""
+
+    speaker: int
+    number: int
+    paths: list[str]
+
+
+def chapters(root: Path, subset: str) -> Iterator[Chapter]:
+    """All chapters of a subset: speakers by number, a speaker's chapters as DABS sorts them, by name.
+
+    Raises DataError for a chapter without utterances and for a recording in a folder that its name does not fit.
+    """
+    below = f"{FOLDER}/{subset}"
+    found = False
+    for speaker in sorted(_numbered(root / below), key=int):
+        for chapter in _numbered(root / below / speaker):
+            folder = f"{below}/{speaker}/{chapter}"
+            names = clips.names(root / folder, ".flac")
+            for name in names:
+                if not (fits := _UTTERANCE.fullmatch(name)) or fits.groups() != (speaker, chapter):
+                    raise DataError(f"{root / folder / name}: expected a name like {speaker}-{chapter}-0000.flac")
+            if not names:
+                raise DataError(f"{root / folder}: chapter without any utterance (*.flac)")
+            found = True
+            yield Chapter(int(speaker), int(chapter), [f"{folder}/{name}" for name in names])
+    if not found:
+        raise DataError(f"{root / below}: no utterance in it, expected {_LAYOUT.format(below)}")
+
+
+def _numbered(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.name.isdigit() and entry.is_dir())
+
+
+def load(request: Request) -> Examples:
+    """All utterances: "train" is the training subsets that are there, "validation" is dev-clean. No targets."""
+    if request.split == "train":
+        root = request.root / SOURCE.folder
+        subsets = [subset for subset in TRAIN if (root / FOLDER / subset).is_dir()]
+        if not subsets:
+            request.folder(SOURCE)  # tells what is missing and how to get it
+        request.expect("LibriSpeech training subsets", len(TRAIN), len(subsets))
+    else:
+        root, subsets = request.folder(SPEAKERS_SOURCE), [DEV]
+    # One Arrow array per chapter: the 281,241 paths are never all held as Python strings.
+    listed, speakers = [], set()
+    for subset in subsets:
+        for chapter in chapters(root, subset):
+            listed.append(pa.array(chapter.paths, pa.string()))
+            speakers.add(chapter.speaker)
+    if request.split == "train":
+        request.expect("LibriSpeech training speakers", TRAIN_SPEAKERS, len(speakers))
+    paths = pa.concat_arrays(listed)
+    return Examples(ids=paths, inputs=(clips.column(request, root, paths, STATISTICS),))
+
+
+def load_speakers(request: Request) -> Examples:
+    """dev-clean, 80/20 within every speaker (protocol.librispeech_split). Groups are the chapters.
+
+    "utterance": DABS's shuffle, which leaves utterances of one chapter on both sides. "chapter": whole chapters for
+    test, those which together are nearest to a fifth of the speaker's utterances; of a single chapter its last fifth.
+    """
+    root = request.folder(SPEAKERS_SOURCE)
+    by_speaker: dict[int, list[Chapter]] = {}
+    for chapter in chapters(root, DEV):
+        by_speaker.setdefault(chapter.speaker, []).append(chapter)
+    request.expect("LibriSpeech dev-clean speakers", TARGET.classes, len(by_speaker))
+    label = {one: class_number(n, TARGET, f"{root / FOLDER / DEV}/{one}") for n, one in enumerate(by_speaker)}
+    if request.protocol.librispeech_split == "utterance":
+        everything = [_utterances(own) for own in by_speaker.values()]
+        chosen = split_80_20(everything, request.split)
+    else:
+        chosen = [one for own in by_speaker.values() for one in _by_chapter(own, request.split)]
+    paths = pa.array([path for path, _ in chosen], pa.string())
+    return Examples(
+        ids=paths,
+        inputs=(clips.column(request, root, paths, STATISTICS),),
+        targets=np.array([label[chapter.speaker] for _, chapter in chosen], np.int64),
+        groups=np.array([chapter.number for _, chapter in chosen], np.int64),
+    )
+
+
+def _utterances(own: list[Chapter]) -> list[tuple[str, Chapter]]:
+    return [(path, chapter) for chapter in own for path in chapter.paths]
+
+
+def _by_chapter(own: list[Chapter], split: str) -> list[tuple[str, Chapter]]:
+    """One speaker's utterances of a split, in order."""
+    everything = _utterances(own)
+    if len(own) == 1:
+        cut = int(0.8 * len(everything))
+        return everything[:cut] if split == "train" else everything[cut:]
+    # Every number of utterances that some of the chapters make together; which of several sets makes it is drawn.
+    order = np.random.default_rng([42, own[0].speaker]).permutation(len(own))
+    sets: dict[int, tuple[int, ...]] = {0: ()}
+    for index in order.tolist():
+        for count, members in list(sets.items()):
+            sets.setdefault(count + len(own[index].paths), (*members, index))
+    fifth = 0.2 * len(everything)
+    count = min((count for count in sets if 0 < count < len(everything)), key=lambda count: abs(count - fifth))
+    held_out = {own[index].number for index in sets[count]}
+    return [one for one in everything if (one[1].number in held_out) == (split == "test")]
+
+
+LIBRISPEECH = Pretraining(source=SOURCE, load=load, sizes={"train": 281_241, "validation": 2703})
+SPEAKERS = Task(
+    name="librispeech_speaker",
+    row="LibriSpeech Sp. ID",
+    source=SPEAKERS_SOURCE,
+    target=TARGET,
+    metric="accuracy",
+    load=load_speakers,
+    sizes={"all": 2703},
+)

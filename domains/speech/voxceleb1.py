@@ -1,0 +1,102 @@
+"""VoxCeleb1: celebrities in interviews; the official identification split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.audio import Statistics
+from dabs_rq.readers.index import class_number
+from dabs_rq.spec import Multiclass, Source, Task
+from domains.speech import clips
+
+SPLIT_FILE = "iden_split.txt"
+PARTS = {"train": ("1", "2"), "test": ("3",)}
+LINE = r"^(?P<part>[123]) (?P<path>(?P<video>(?P<speaker>id[0-9]{5})/[^/ ]+)/[0-9]{5}\.wav)$"
+STATISTICS = Statistics(mean=-37.075, std=19.776)
+TARGET = Multiclass(1251)
+
+SOURCE = Source(
+    name="voxceleb1",
+    title="VoxCeleb1",
+    url="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
+    folder="speech/voxceleb1",
+    layout="""
+wav/id10001/<video>/00001.wav ...   the wav folders of vox1_dev_wav.zip and vox1_test_wav.zip merged
+iden_split.txt                      <1: train, 2: development, 3: test> id10001/<video>/00001.wav
+""",
+    needs=("wav", SPLIT_FILE),
+    licence="CC BY 4.0",
+    size="31 GB",
+    citation="Nagrani et al. 2017, VoxCeleb: a large-scale speaker identification dataset, arXiv:1706.08612",
+    registration="ask for the audio at https://mm.kaist.ac.kr/datasets/voxceleb/ (links come by mail), join "
+    "vox1_dev_wav_parta* into one zip, extract both; iden_split.txt is open: "
+    "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt",
+)
+
+
+def load(request: Request) -> Examples:
+    """The clips that iden_split.txt lists, its parts 1 and 2 as "train", in its order. Groups are the videos.
+
+    Classes are all speakers of the list, sorted, whichever split they are in.
+    """
+    root = request.folder(SOURCE)
+    file = root / SPLIT_FILE
+    listed, numbers = _parse(file)
+    speakers = pc.unique(listed.field("speaker"))
+    speakers = speakers.take(pc.array_sort_indices(speakers))
+    request.expect("VoxCeleb1 speakers", TARGET.classes, len(speakers))
+    class_number(len(speakers) - 1, TARGET, f"{file}: its last speaker")
+    videos = pc.index_in(listed.field("video"), pc.unique(listed.field("video")))
+    wanted = pc.is_in(listed.field("part"), pa.array(PARTS[request.split]))
+    rows = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
+    paths = pc.binary_join_element_wise("wav", listed.field("path").take(pa.array(rows)), "/")
+    clips.check_listed(root, paths, lambda row: f"{file}:{numbers[rows[row]]}")
+    return Examples(
+        ids=paths,
+        inputs=(clips.column(request, root, paths, STATISTICS),),
+        targets=pc.index_in(listed.field("speaker"), speakers).to_numpy()[rows].astype(np.int64),
+        groups=videos.to_numpy()[rows].astype(np.int64),
+    )
+
+
+def _parse(file: Path) -> tuple[pa.StructArray, np.ndarray]:
+    """The groups of `LINE` on every line that is not blank (153,516 in the real list), and those lines' numbers."""
+    from pyarrow import csv
+
+    try:
+        table = csv.read_csv(
+            file,
+            read_options=csv.ReadOptions(column_names=["line"]),
+            parse_options=csv.ParseOptions(delimiter="\x1f", quote_char=False, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(column_types={"line": pa.string()}, strings_can_be_null=False),
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{file}: no list of clips ({error})") from error
+    text = pc.utf8_trim_whitespace(table["line"].combine_chunks())
+    rows = np.flatnonzero(pc.not_equal(text, "").to_numpy(zero_copy_only=False))
+    text = text.take(pa.array(rows))
+    listed = pc.extract_regex(text, LINE)
+    if listed.null_count:
+        bad = int(np.flatnonzero(listed.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError(
+            f"{file}:{rows[bad] + 1}: expected a part from 1 to 3 and a path such as id10001/<video>/00001.wav, "
+            f"found {text[bad].as_py()!r}"
+        )
+    return listed, rows + 1
+
+
+TASK = Task(
+    name="voxceleb1",
+    row="VoxCeleb Sp. ID",
+    source=SOURCE,
+    target=TARGET,
+    metric="accuracy",
+    load=load,
+    sizes={"train": 145_265, "test": 8251},
+)
