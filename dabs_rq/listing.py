@@ -35,8 +35,8 @@ def _source(what: str, source: Source, root: Path | None) -> list[str]:
         return [f"  {what}", f"      {source.title}, {source.size}, {source.folder}", origin]
     missing = source.missing(root)
     state = "present" if not missing else "missing" if len(missing) == len(source.needs) else "partial"
-    if missing and source.hub:
-        state += f", to be loaded from the hub ({source.hub})"
+    if state == "missing" and source.hub:
+        state = f"not under the root, loaded from the hub ({source.hub}) when first used"
     lines = [f"  {what}", f"      {state}: {source.title}, {source.size}, {root / source.folder}"]
     if missing:
         lines += [f"      expected: {', '.join(map(str, missing))}", origin]

@@ -112,7 +112,7 @@ class Run:
         declared = self.domain.inputs[self.options.scale.name]  # type: ignore[index]
         if not any(isinstance(spec, Tokens) for spec in declared):
             return declared
-        from dabs_rq.readers.text import with_vocabulary
+        from dabs_rq.readers.tokenizer import with_vocabulary
 
         return with_vocabulary(declared, self.root, self.options.protocol)
 

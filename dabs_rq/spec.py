@@ -167,9 +167,10 @@ Target = Multiclass | Binary | Multilabel | Regression
 class Source:
     """A dataset as published: where it comes from and how it lies under the data root.
 
-    `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders) for the
-    source to count as present. `registration` says what has to be done by hand, None where nothing has. `hub` is the
-    id on the Hugging Face hub from which a reader takes what is not under the data root, None where it cannot.
+    `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders, or with
+    "*" at least one that fits) for the source to count as present. `registration` says what has to be done by hand,
+    None where nothing has. `hub` is the id on the Hugging Face hub from which a reader takes what is not under the data
+    root, None where it cannot.
     """
 
     name: str
@@ -186,7 +187,9 @@ class Source:
 
     def missing(self, root: Path) -> tuple[Path, ...]:
         """What of `needs` is not under `root`, in the order of declaration."""
-        return tuple(path for path in (root / self.folder / need for need in self.needs) if not path.exists())
+        folder = root / self.folder
+        there = {need: any(folder.glob(need)) if "*" in need else (folder / need).exists() for need in self.needs}
+        return tuple(folder / need for need, found in there.items() if not found)
 
 
 @dataclass(frozen=True, kw_only=True)

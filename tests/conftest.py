@@ -16,7 +16,7 @@ import pytest
 from dabs_rq import config, registry
 from dabs_rq.examples import Examples, Request
 from dabs_rq.prepared import Store
-from dabs_rq.readers.text import with_vocabulary
+from dabs_rq.readers.tokenizer import with_vocabulary
 
 # Read when those libraries are imported, which is later: no test needs a network or leaves anything behind.
 os.environ["HF_HUB_OFFLINE"] = "1"

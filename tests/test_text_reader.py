@@ -22,7 +22,7 @@ from dabs_rq import config
 from dabs_rq.embed import padding_mask
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.prepared import Store
-from dabs_rq.readers import small_tokenizer, text
+from dabs_rq.readers import small_tokenizer, text, tokenizer
 from dabs_rq.spec import Tokens
 
 BERT, XLMR = "bert-base-uncased", "xlm-roberta-base"
@@ -50,18 +50,18 @@ def spec(name: str = BERT, length: int = 16, protocol: str = "corrected", root: 
     declared = Tokens(name="text", length=length, vocabulary=30_522, pad=0, tokenizer=name, unused_ids=7)
     if root is None:
         return declared
-    (found,) = text.with_vocabulary((declared,), root, config.load_protocol(protocol))
+    (found,) = tokenizer.with_vocabulary((declared,), root, config.load_protocol(protocol))
     assert isinstance(found, Tokens)
     return found
 
 
 def file(root: Path, name: str = BERT) -> Path:
-    return root / text.TOKENIZERS / name / "tokenizer.json"
+    return root / tokenizer.TOKENIZERS / name / "tokenizer.json"
 
 
 def pieces(root: Path, name: str, ids: np.ndarray) -> list[list[str]]:
-    tokenizer = Tokenizer.from_file(str(file(root, name)))
-    return [[tokenizer.id_to_token(number) for number in row] for row in ids.tolist()]
+    one = Tokenizer.from_file(str(file(root, name)))
+    return [[one.id_to_token(number) for number in row] for row in ids.tolist()]
 
 
 # ---- ids -----------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_a_text_and_a_pair_get_their_special_tokens_and_padding(root: Path) -> N
         (BERT, ["[CLS]", "a", "cat", "[SEP]", "the", "mat", "[SEP]"], "[PAD]"),
         (XLMR, ["<s>", "▁a", "▁cat", "</s>", "</s>", "▁the", "▁mat", "</s>"], "<pad>"),
     ):
-        encode = text.Encode(spec(name, root=root), root)
+        encode = tokenizer.Encode(spec(name, root=root), root)
         ids = encode([("a cat", "the mat"), ("a cat",)])
         assert ids.dtype == np.int32 and ids.shape == (2, 16)
         assert pieces(root, name, ids) == [pair + [pad] * (16 - len(pair)), [*pair[:4], *[pad] * 12]]
@@ -85,7 +85,7 @@ def test_ids_are_those_of_the_library_that_dabs_calls(name: str, length: int, ro
 
     special = {BERT: "[PAD]", XLMR: "<pad>"}
     theirs = PreTrainedTokenizerFast(tokenizer_file=str(file(root, name)), pad_token=special[name])
-    encode = text.Encode(spec(name, length, root=root), root)
+    encode = tokenizer.Encode(spec(name, length, root=root), root)
     for first, second in PAIRS:
         expected = theirs(first, second, truncation=True, padding="max_length", max_length=length)["input_ids"]
         assert encode([(first, second)])[0].tolist() == expected
@@ -96,7 +96,7 @@ def test_ids_are_those_of_the_library_that_dabs_calls(name: str, length: int, ro
 
 
 def test_the_longer_of_a_pair_is_cut_first(root: Path) -> None:
-    ids = text.Encode(spec(root=root), root)(
+    ids = tokenizer.Encode(spec(root=root), root)(
         [(" cat" * 20, "the mat"), ("the mat", "cat " * 20), ("a " * 9, "cat " * 9)]
     )
     first, second, both = ([" ".join(row)] for row in pieces(root, BERT, ids))
@@ -111,7 +111,7 @@ def test_padding_and_nothing_else_is_masked(name: str, root: Path) -> None:
     found = spec(name, root=root)
     assert found.pad == Tokenizer.from_file(str(file(root, name))).token_to_id({BERT: "[PAD]", XLMR: "<pad>"}[name])
     assert found.pad == {BERT: 0, XLMR: 1}[name], "as published"
-    ids = text.Encode(found, root)([("a cat",), ("a cat", "the mat"), ("",), ("the cat " * 20,)])
+    ids = tokenizer.Encode(found, root)([("a cat",), ("a cat", "the mat"), ("",), ("the cat " * 20,)])
     mask = padding_mask((torch.from_numpy(ids).long(),), (found,))
     assert mask is not None
     lengths = {BERT: [4, 7, 2, 16], XLMR: [4, 8, 2, 16]}[name]
@@ -126,7 +126,7 @@ def test_the_vocabulary_is_the_tokenizers_own_plus_unused_ids_where_the_protocol
     size = Tokenizer.from_file(str(file(root))).get_vocab_size()
     assert spec(root=root, protocol=protocol).vocabulary == size + (7 if protocol == "published" else 0)
     without = dataclasses.replace(spec(), tokenizer=None)
-    assert text.with_vocabulary((without,), root, config.load_protocol(protocol)) == (without,)
+    assert tokenizer.with_vocabulary((without,), root, config.load_protocol(protocol)) == (without,)
 
 
 # ---- tokenizers as they come ---------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_the_vocabulary_is_the_tokenizers_own_plus_unused_ids_where_the_protocol
 
 @pytest.mark.parametrize("name", [BERT, XLMR])
 def test_a_lone_vocabulary_gets_its_special_tokens(name: str, root: Path) -> None:
-    encode = text.Encode(spec(name, root=root), root)
+    encode = tokenizer.Encode(spec(name, root=root), root)
     before, key = encode(PAIRS), encode.key
     content = json.loads(file(root, name).read_text(encoding="utf-8"))
     assert content["post_processor"] is not None
@@ -165,7 +165,7 @@ def slow_folder(root: Path, configured: dict[str, Any] | None) -> Path:
     ],
 )
 def test_a_folder_with_slow_files_gives_the_same_ids(configured: dict[str, Any] | None, root: Path) -> None:
-    encode = text.Encode(spec(root=root), root)
+    encode = tokenizer.Encode(spec(root=root), root)
     before, found = encode([*PAIRS, *((one,) for one in TEXTS)]), spec(root=root)
     slow_folder(root, configured)
     assert spec(root=root) == found
@@ -173,7 +173,7 @@ def test_a_folder_with_slow_files_gives_the_same_ids(configured: dict[str, Any] 
 
 
 def test_a_changed_tokenizer_is_noticed(root: Path) -> None:
-    encode = text.Encode(spec(), root)
+    encode = tokenizer.Encode(spec(), root)
     before, key = encode([("the cat",)]), encode.key
     small_tokenizer.train(root, BERT, [*TEXTS, "zebra zebra zebra zebra"], 121)
     os.utime(file(root), ns=(1, 1))
@@ -219,10 +219,10 @@ def test_a_tokenizer_without_special_tokens_is_refused(root: Path) -> None:
 
 def test_a_tokenizer_larger_than_the_encoders_vocabulary_is_refused(root: Path) -> None:
     size = spec(root=root).vocabulary
-    encode = text.Encode(dataclasses.replace(spec(), vocabulary=size - 1), root)
+    encode = tokenizer.Encode(dataclasses.replace(spec(), vocabulary=size - 1), root)
     with pytest.raises(DataError, match=f"has {size:,} ids, input 'text' takes {size - 1:,}"):
         encode([("a cat",)])
-    text.Encode(dataclasses.replace(spec(), vocabulary=size), root)([("a cat",)])
+    tokenizer.Encode(dataclasses.replace(spec(), vocabulary=size), root)([("a cat",)])
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_rows_of_a_table_are_prepared_the_same_by_any_number_of_workers(root: Pa
     assert np.array_equal(taken[0], taken[1]) and np.array_equal(taken[0], taken[2])
     again = column.select(np.array([4999, 0]))
     assert np.array_equal(again.take(np.arange(2)), taken[0][[4999, 0]])
-    expected = text.Encode(spec(root=root), root)([(f"{TEXTS[0]} 0", f"{TEXTS[3]} 1249")])
+    expected = tokenizer.Encode(spec(root=root), root)([(f"{TEXTS[0]} 0", f"{TEXTS[3]} 1249")])
     assert np.array_equal(taken[0][4999:], expected)
 
 
@@ -294,7 +294,7 @@ def test_texts_given_with_their_rows_are_encoded_as_those_of_tables(root: Path) 
     (root / "list.txt").write_text("\n".join(TEXTS))
     items = pa.table({"path": ["list.txt"] * 4, "said": TEXTS, "answer": TEXTS[::-1]})
     column = text.given(items, ("said", "answer"), spec(root=root), root)
-    expected = text.Encode(spec(root=root), root)(list(zip(TEXTS, TEXTS[::-1], strict=True)))
+    expected = tokenizer.Encode(spec(root=root), root)(list(zip(TEXTS, TEXTS[::-1], strict=True)))
     assert np.array_equal(column.take(np.arange(4)), expected)
     assert column.key != text.given(items, ("answer", "said"), spec(root=root), root).key
 

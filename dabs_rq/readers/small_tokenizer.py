@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq.files import write_text
-from dabs_rq.readers.text import TOKENIZERS
+from dabs_rq.readers.tokenizer import TOKENIZERS
 
 LONGEST = 6  # characters of a unigram piece that is no whole word
 

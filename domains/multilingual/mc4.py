@@ -19,7 +19,8 @@ import pyarrow as pa
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.examples import Request, missing_text
 from dabs_rq.files import digest, digest_files
-from dabs_rq.readers.text import Encode, tokens
+from dabs_rq.readers.text import tokens
+from dabs_rq.readers.tokenizer import Encode
 from dabs_rq.spec import Pretraining, Source
 from dabs_rq.stream import Stream
 

@@ -73,6 +73,7 @@ def _task(
     metric: MetricName = "accuracy",
     also: tuple[MetricName, ...] = (),
     train: str | None = None,
+    note: str | None = None,
 ) -> Task:
     """One task, trained on config `train` and tested on config `name`; both are the same unless said otherwise."""
     configs = {"train": train or name, "test": name}
@@ -84,7 +85,7 @@ def _task(
         folder="text/glue",
         layout=f"{files[0]}, {files[1]}      columns {', '.join(fields)}, label\n"
         "(or in parts, as on the hub: train-00000-of-00001.parquet ...)",
-        needs=files,
+        needs=tuple(f"{configs[split]}/{SPLITS[split]}*.parquet" for split in ("train", "test")),
         licence="that of each corpus, see https://gluebenchmark.com",
         size=size,
         citation=f"{citation}; Wang et al. 2019, GLUE, ICLR, arXiv:1804.07461",
@@ -97,6 +98,7 @@ def _task(
         target=target,
         metric=metric,
         also=also,
+        note=note,
         load=partial(load, source=source, configs=configs, fields=fields, target=target),
         sizes=dict(zip(SPLITS, sizes, strict=True)),
     )
@@ -202,6 +204,7 @@ TASKS = (
         also=("pearson",),
         citation="Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055",
         size="0.8 MB",
+        note="Spearman's correlation; the published table calls it accuracy.",
     ),
     _task(
         "wnli",

@@ -17,7 +17,7 @@ SOURCE = Source(
 {CONFIG}/train.parquet, validation.parquet      column text, one line of an article per row, "" for a blank line
 (or in parts, as on the hub: train-00000-of-00002.parquet ...)
 """,
-    needs=tuple(f"{CONFIG}/{split}.parquet" for split in ("train", "validation")),
+    needs=tuple(f"{CONFIG}/{split}*.parquet" for split in ("train", "validation")),
     licence="CC BY-SA 3.0 and GFDL",
     size="0.3 GB",
     citation="Merity et al. 2017, Pointer Sentinel Mixture Models, ICLR, arXiv:1609.07843",
