@@ -13,7 +13,6 @@ from pathlib import Path
 
 from dabs_rq.jobs import Job, Outcome, work
 
-ATTEMPTS = 2  # of a job whose process was killed
 Done = tuple[Job, Outcome]
 
 
@@ -26,7 +25,7 @@ def in_process(jobs: Sequence[Job]) -> Iterator[Done]:
 def processes(jobs: Sequence[Job], count: int, logs: Path) -> Iterator[Done]:
     """`count` jobs at a time, each in a process with one thread; what a job prints goes to a file in `logs`.
 
-    A process that is killed takes its job with it, which is tried once more in another.
+    A killed process ends the pool, and nobody knows whose job it had: each that was running is tried once more, alone.
     """
     with _one_thread_each():
         yield from _pooled(list(jobs), count, logs)
@@ -34,15 +33,18 @@ def processes(jobs: Sequence[Job], count: int, logs: Path) -> Iterator[Done]:
 
 def _pooled(waiting: list[Job], count: int, logs: Path) -> Iterator[Done]:
     over = set[str]()
-    attempts: dict[str, int] = {}
+    suspects: list[Job] = []  # one of them made the system kill its process
     running: dict[Future[Outcome], Job] = {}
     pool = _pool(count)
     try:
-        while waiting or running:
-            for job in [one for one in waiting if set(one.after) <= over][: count - len(running)]:
-                waiting.remove(job)
-                attempts[job.name] = attempts.get(job.name, 0) + 1
-                running[pool.submit(_logged, job, logs)] = job
+        while waiting or running or suspects:
+            alone = bool(suspects)
+            if not alone:
+                chosen = [job for job in waiting if set(job.after) <= over][: count - len(running)]
+                waiting = [job for job in waiting if job not in chosen]
+            else:
+                chosen = [suspects.pop(0)]
+            running |= {pool.submit(_logged, job, logs): job for job in chosen}
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             broken = False
             for future in finished:
@@ -51,16 +53,14 @@ def _pooled(waiting: list[Job], count: int, logs: Path) -> Iterator[Done]:
                     outcome = future.result()
                 except BrokenProcessPool:
                     broken = True
-                    if attempts[job.name] < ATTEMPTS:
-                        waiting.insert(0, job)
+                    if not alone:
+                        suspects.append(job)
                         continue
-                    outcome = Outcome(wrong=[f"{job.name}: its process was killed {ATTEMPTS} times (out of memory?)"])
+                    outcome = Outcome(wrong=[f"{job.name}: its process was killed twice (out of memory?)"])
                 over.add(job.name)
                 yield job, outcome
-            if broken:  # one killed process ends the pool, and with it the jobs of the others
-                for job in running.values():
-                    attempts[job.name] -= 1
-                    waiting.insert(0, job)
+            if broken:
+                suspects += running.values()
                 running.clear()
                 pool.shutdown(wait=False, cancel_futures=True)
                 pool = _pool(count)

@@ -70,11 +70,12 @@ def killed_once(one: Job) -> Outcome:
 def test_a_killed_process_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = str(tmp_path)
     jobs = [job("kill", where), job("doomed", where), job("other", where), job("last", where, after=("kill", "other"))]
+    jobs.append(job("after", where, after=("doomed",)))
     monkeypatch.setattr(executors, "_logged", _without_log)
     outcomes = {one.step: outcome for one, outcome in executors.processes(jobs, 2, tmp_path)}
-    assert set(outcomes) == {"kill", "doomed", "other", "last"}
+    assert set(outcomes) == {"kill", "doomed", "other", "last", "after"}
     assert not outcomes["kill"].wrong and not outcomes["last"].wrong and not outcomes["other"].wrong
-    assert "was killed 2 times" in outcomes["doomed"].wrong[0]
+    assert "was killed twice" in outcomes["doomed"].wrong[0]
 
 
 def _without_log(one: Job, logs: Path) -> Outcome:
