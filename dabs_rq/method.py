@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field, fields
 from functools import cached_property
 from typing import Any
@@ -52,6 +53,18 @@ class Batch:
     def mask(self) -> Tensor | None:
         """bool (B, S), True = real token; None where there is no padding."""
         return self._encoder.mask(self.inputs)
+
+
+def projections(
+    encoder: Encoder, views: Sequence[Tensor], masks: Sequence[Tensor | None], together: bool
+) -> list[Tensor]:
+    """The projection (B, P) of each of `views` (B, S, D): in one call of the encoder, or one after the other, which needs
+    less memory at a time."""
+    if not together:
+        return [encoder.project(encoder.encode(*pair).pooled) for pair in zip(views, masks, strict=True)]
+    real = [mask for mask in masks if mask is not None]
+    pooled = encoder.encode(torch.cat(list(views)), torch.cat(real) if real else None).pooled
+    return list(encoder.project(pooled).chunk(len(views)))
 
 
 class Method(nn.Module):

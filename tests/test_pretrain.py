@@ -60,6 +60,8 @@ VARIANTS = [(method,) for method in registry.method_names() if registry.method(m
     ("rq", "method.gradient=extremes"),
     ("rq", "method.gradient=straight_through"),
     ("rq", "method.views=1"),
+    ("rq", "method.views_together=false"),
+    ("emix", "method.views_together=false"),
     ("rq", "method.level=input"),
     ("rq", "method.granularity=instance", "method.collapse=middle", "method.spacing=uniform", "method.p=0.5"),
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dabs_rq.contrast import similarities
-from dabs_rq.method import Batch, Method, check_choices, choice, number
+from dabs_rq.method import Batch, Method, check_choices, choice, number, projections
 from dabs_rq.spec import MethodSpec
 
 WEIGHTINGS = ("per_example", "batch_mean")
@@ -23,11 +23,13 @@ WEIGHTINGS = ("per_example", "batch_mean")
 @dataclass
 class Options:
     """weighting: of the two losses of a mixture, per_example or batch_mean. frozen_embeddings: the embedding modules
-    keep their initial values, a control for methods that do not train them. temperature: of the similarities."""
+    keep their initial values, a control for methods that do not train them. temperature: of the similarities.
+    views_together: mixed and plain tokens go through the encoder in one call (see rq)."""
 
     weighting: str = choice("${protocol.emix_weighting}", *WEIGHTINGS)
     frozen_embeddings: bool = choice(False, False, True)
     temperature: float = number(0.2, 0.1, 0.2, 0.5)
+    views_together: bool = choice(True, True, False)
 
 
 def emix_loss(
@@ -71,8 +73,8 @@ class EMix(Method):
         mixed = share * tokens + (1 - share) * tokens.detach()[partner]
         mask = batch.mask
         mixed_mask = None if mask is None else mask | mask[partner]
-        z_mix = self.encoder.project(self.encoder.encode(mixed, mixed_mask).pooled)
-        z = self.encoder.project(self.encoder.encode(tokens, mask).pooled)
+        views, masks = (mixed, tokens), (mixed_mask, mask)
+        z_mix, z = projections(self.encoder, views, masks, self.options.views_together)
         loss = emix_loss(z_mix, z, mix_coeff, partner, self.options.temperature, self.options.weighting)
         own = torch.arange(len(z), device=z.device)
         with torch.no_grad():

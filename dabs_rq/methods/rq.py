@@ -15,7 +15,7 @@ from dabs_rq import quantize
 from dabs_rq.contrast import info_nce
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import OptionError
-from dabs_rq.method import Batch, Method, check_choices, choice, number
+from dabs_rq.method import Batch, Method, check_choices, choice, number, projections
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.spec import Grid, Input, MethodSpec, Tokens
 
@@ -30,7 +30,8 @@ ASSUMPTION = (
 class Options:
     """bins, spacing, collapse, granularity, p: of the quantizer (see dabs_rq.quantize). gradient: what of it gradient
     passes through: extremes, straight_through or detach. views: 2 quantized ones, or 1 beside the clean one.
-    level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE."""
+    level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE. views_together: both views go
+    through the encoder in one call, which is faster on a GPU and needs more memory."""
 
     bins: int = number(8, 2, 4, 8, 16)
     spacing: str = choice("random", *quantize.SPACINGS)
@@ -41,6 +42,7 @@ class Options:
     views: int = choice(2, 1, 2)
     level: str = choice("embedding", "embedding", "input")
     temperature: float = number(0.2, 0.1, 0.2, 0.5)
+    views_together: bool = choice(True, True, False)
 
 
 class RandomizedQuantizationMethod(Method):
@@ -54,9 +56,7 @@ class RandomizedQuantizationMethod(Method):
         views = [self._view(batch, generator) for _ in range(self.options.views)]
         if self.options.views == 1:
             views.append(batch.tokens)
-        mask = None if batch.mask is None else batch.mask.repeat(2, 1)
-        pooled = self.encoder.encode(torch.cat(views), mask).pooled  # both views in one call
-        first, second = self.encoder.project(pooled).chunk(2)
+        first, second = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
         loss, accuracy = info_nce(first, second, self.options.temperature)
         return loss, {"accuracy": accuracy}
 
