@@ -58,8 +58,8 @@ class Batch:
 def projections(
     encoder: Encoder, views: Sequence[Tensor], masks: Sequence[Tensor | None], together: bool
 ) -> list[Tensor]:
-    """The projection (B, P) of each of `views` (B, S, D): in one call of the encoder, or one after the other, which needs
-    less memory at a time."""
+    """The projection (B, P) of each of `views` (B, S, D): in one call of the encoder, or one after the other, which
+    needs less memory at a time. `masks`: bool (B, S) each, or None for all."""
     if not together:
         return [encoder.project(encoder.encode(*pair).pooled) for pair in zip(views, masks, strict=True)]
     real = [mask for mask in masks if mask is not None]
