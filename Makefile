@@ -18,7 +18,7 @@ common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call 
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint format pretrain transfer suite table ablate domains clean
+.PHONY: help setup lock demo test lint format bench pretrain transfer suite table ablate domains clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ lint: $(STAMP)  ## Check style and types
 format: $(STAMP)  ## Apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure against straightforward implementations (6 minutes; LINES='quantizer encoder' for some)
+	$(BIN)/python -m benchmarks $(LINES)
 
 pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
 	$(RUN) pretrain $(one)

@@ -1,0 +1,85 @@
+"""python -m benchmarks [LINE ...]: measure all lines, or those named (or whose names begin so)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Line
+
+Measure: TypeAlias = "Callable[[Path], Line]"  # given an empty folder for its data
+RESULTS = Path(__file__).parent
+
+
+def lines() -> dict[str, Measure]:
+    """All lines by name, in the order of the table."""
+    from benchmarks import command, cuda, encoder, images, quantizer, sensor, speech, transfer
+
+    return {
+        "quantizer-forward": quantizer.forward,
+        "quantizer-forward-compiled": partial(quantizer.forward, compiled=True),
+        "quantizer-backward": quantizer.backward,
+        "quantizer-backward-compiled": partial(quantizer.backward, compiled=True),
+        "quantizer-memory": quantizer.memory,
+        "quantizer-memory-compiled": partial(quantizer.memory, compiled=True),
+        "encoder": encoder.step,
+        "encoder-bfloat16": partial(encoder.step, half=True),
+        "encoder-no-dropout": partial(encoder.step, dropout=0.0),
+        "encoder-no-dropout-bfloat16": partial(encoder.step, dropout=0.0, half=True),
+        "transfer-one-task": transfer.one_task,
+        "transfer-shared-inputs": transfer.shared_inputs,
+        "sensor-windows": sensor.windows,
+        "speech-batches": speech.batches,
+        "speech-preparation": speech.preparation,
+        "image-batches": images.batches,
+        **cuda.LINES,
+        "start": command.start,
+    }
+
+
+def chosen(words: Sequence[str], known: Mapping[str, Measure]) -> dict[str, Measure]:
+    """The lines that are named by `words` or begin with one of them; all without words."""
+    for word in words:
+        if not any(_means(word, name) for name in known):
+            raise SystemExit(f"no line begins with {word!r}; there are:\n  " + "\n  ".join(known))
+    return {name: line for name, line in known.items() if not words or any(_means(word, name) for word in words)}
+
+
+def _means(word: str, name: str) -> bool:
+    return name == word or name.startswith(f"{word}-")
+
+
+def run(measured: Mapping[str, Measure], results: Path, order: Sequence[str]) -> None:
+    """Measure lines one after the other; each is written to `results` as soon as it is there."""
+    import torch
+
+    from benchmarks import report
+    from benchmarks.measure import THREADS
+
+    torch.set_num_threads(THREADS)
+    for name, measure in measured.items():
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="dabs-rq-bench-") as folder:
+            torch.manual_seed(0)
+            line = measure(Path(folder))
+        report.keep(results, name, line, order)
+        print(f"{report.summary(name, line)} [{time.perf_counter() - started:.0f} s]", flush=True)
+
+
+def main(words: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="dabs-rq-bench-") as cache:
+        # Read when those libraries are imported, which is later: nothing is fetched, or left behind.
+        os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": cache, "KINETO_LOG_LEVEL": "99"}
+        known = lines()
+        run(chosen(words, known), RESULTS, list(known))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

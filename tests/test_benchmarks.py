@@ -1,0 +1,232 @@
+"""Benchmarks compare things that compute the same; what they measure goes into whole files. Nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks import encoder, images, quantizer, report, sensor, speech, transfer
+from benchmarks.measure import Line, Spread, Target, extra_bytes, interleaved
+from dabs_rq import features
+from dabs_rq.encoder import Encoder
+from dabs_rq.features import Kept
+from dabs_rq.prepared import Store
+from dabs_rq.spec import Grid, Series
+
+SMALL_IMAGE = Grid(name="image", height=8, width=8, channels=3, patch=4)
+SMALL_SERIES = Series(name="sensor", length=20, channels=3, segment=5)
+FIELDS = {
+    *("what", "baseline", "unit", "ours", "theirs", "ratio", "target", "reached", "threads", "extrapolated"),
+    *("note", "skipped", "date", "commit", "load"),
+}
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """A run sets the number of threads; the next test has its own."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# ---- both sides compute the same ---------------------------------------------------------------------------------
+
+
+def test_dense_quantizer_is_ours_given_the_same_draws() -> None:
+    x, draws = quantizer.draw((3, 11, 5))
+    assert torch.equal(quantizer.dense(x, draws), quantizer.quantized(x, draws))
+
+
+def test_dense_quantizer_has_our_gradient() -> None:
+    x, draws = quantizer.draw((3, 11, 5))
+    upstream = torch.randn_like(x)
+    gradients = []
+    for function in (quantizer.dense, quantizer.quantized):
+        given = x.clone().requires_grad_()
+        function(given, draws).backward(upstream)
+        gradients.append(given.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_einsum_encoder_has_our_output_and_gradient() -> None:
+    ours = Encoder((SMALL_IMAGE,), width=16, depth=2, heads=2, head_width=8, mlp_width=32, dropout=0.0)
+    twin = encoder.with_einsum(ours)
+    assert any(isinstance(module, encoder.EinsumAttention) for module in twin.modules())
+    assert not any(isinstance(module, encoder.EinsumAttention) for module in ours.modules())
+    x = torch.rand(2, *SMALL_IMAGE.shape)
+    torch.testing.assert_close(ours((x,)), twin((x,)))
+    for model in (ours, twin):
+        model((x,)).square().mean().backward()
+    for (name, parameter), other in zip(ours.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, msg=name)
+
+
+def test_einsum_attention_keeps_to_the_mask() -> None:
+    ours = Encoder((SMALL_IMAGE,), width=16, depth=1, heads=2, head_width=8, mlp_width=32, dropout=0.0)
+    tokens = torch.rand(2, SMALL_IMAGE.sequence_length, 16)
+    mask = torch.tensor([[True, True, False, True], [True, False, False, False]])
+    torch.testing.assert_close(ours.encode(tokens, mask), encoder.with_einsum(ours).encode(tokens, mask))
+
+
+def test_features_encoded_in_every_epoch_are_those_kept() -> None:
+    examples = transfer.made_up(23, SMALL_SERIES)
+    model = Encoder((SMALL_SERIES,), width=16, depth=1, heads=2, head_width=8, mlp_width=32)
+    kept = Kept(features.extract(model, examples), examples.targets, 5, seed=0)
+    again = transfer.EveryEpoch(model.cpu(), examples, 5, seed=0)
+    for epoch in (0, 1):
+        for (a, targets), (b, same) in zip(kept.epoch(epoch), again.epoch(epoch), strict=True):
+            torch.testing.assert_close(a.cpu(), b)
+            assert torch.equal(targets.cpu(), same)
+
+
+def test_fluent_tasks_share_their_inputs(tmp_path: Path, miniature) -> None:
+    (tmp_path / "data").symlink_to(miniature("speech"))
+    tasks = transfer.fluent(tmp_path, limit=4)
+    assert len(tasks) == 3
+    for part in (0, 1):
+        assert len({task[part].inputs_key for task in tasks}) == 1
+        assert len(tasks[0][part]) == 4
+    assert len({task[0].targets.tobytes() for task in tasks}) > 1
+
+
+def test_windows_of_data_frames_are_ours(tmp_path: Path) -> None:
+    sensor.write(tmp_path, rows=12_000)
+    ours, frames = sensor.examples(tmp_path, draws="cloned"), sensor.frames(tmp_path)
+    state = np.random.RandomState(0)  # what the draws of the published protocol start from
+    found = ours.inputs[0].take(np.arange(40))
+    for row in range(40):
+        np.testing.assert_allclose(np.nan_to_num(sensor.window(frames, state.randint)), found[row], rtol=1e-6)
+
+
+def test_spectrograms_decoded_one_by_one_are_those_prepared(tmp_path: Path) -> None:
+    speech.write(tmp_path / "clips", clips=3, seconds=0.5)
+    prepared = Store(tmp_path / "prepared", policy="always").prepare(speech.column(tmp_path / "clips", 3, rows=5))
+    rows = prepared.take(np.arange(5)).astype(np.float32)
+    for row in range(5):
+        alone = speech.spectrogram(tmp_path / "clips" / f"{row % 3:05d}.flac").astype(np.float32)
+        np.testing.assert_allclose(rows[row], alone, atol=4e-3)  # a unit in the last place of float16 below 4
+
+
+# ---- how it is measured ------------------------------------------------------------------------------------------
+
+
+def test_runs_take_turns() -> None:
+    seen: list[str] = []
+    spreads = interleaved(lambda: seen.append("a"), lambda: seen.append("b"), repeats=3, warm_up=False)
+    assert seen == ["a", "b"] * 3
+    assert [spread.repeats for spread in spreads] == [3, 3]
+    assert all(spread.lower <= spread.median <= spread.upper for spread in spreads)
+
+
+def test_extra_bytes_counts_what_lives_beside_the_result() -> None:
+    x = torch.zeros(1 << 20)
+    assert extra_bytes(lambda: x + 1) < 1 << 16
+    one_more = extra_bytes(lambda: (x + 1) + 1)
+    assert abs(one_more - 4 * x.numel()) < 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("target", "reached"),
+    [
+        (Target("ratio", 4), True),
+        (Target("ratio", 5), False),
+        (Target("ours", 1, at_least=False), True),
+        (Target("ours", 0.4, at_least=False), False),
+        (None, None),
+    ],
+)
+def test_target(target: Target | None, reached: bool | None) -> None:
+    ours, theirs = Spread.of([0.4, 0.5, 0.9]), Spread.of([2.0, 1.9, 2.1])
+    line = Line(what="", baseline="", ours=ours, theirs=theirs, target=target)
+    assert line.ratio == pytest.approx(4)
+    assert line.reached is reached
+
+
+# ---- what is written ---------------------------------------------------------------------------------------------
+
+
+def tiny_lines() -> dict[str, bench.Measure]:
+    return {
+        "quantizer-forward": partial(quantizer.forward, shape=(2, 5, 3), repeats=2),
+        "quantizer-backward": partial(quantizer.backward, shape=(2, 5, 3), repeats=2),
+        "quantizer-memory": partial(quantizer.memory, shape=(2, 5, 3), repeats=1),
+        "encoder": partial(encoder.step, image=SMALL_IMAGE, width=16, depth=1, batch=2, repeats=1),
+        "transfer-one-task": partial(transfer.one_task, sizes=(70, 8), width=8, depth=1, epochs=2, repeats=1),
+        "image-batches": partial(images.batches, images=8, pixels=4, batch=4, repeats=1),
+    }
+
+
+def test_lines_write_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tiny_lines()
+    bench.run(lines, tmp_path, list(lines))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results.keys() == {"date", "machine", "threads", "torch", "lines"}
+    assert results["torch"] == torch.__version__
+    assert {"versions", "hardware", "processor", "processors"} <= results["machine"].keys()
+    assert list(results["lines"]) == list(lines)
+    for one in results["lines"].values():
+        assert one.keys() == FIELDS
+        assert one["ours"].keys() == {"median", "lower", "upper", "repeats"}
+        assert one["reached"] in (True, False)
+    assert results["lines"]["transfer-one-task"]["extrapolated"] is True
+    assert results["lines"]["quantizer-forward"]["extrapolated"] is False
+    table = (tmp_path / "results.md").read_text()
+    printed = capsys.readouterr().out
+    for name in lines:
+        assert f"| {name} |" in table
+        assert f"**{name}**" in table
+        assert f"{name}: " in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md"]
+
+
+def test_a_line_measured_again_replaces_itself_alone(tmp_path: Path) -> None:
+    order = ["first", "second"]
+    for name, seconds in (("second", 1.0), ("first", 2.0), ("second", 3.0)):
+        report.keep(tmp_path, name, Line(what="w", baseline=None, ours=Spread.of([seconds])), order)
+    lines = json.loads((tmp_path / "results.json").read_text())["lines"]
+    assert [(name, one["ours"]["median"]) for name, one in lines.items()] == [("first", 2.0), ("second", 3.0)]
+
+
+def test_lines_of_another_machine_leave(tmp_path: Path) -> None:
+    line = Line(what="w", baseline=None, ours=Spread.of([1.0]))
+    report.keep(tmp_path, "first", line, ["first", "second"])
+    file = tmp_path / "results.json"
+    results = json.loads(file.read_text())
+    results["machine"]["processor"] = "another"
+    file.write_text(json.dumps(results))
+    report.keep(tmp_path, "second", line, ["first", "second"])
+    assert list(json.loads(file.read_text())["lines"]) == ["second"]
+
+
+def test_a_skipped_line_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    name = "cuda-quantizer-forward"
+    bench.run({name: bench.lines()[name]}, tmp_path, [name])
+    one = json.loads((tmp_path / "results.json").read_text())["lines"][name]
+    assert one["ours"] is None
+    assert one["reached"] is None
+    assert "cuda" in one["skipped"]
+    assert one["skipped"] in (tmp_path / "results.md").read_text()
+
+
+# ---- which lines there are ---------------------------------------------------------------------------------------
+
+
+def test_lines_are_chosen_by_how_their_names_begin() -> None:
+    known = bench.lines()
+    assert list(bench.chosen([], known)) == list(known)
+    assert list(bench.chosen(["start"], known)) == ["start"]
+    assert all(name.startswith("quantizer-") for name in bench.chosen(["quantizer"], known))
+    assert len(bench.chosen(["quantizer", "encoder"], known)) > len(bench.chosen(["quantizer"], known))
+
+
+def test_an_unknown_line_is_refused() -> None:
+    with pytest.raises(SystemExit, match="no line begins with 'quant'"):
+        bench.chosen(["quant"], bench.lines())
