@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,40 @@ def test_both_splits_of_a_task_are_sound(
             assert np.array_equal(moved.take(np.arange(3)), taken)
     if (task.name, protocol) not in LEAKING:
         assert set(ids["train"]).isdisjoint(ids["test"])
+
+
+class Backwards:
+    """os.scandir, from the last entry to the first."""
+
+    def __init__(self, entries: Any) -> None:
+        with entries:
+            self.entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return iter(self.entries)
+
+    def __enter__(self) -> Backwards:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@each_protocol
+@each_domain
+def test_the_order_of_the_file_system_does_not_matter(
+    domain: Domain, protocol: str, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> list[str]:
+        parts = [(task, split) for task in domain.tasks for split in ("train", "test")]
+        parts = [(domain.pretraining, "train"), (domain.pretraining, "validation"), *parts]
+        return [load(domain, declared, split, protocol=protocol).key for declared, split in parts]
+
+    before = keys()
+    scandir, listdir = os.scandir, os.listdir
+    monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(scandir(path)))
+    monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
+    assert keys() == before
 
 
 @each_protocol

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -85,35 +83,6 @@ def test_both_splits_are_sound(task: Task, protocol: str, load: Callable[..., Ex
 def test_the_paper_scale_decodes_to_224_pixels_in_any_process(task: Task, load: Callable[..., Examples]) -> None:
     column = load(task.name, "test", scale="paper").inputs[0]
     assert pickle.loads(pickle.dumps(column)).take(np.arange(2)).shape == (2, 3, 224, 224)  # noqa: S301
-
-
-class Backwards:
-    """os.scandir, from the last entry to the first."""
-
-    def __init__(self, entries: Any) -> None:
-        with entries:
-            self.entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return iter(self.entries)
-
-    def __enter__(self) -> Backwards:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-@pytest.mark.parametrize("name", [*TASKS, "imagenet"])
-def test_the_order_of_the_file_system_does_not_matter(
-    name: str, root: Path, read: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loader = TASKS[name].load if name in TASKS else DOMAIN.pretraining.load
-    before = ids(read(loader, root, "images", "train"))
-    scandir, listdir = os.scandir, os.listdir
-    monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(scandir(path)))
-    monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
-    assert ids(read(loader, root, "images", "train")) == before
 
 
 def test_importing_the_domain_imports_nothing_heavy() -> None:

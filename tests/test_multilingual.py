@@ -120,38 +120,6 @@ def test_importing_the_domain_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
-class Backwards:
-    """os.scandir, from the last entry to the first."""
-
-    def __init__(self, entries: Any) -> None:
-        with entries:
-            self.entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return iter(self.entries)
-
-    def __enter__(self) -> Backwards:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-def test_the_order_of_the_file_system_does_not_matter(
-    texts: Any, stream: Any, load: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    top = texts(train=evenly(20))
-    for part in range(3):
-        put(top / MC4 / "ja" / f"train-0000{part}-of-00003.parquet", [f"ja {part} {row}" for row in range(7)])
-    (top / MC4 / "ja" / "train.parquet").unlink()
-    before = batches(stream(top), 12), stream(top).key, ids(load("paws_fr", "train"))
-    scandir, listdir = os.scandir, os.listdir
-    monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(scandir(path)))
-    monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
-    assert same(batches(stream(top), 12), before[0])
-    assert (stream(top).key, ids(load("paws_fr", "train"))) == before[1:]
-
-
 # ---- mC4: order ----------------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,36 +102,6 @@ def test_prepared_examples_are_those_decoded_on_the_fly(
     kept = [getattr(column, "column", column) for column in stored.inputs]
     assert [type(column) for column in kept] == [Stored]
     assert np.array_equal(values(few), values(stored)) and few.key == stored.key
-
-
-class Backwards:
-    """os.scandir, from the last entry to the first."""
-
-    def __init__(self, entries: Any) -> None:
-        with entries:
-            self.entries = sorted(entries, key=lambda entry: entry.name, reverse=True)
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return iter(self.entries)
-
-    def __enter__(self) -> Backwards:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-@pytest.mark.parametrize("protocol", ["corrected", "published"])
-@pytest.mark.parametrize("name", [*TASKS, "librispeech"])
-def test_the_order_of_the_file_system_does_not_matter(
-    name: str, protocol: str, root: Path, read: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loader = TASKS[name].load if name in TASKS else DOMAIN.pretraining.load
-    before = read(loader, root, "speech", "train", protocol=protocol)
-    scandir, listdir = os.scandir, os.listdir
-    monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(scandir(path)))
-    monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
-    assert read(loader, root, "speech", "train", protocol=protocol).key == before.key
 
 
 def test_importing_the_domain_imports_nothing_heavy() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import pickle
 import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -130,36 +128,6 @@ def test_both_splits_are_sound(task: Task, protocol: str, load: Callable[..., Ex
 def test_the_paper_scale_decodes_to_224_pixels_in_any_process(name: str, load: Callable[..., Examples]) -> None:
     column = load(name, "train", scale="paper").inputs[0]
     assert pickle.loads(pickle.dumps(column)).take(np.arange(2)).shape == (2, 3, 224, 224)  # noqa: S301
-
-
-class Shuffled:
-    """os.scandir in a random order."""
-
-    def __init__(self, entries: Any) -> None:
-        with entries:
-            found = list(entries)
-        self.entries = [found[i] for i in np.random.default_rng().permutation(len(found))]
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return iter(self.entries)
-
-    def __enter__(self) -> Shuffled:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-@pytest.mark.parametrize("protocol", ["corrected", "published"])
-@pytest.mark.parametrize("name", LOADERS)
-def test_the_order_of_the_file_system_does_not_matter(
-    name: str, protocol: str, load: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = ids(load(name, "train", protocol=protocol))
-    scandir, listdir = os.scandir, os.listdir
-    monkeypatch.setattr(os, "scandir", lambda path=".": Shuffled(scandir(path)))
-    monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
-    assert ids(load(name, "train", protocol=protocol)) == before
 
 
 def test_importing_the_domain_imports_nothing_heavy() -> None:
