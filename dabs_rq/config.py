@@ -90,13 +90,17 @@ class LoaderOptions:
 
 @dataclass
 class TrainerOptions:
-    """How to compute; passed to Lightning. threads: of the processor, null for all (the last digits of a number depend
-    on it). logger: csv, tensorboard or wandb (csv is always written)."""
+    """How to compute; passed to Lightning. precision: 32-true, 16-mixed, bf16-mixed... matmul: of float32 products,
+    highest, high (TF32 where there is one) or medium. compile: the transformer's blocks and the quantizer (the first
+    step then takes a minute). threads: of the processor, null for all (the last digits of a number depend on it).
+    logger: csv, tensorboard or wandb (csv is always written)."""
 
     threads: int | None = None
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+    matmul: str = "highest"
+    compile: bool = False
     logger: str = "csv"
     progress: bool = True
     log_every: int = 10
@@ -157,7 +161,7 @@ class Composed:
             for key, value in self.overridden.items()
             if key in acts
             or key.startswith(("encoder.", "pretrain.", "method."))
-            or key == "trainer.precision"
+            or key in ("trainer.precision", "trainer.matmul")
             or (not of_pretraining and key.startswith(("transfer.", "protocol.")))
         }
         changed.pop("pretrain.checkpoint_every", None)

@@ -83,6 +83,11 @@ class Method(nn.Module):
         """Whether the encoder's embedding modules get gradient."""
         return True
 
+    def compile_parts(self) -> None:
+        """Compile what takes the time (trainer.compile). Names of tensors stay as they are."""
+        for block in self.encoder.blocks:
+            block.compile()
+
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and scalars to log. Every random number comes from `generator` (or is dropout)."""
         raise NotImplementedError

@@ -27,6 +27,7 @@ from dabs_rq.files import atomic_path
 from dabs_rq.method import Batch, Method
 from dabs_rq.run import Run
 
+MATMUL = ("highest", "high", "medium")
 RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
 
 
@@ -106,6 +107,11 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
     resume = folder / f"{RESUME}.ckpt"
     start = _resume_step(resume, batches.key)
     module = Pretraining(run, method, batches, seed)
+    if options.trainer.matmul not in MATMUL:
+        raise OptionError(f"trainer.matmul is one of {', '.join(MATMUL)}; got {options.trainer.matmul!r}")
+    torch.set_float32_matmul_precision(options.trainer.matmul)
+    if options.trainer.compile:
+        method.compile_parts()
     trainer = lightning.Trainer(
         accelerator=options.trainer.accelerator,
         devices=options.trainer.devices,

@@ -224,6 +224,7 @@ def test_other_values_are_read_by_their_type() -> None:
         ("pretrain.steps=7", True, True),
         ("pretrain.max_examples=7", True, True),
         ("trainer.precision=16-mixed", True, True),
+        ("trainer.matmul=high", True, True),
         ("transfer.max_examples=7", False, True),
         ("transfer.strengths=[1]", False, True),
         ("transfer.probe=adamw", False, True),

@@ -145,6 +145,19 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
     assert not list(disturbed.checkpoint_folder(0).glob("*.ckpt"))
 
 
+@pytest.mark.slow
+def test_compiled_parts_train_as_the_others(run: Callable[..., Run], tmp_path: Path) -> None:
+    words = ("pretrain.steps=3", "method.gradient=extremes")
+    eager = run("sensor", "rq", *words)
+    compiled = run("sensor", "rq", *words, "trainer.compile=true", f"runs={tmp_path / 'compiled'}")
+    for one in (eager, compiled):
+        pretrain(one, 0)
+    assert list(losses(compiled).values()) == pytest.approx(list(losses(eager).values()), rel=1e-4)
+    assert checkpoint.load_encoder(compiled.checkpoint_file(0), inputs=compiled.inputs).inputs == eager.inputs
+    with pytest.raises(OptionError, match=r"trainer\.matmul"):
+        pretrain(run("sensor", "rq", "trainer.matmul=fast"), 0)
+
+
 def test_a_damaged_resume_point_is_set_aside(run: Callable[..., Run]) -> None:
     one = run("sensor", "rq", "pretrain.steps=3")
     folder = one.checkpoint_folder(0)

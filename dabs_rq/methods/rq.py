@@ -6,6 +6,7 @@ assumption, which `ASSUMPTION` states wherever the numbers appear.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,11 @@ class Options:
 
 class RandomizedQuantizationMethod(Method):
     options: Options
+    quantizer: Callable[..., Tensor] = staticmethod(randomized_quantization)
+
+    def compile_parts(self) -> None:
+        super().compile_parts()
+        self.quantizer = torch.compile(randomized_quantization)
 
     @property
     def trains_embeddings(self) -> bool:
@@ -75,7 +81,7 @@ class RandomizedQuantizationMethod(Method):
 
     def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, generator: torch.Generator) -> Tensor:
         options = self.options
-        return randomized_quantization(
+        return self.quantizer(
             x,
             options.bins,
             channel_dim=channel_dim,
