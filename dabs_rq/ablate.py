@@ -6,39 +6,26 @@ not computed again.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dabs_rq import compare, record, registry
-from dabs_rq.errors import DabsRqError, OptionError
+from dabs_rq.errors import DabsRqError
 from dabs_rq.files import digest, write_text
 from dabs_rq.metrics import METRICS
 from dabs_rq.pretrain import pretrain
-from dabs_rq.protocol import Protocol
 from dabs_rq.record import Record
 from dabs_rq.run import Run
+from dabs_rq.settings import Axis, Setting, axes, comparisons
 from dabs_rq.spec import Task
 from dabs_rq.transfer import transfer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Setting = dict[str, str]  # option -> value, as given on a command line
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One option and the values to compare; the first is what the run has without being told."""
-
-    option: str
-    values: tuple[str, ...]
-    moves: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
 
 
 @dataclass
@@ -51,78 +38,6 @@ class Ablation:
     options: tuple[str, ...]
     each: bool
     errors: list[str] = field(default_factory=list)
-
-
-def axes(run: Run, over: str) -> list[Axis]:
-    """The axes that `over` names, with commas between: "option", whose values are those declared with it, "option=a,b",
-    or "protocol" for every option of the protocol. Raises OptionError for one that has no declared values."""
-    given: dict[str, list[str]] = {}
-    for word in filter(None, over.split(",")):
-        name, equals, value = word.partition("=")
-        if not equals and given and name not in run.composed.values and name != "protocol":
-            given[list(given)[-1]].append(name)  # another value of the option before
-        else:
-            given.setdefault(name, []).extend([value] if equals else [])
-    if not given:
-        raise OptionError("say what to compare: --over method.granularity,method.bins=4,8 (make: OVER=)")
-    every = [f"protocol.{one.name}" for one in _protocol_options()]
-    return [
-        _axis(run, one, values) for name, values in given.items() for one in (every if name == "protocol" else [name])
-    ]
-
-
-def _axis(run: Run, option: str, given: Sequence[str]) -> Axis:
-    if option not in run.composed.values:
-        from dabs_rq.errors import unknown
-
-        raise OptionError(unknown("option", option, run.composed.values))
-    metadata = _declared(run).get(option, {})
-    values = list(given) or [_word(value) for value in metadata.get("values", ())]
-    if not values:
-        raise OptionError(f"{option} declares no values to compare: give some, --over {option}=first,second")
-    own = _word(run.composed.values[option])
-    ordered = [own, *(value for value in values if value != own)] if own in values or not given else values
-    return Axis(option, tuple(ordered), metadata.get("moves", ()), metadata.get("methods", ()))
-
-
-def _protocol_options() -> list[Any]:
-    return [one for one in dataclasses.fields(Protocol) if "values" in one.metadata]
-
-
-def _declared(run: Run) -> dict[str, Any]:
-    """Option -> what its field declares about it."""
-    own = dataclasses.fields(registry.method(run.options.method.name).options)
-    return {f"method.{one.name}": one.metadata for one in own} | {
-        f"protocol.{one.name}": one.metadata for one in _protocol_options()
-    }
-
-
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Settings that are compared with the first of them, and the axis they belong to (None: a grid of all)."""
-
-    settings: tuple[Setting, ...]
-    axis: Axis | None = None
-
-
-def comparisons(found: Sequence[Axis], *, each: bool) -> list[Comparison]:
-    """One grid of all axes, or with `each` one comparison per axis, the others staying as they are."""
-    if not each:
-        names = [axis.option for axis in found]
-        combined = product(*(axis.values for axis in found))
-        return [Comparison(tuple(dict(zip(names, values, strict=True)) for values in combined))]
-    return [Comparison(tuple(_alone(axis)), axis) for axis in found]
-
-
-def _alone(axis: Axis) -> Iterator[Setting]:
-    for value in axis.values:
-        # Features that change from epoch to epoch can only be used by the adamw probe: compare them under it.
-        other = {"protocol.probe": "adamw"} if axis.option == "protocol.features" else {}
-        yield {axis.option: value, **other}
 
 
 def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
@@ -160,7 +75,8 @@ _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERE
 def _places(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
     """The domains, methods and tasks that a comparison can move."""
     options = run.options
-    several = options.methods if "methods" in run.composed.overridden else [options.method.name]
+    given = any(word.startswith("methods=") for word in run.words)
+    several = options.methods if given else [options.method.name]
     methods = [name for name in several if axis is None or not axis.methods or name in axis.methods]
     names = [options.domain] if options.domain else list(options.domains or registry.domain_names())
     for name, method in product(names, methods):
@@ -245,18 +161,9 @@ def write(run: Run, done: Ablation) -> Path:
 
 
 def to_markdown(run: Run, done: Ablation) -> str:
-    """The scores with their intervals, a line per setting and task, and what they are of."""
-    frame = done.frame
-    shown = frame[["compared"]].copy() if done.each else frame[[]].copy()
-    if done.each:
-        shown["value"] = [row[row["compared"]] for _, row in frame.iterrows()]
-    else:
-        shown = frame[list(done.options)].copy()
-    for title, column in (("method", "method"), ("task", "row"), ("metric", "metric")):
-        shown[title] = frame[column]
-    shown["score [95 %]"] = _with_interval(frame, "score", "low", "high", "")
-    shown["difference [95 %]"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
-    table = shown.to_markdown(index=False, disable_numparse=True)
+    """A line per setting and task with score and difference; with `each`, a line per change and task with the
+    difference it makes to every method. Then what the numbers are of."""
+    table = (_changes(done.frame) if done.each else _grid(done)).to_markdown(index=False, disable_numparse=True)
     options = run.options
     one_seed = "over test examples, training variance not included"
     several = "over seeds (Student's t)" if len(options.seeds) > 1 else one_seed
@@ -269,6 +176,27 @@ def to_markdown(run: Run, done: Ablation) -> str:
         f"95 % intervals {several}. Differences are to the first value, paired by seed and test example.",
     ]
     return "\n".join([table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _grid(done: Ablation) -> pd.DataFrame:
+    shown = done.frame[list(done.options)].copy()
+    for title, column in (("method", "method"), ("task", "row"), ("metric", "metric")):
+        shown[title] = done.frame[column]
+    shown["score [95 %]"] = _with_interval(done.frame, "score", "low", "high", "")
+    shown["difference [95 %]"] = _with_interval(done.frame, "difference", "difference_low", "difference_high", "+")
+    return shown
+
+
+def _changes(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.copy()
+    frame["value"] = [row[row["compared"]] for _, row in frame.iterrows()]
+    place = ["compared", "domain", "task", "method"]
+    frame["change"] = frame.groupby(place, sort=False)["value"].transform("first") + " to " + frame["value"]
+    frame["shown"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
+    changed = frame[frame["difference"].notna()]
+    wide = changed.pivot_table("shown", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
+    titles = {name: registry.method(name).title for name in wide.columns}
+    return wide.fillna("").rename(columns=titles).reset_index().rename(columns={"compared": "option"})
 
 
 def _with_interval(frame: pd.DataFrame, value: str, low: str, high: str, sign: str) -> list[str]:

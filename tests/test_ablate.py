@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dabs_rq import ablate, compare, record
+from dabs_rq import ablate, compare, record, settings
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.metrics import accuracy
@@ -32,7 +32,7 @@ def a_record(score: float, standard_error: float) -> Record:
 
 
 def axes(over: str, *words: str) -> dict[str, tuple[str, ...]]:
-    return {axis.option: axis.values for axis in ablate.axes(Run.of(words), over)}
+    return {axis.option: axis.values for axis in settings.axes(Run.of(words), over)}
 
 
 def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_first() -> None:
@@ -68,10 +68,10 @@ def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
 
 
 def test_a_grid_and_one_at_a_time() -> None:
-    found = ablate.axes(Run.of([]), "method.views,method.bins=4,8")
-    (grid,) = ablate.comparisons(found, each=False)
+    found = settings.axes(Run.of([]), "method.views,method.bins=4,8")
+    (grid,) = settings.comparisons(found, each=False)
     assert [tuple(setting.values()) for setting in grid.settings] == [("2", "8"), ("2", "4"), ("1", "8"), ("1", "4")]
-    alone = ablate.comparisons(found, each=True)
+    alone = settings.comparisons(found, each=True)
     assert [list(one.settings) for one in alone] == [
         [{"method.views": "2"}, {"method.views": "1"}],
         [{"method.bins": "8"}, {"method.bins": "4"}],
@@ -104,7 +104,8 @@ def test_only_what_an_option_moves_is_computed(words: list[str], capsys: pytest.
     run = Run.of(words)
     done = ablate.ablate(run, "protocol.gtsrb_split,protocol.emix_weighting,protocol.pamap2_windows", each=True)
     assert set(done.frame["compared"]) == {"protocol.pamap2_windows"} and not done.errors
-    assert "difference" in ablate.to_markdown(run, done)
+    shown = ablate.to_markdown(run, done)
+    assert "sweep to draws" in shown and "| RQ" in shown
 
 
 def test_a_setting_that_cannot_be_is_reported_and_the_others_go_on(words: list[str]) -> None:
