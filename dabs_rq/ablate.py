@@ -195,6 +195,7 @@ def _changes(frame: pd.DataFrame) -> pd.DataFrame:
     frame["shown"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
     changed = frame[frame["difference"].notna()]
     wide = changed.pivot_table("shown", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
+    wide = wide[[name for name in registry.method_names() if name in wide.columns]]
     titles = {name: registry.method(name).title for name in wide.columns}
     return wide.fillna("").rename(columns=titles).reset_index().rename(columns={"compared": "option"})
 
