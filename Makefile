@@ -18,7 +18,7 @@ common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call 
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint format bench pretrain transfer suite table ablate domains clean
+.PHONY: help setup lock demo test lint format bench pretrain transfer suite table ablate domains data clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,7 +63,7 @@ transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN=
 suite: $(STAMP)  ## Compute every missing cell, then write the table
 	$(RUN) suite $(common) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)]))
 
-table: $(STAMP)  ## Write the table as CSV, LaTeX and Markdown from the records
+table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
 	$(RUN) table $(common)
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
@@ -71,6 +71,9 @@ ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.gran
 
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data are expected
 	$(RUN) domains $(common)
+
+data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10'] DATA=/root
+	$(RUN) data $(or $(ACTION),list) $(SOURCES) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
 
 clean:  ## Delete .venv (runs/ and results/ stay)
 	rm -rf $(VENV)

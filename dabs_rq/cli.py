@@ -29,10 +29,11 @@ _COMMANDS = {
     "pretrain": "pretrain one domain's encoder with one method",
     "transfer": "probe a pretrained encoder on its domain's tasks (tasks=[a,b] for some; checkpoint=file for another)",
     "suite": "compute every missing cell of the table (domains=[a,b], methods=[none,rq] for some), then write it",
-    "table": "write the table as CSV, LaTeX and Markdown from the records, and print it",
+    "table": "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it",
     "ablate": "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4",
     "export": "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt",
     "domains": "list domains, sources and tasks, where their data are expected and whether they are there",
+    "data": "list the sources of data, or fetch or verify some: data [list | fetch | verify] [source ...] data=/root",
 }
 
 
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = {"over": given.over, "each": given.each} if given.command == "ablate" else {}
     try:
         if given.show_options:
-            return _show_options([*given.words, *words])
+            options = [word for word in (*given.words, *words) if given.command != "data" or "=" in word]
+            return _show_options(options)
         return run_command([*given.words, *words], **flags)
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -86,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, epilog=_COMMON, formatter_class=style)
-        command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
+        if name == "data":
+            command.add_argument("words", nargs="*", metavar="word", help="list, fetch or verify; sources; options")
+        else:
+            command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
         command.add_argument("--show-options", action="store_true", help="print all options and stop")
         if name == "ablate":
             command.add_argument(
@@ -158,7 +163,7 @@ def _show_table(run: object) -> int:
     built = table.build(run)
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
-    print(f"wrote {folder / 'table.csv'}, table.tex and table.md")
+    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
     for error in built.errors:
         print(f"error: {error} (skipped in the table)", file=sys.stderr)
     return 1 if built.errors else 0
@@ -197,6 +202,12 @@ def _domains(words: list[str]) -> int:
 
     print(listing(Run.of(words)))
     return 0
+
+
+def _data(words: list[str]) -> int:
+    from dabs_rq.data import data
+
+    return data(words)
 
 
 def _show_options(words: list[str]) -> int:

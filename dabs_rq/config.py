@@ -114,6 +114,24 @@ class SuiteOptions:
     workers: int | None = None
 
 
+SPREADS = ("std", "interval")
+
+
+@dataclass
+class TableOptions:
+    """How results are shown; no number that is recorded depends on it. spread: over several seeds, std (standard
+    deviation) or interval (95 % of the mean, Student's t). published: the published numbers beside ours, only at paper
+    scale on real data. averages: rows with means of domains and the average rank of each method."""
+
+    spread: str = "std"
+    published: bool = False
+    averages: bool = True
+
+    def __post_init__(self) -> None:
+        if self.spread not in SPREADS:
+            raise ValueError(f"table.spread is one of {', '.join(SPREADS)}; got {self.spread!r}")
+
+
 @dataclass
 class RunOptions:
     """domain, domains, tasks, methods: what to work on (null: all). data: root of the real data (null: made-up
@@ -128,6 +146,7 @@ class RunOptions:
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     suite: SuiteOptions = field(default_factory=SuiteOptions)
+    table: TableOptions = field(default_factory=TableOptions)
     method: Any = None
     domain: str | None = None
     domains: list[str] | None = None

@@ -136,10 +136,19 @@ def predictions(file: Path) -> Predictions:
     beside = file.with_suffix(".parquet")
     try:
         table = pq.read_table(beside)
-        targets, outputs = (np.array(table[name].to_pylist()) for name in ("target", "output"))
+        targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
+        return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
     except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
         raise RecordError(f"{beside}: no predictions ({error})") from error
-    return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
+
+
+def _array(column: Any) -> np.ndarray:
+    """(n,) of numbers, (n, k) of lists of k."""
+    import pyarrow as pa
+
+    if not pa.types.is_list(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
 def _column(values: np.ndarray) -> Any:

@@ -77,6 +77,12 @@ class Run:
                 f"the data root {options.data} is no folder. Below it are the sources in their published layouts; "
                 "`python -m dabs_rq domains` tells which are expected where."
             )
+        if options.table.published and (options.scale.name != "paper" or options.data is None):
+            data = "made-up miniature data" if options.data is None else f"data under {options.data}"
+            raise OptionError(
+                "table.published=true needs scale=paper and real data (data=/root): the published numbers are of the "
+                f"full budget on the published data, this run is of scale={options.scale.name} on {data}"
+            )
         for name in options.methods:
             registry.method(name)
         for name in options.domains or ():

@@ -163,6 +163,29 @@ Target = Multiclass | Binary | Multilabel | Regression
 # ---- sources, tasks, domains -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Archive:
+    """A file that the publisher offers openly: a .tar, .tar.gz, .tgz or .zip to extract, or a plain file to keep.
+
+    size in bytes, md5 and sha256 in hex: as published, None where they are not. into: the folder, relative to the
+    source's, that receives the contents. inner: an archive inside this one, the contents of which are what is wanted.
+    below: only what lies below this folder of the archive is wanted, without that folder.
+    """
+
+    url: str
+    size: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    into: str = ""
+    inner: str = ""
+    below: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file name, the last part of the address."""
+        return self.url.rpartition("/")[2]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A dataset as published: where it comes from and how it lies under the data root.
@@ -170,7 +193,8 @@ class Source:
     `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders, or with
     "*" at least one that fits) for the source to count as present. `registration` says what has to be done by hand,
     None where nothing has. `hub` is the id on the Hugging Face hub from which a reader takes what is not under the data
-    root, None where it cannot.
+    root, None where it cannot. `archives` are what `python -m dabs_rq data fetch` downloads, what is not in `needs`
+    first; empty where nothing can be had without a person.
     """
 
     name: str
@@ -184,6 +208,7 @@ class Source:
     citation: str
     registration: str | None = None
     hub: str | None = None
+    archives: tuple[Archive, ...] = ()
 
     def missing(self, root: Path) -> tuple[Path, ...]:
         """What of `needs` is not under `root`, in the order of declaration."""
@@ -211,7 +236,8 @@ class Task:
 
     `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
     train and test together where a protocol option decides between them. `also` are metrics that a record has beside
-    the table's, `note` what a reader of the table has to know about the row. `unused_outputs` are the outputs beyond
+    the table's, `note` what a reader of the table has to know about the row; `published_comparable` is False where
+    the published scores are of other data. `unused_outputs` are the outputs beyond
     the classes that DABS trains (they take part only under that protocol option).
     """
 
@@ -225,6 +251,7 @@ class Task:
     extra_splits: tuple[str, ...] = ()
     also: tuple[MetricName, ...] = ()
     note: str | None = None
+    published_comparable: bool = True
     unused_outputs: int = 0
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from dabs_rq import cli, record, registry
 from dabs_rq.errors import DataWarning
 
-COMMANDS = ("pretrain", "transfer", "suite", "table", "ablate", "export", "domains")
+COMMANDS = ("pretrain", "transfer", "suite", "table", "ablate", "export", "domains", "data")
 Output = tuple[int, str, str]
 
 

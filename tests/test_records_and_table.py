@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dabs_rq import cli, record, table
+from dabs_rq import cli, record, registry, table
 from dabs_rq.errors import RecordError
-from dabs_rq.metrics import score
+from dabs_rq.metrics import majority, score
 from dabs_rq.record import Record
 from dabs_rq.run import Run
 
@@ -135,14 +135,33 @@ def run(tmp_path: Path) -> Callable[..., Run]:
     return lambda *words: Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words])
 
 
+def answers(value: float, count: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of three classes, half of them the first, and outputs of which this share is right."""
+    targets = np.repeat([0, 1, 0, 2], count // 4)
+    right = np.arange(count) < round(value * count)
+    return targets, np.eye(3)[np.where(right, targets, (targets + 1) % 3)]
+
+
 def fill(
-    run: Run, task: str, method: str, value: float | None, seed: int = 0, variant: str = "default", **more: Any
+    run: Run,
+    task: str,
+    method: str,
+    value: float | None,
+    seed: int = 0,
+    variant: str = "default",
+    predictions: tuple[np.ndarray, np.ndarray] | None = None,
+    **more: Any,
 ) -> Path:
-    """A record in the place where the table looks for it."""
+    """A record in the place where the table looks for it, with predictions (targets, outputs) that have this score."""
     domain = {name: domain for domain, name in table.table_order()}[task]
     one = run.identity_of(domain, method, variant, seed)
-    failed = {"status": "failed", "reason": "one class"} if value is None else {}
-    return put(run.records_folder(one), **one._asdict(), task=task, score=value, **failed, **more)
+    targets, outputs = predictions or answers(0 if value is None else value)
+    given = {"metric": registry.task(domain, task).metric, "score": value, "n_examples": len(targets)}
+    given |= {"status": "failed", "reason": "one class"} if value is None else {}
+    given["majority"] = majority(registry.task(domain, task).target, targets)
+    ids = [str(number) for number in range(len(targets))]
+    values = VALUES | one._asdict() | {"task": task} | given | more
+    return record.write(run.records_folder(one), Record(**values), ids, targets, outputs)
 
 
 def test_rows_and_columns_are_those_of_the_published_table(run: Callable[..., Run]) -> None:
@@ -164,15 +183,16 @@ def test_rows_and_columns_are_those_of_the_published_table(run: Callable[..., Ru
 
 def test_numbers_are_percent_and_what_is_missing_is_a_dash(run: Callable[..., Run]) -> None:
     one = run()
-    fill(one, "pamap2", "none", 0.698149)
+    fill(one, "pamap2", "none", 0.698)
     fill(one, "pamap2", "emix", None)
     built = table.build(one)
     (row,) = [line for line in csv.DictReader(io.StringIO(table.to_csv(built))) if line["task"] == "pamap2"]
-    assert (row["none"], row["emix"], row["rq"]) == ("69.8149", "-", "-")
+    assert (row["none"], row["emix"], row["rq"]) == ("69.8", "-", "-")
     assert (row["none_seeds"], row["emix_seeds"], row["none_std"]) == ("1", "0", "-")
-    assert "PAMAP2 & Sensor & Accuracy & 69.81 & - & - \\\\" in table.to_latex(built)
+    assert "PAMAP2 & Accuracy & 69.80 & - & - \\\\" in table.to_latex(built)
     shown = next(line for line in table.to_markdown(built).splitlines() if "PAMAP2" in line)
-    assert [cell.strip() for cell in shown.strip("|").split("|")] == ["PAMAP2", "Sensor", "Accuracy", "69.81", "-", "-"]
+    assert [cell.strip() for cell in shown.strip("|").split("|")] == ["PAMAP2", "Sensor", "Accuracy", "69.80", "-", "-"]
+    assert "PAMAP2, e-Mix, seed 0: no score (one class)." in built.notes
 
 
 def test_seeds_are_averaged_and_only_those_asked_for(run: Callable[..., Run]) -> None:
@@ -240,7 +260,7 @@ def test_a_broken_record_is_a_dash_and_the_command_says_so(
 
 # ---- LaTeX -------------------------------------------------------------------------------------------------------
 
-SPECIAL = r"50% of A&B_{c} #1 $x ~y ^z \w <a> ± 'q' " + '"r"'
+SPECIAL = r"[50%] of A&B_{c} #1 $x ~y ^z \w <a> ± 'q' | * é 日 " + '"r"'
 
 
 def special(run: Callable[..., Run]) -> str:
@@ -251,9 +271,12 @@ def special(run: Callable[..., Run]) -> str:
 
 def test_latex_is_booktabs_with_special_characters_escaped(run: Callable[..., Run]) -> None:
     text = special(run)
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lllrr}", r"\end{tabular}"):
-        assert text.count(rule) == 1
-    escaped = r"50\% of A\&B\_\{c\} \#1 \$x \textasciitilde{}y \textasciicircum{}z \textbackslash{}w $<$a$>$ $\pm$ 'q'"
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{llrr}", r"\end{tabular}"):
+        assert text.count(rule) == (1 if rule != r"\midrule" else 7)
+    escaped = (
+        r"{[}50\%] of A\&B\_\{c\} \#1 \$x \textasciitilde{}y \textasciicircum{}z \textbackslash{}w $<$a$>$ $\pm$ 'q'"
+    )
+    escaped += r' \textbar{} {*} e ? "r"'
     assert text.count(escaped) == len(table.table_order()) + 1 and "|" not in text
 
 

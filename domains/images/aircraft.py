@@ -6,7 +6,7 @@ from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.image import Box
 from dabs_rq.readers.index import class_number, entry, keyed
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 
 DATA = "fgvc-aircraft-2013b/data"
@@ -29,6 +29,13 @@ fgvc-aircraft-2013b/data/images_box.txt                <7-digit number> <xmin> <
     licence="non-commercial research only",
     size="2.8 GB",
     citation="Maji et al. 2013, Fine-Grained Visual Classification of Aircraft, arXiv:1306.5151",
+    archives=(
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
+            size=2_753_340_328,
+            md5="d4acdd33327262359767eeaa97a4f732",
+        ),
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from dabs_rq.errors import DataError
 from dabs_rq.examples import Decoded, Examples, Request
 from dabs_rq.readers import image
 from dabs_rq.readers.index import class_number
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
@@ -34,6 +34,9 @@ cifar-10-batches-py/test_batch
     licence="not stated",
     size="170 MB",
     citation="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, University of Toronto",
+    archives=(
+        Archive("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", md5="c58f30108f718f92721af3b95e74349a"),
+    ),
 )
 
 

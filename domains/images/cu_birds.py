@@ -5,7 +5,7 @@ from __future__ import annotations
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.index import class_number, entry, keyed
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 
 FOLDER = "CUB_200_2011"
@@ -28,6 +28,14 @@ CUB_200_2011/train_test_split.txt     <number> <1: train, 0: test>
     licence="non-commercial research and education",
     size="1.2 GB",
     citation="Wah et al. 2011, The Caltech-UCSD Birds-200-2011 Dataset, Caltech CNS-TR-2011-001",
+    archives=(
+        Archive(
+            "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+            size=1_150_585_339,
+            md5="97eceeb196236b17998738112f37df78",
+            sha256="0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+        ),
+    ),
 )
 
 

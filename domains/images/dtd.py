@@ -5,7 +5,7 @@ from __future__ import annotations
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.index import class_number, lines
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 
 FOLDER = "dtd"
@@ -25,6 +25,14 @@ dtd/labels/train1.txt, val1.txt, test1.txt          banded/banded_0002.jpg
     licence="research use",
     size="625 MB",
     citation="Cimpoi et al. 2014, Describing Textures in the Wild, CVPR, arXiv:1311.3618",
+    archives=(
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+            size=625_239_812,
+            md5="fff73e5086ae6bdbea199a49dfb8a4c1",
+            sha256="e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
+        ),
+    ),
 )
 
 

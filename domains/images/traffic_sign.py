@@ -9,7 +9,7 @@ from pathlib import Path
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.index import class_number, lines, split_80_20
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 
 IMAGES = "GTSRB/Final_Training/Images"
@@ -30,6 +30,13 @@ GTSRB/Final_Training/Images/00000/GT-00000.csv ...      Filename;Width;Height;Ro
     size="276 MB",
     citation="Stallkamp et al. 2012, Man vs. Computer: Benchmarking Machine Learning Algorithms for Traffic Sign "
     "Recognition, Neural Networks 32",
+    archives=(
+        Archive(
+            "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Training_Images.zip",
+            size=276_294_756,
+            md5="f33fd80ac59bff73c82d25ab499e03a3",
+        ),
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.index import class_number, split_80_20
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 
 LABELS = "imagelabels.mat"
@@ -29,6 +29,19 @@ imagelabels.mat                           labels, 1 to 102
     licence="not stated",
     size="345 MB",
     citation="Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
+    archives=(
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+            size=344_862_509,
+            md5="52808999861908f626f3c1f4e79d11fa",
+            sha256="2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+        ),
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/imagelabels.mat",
+            size=502,
+            md5="e0620be6f572b9609742df49c70aed4d",
+        ),
+    ),
 )
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from dabs_rq.errors import DataError, MissingDataError, OptionError, unknown
 from dabs_rq.examples import Column, Decoded, Examples, Request, missing_text
 from dabs_rq.prepared import Stored
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.sensor.windows import Recordings, Sampler
 
 PROTOCOL_FOLDER = "PAMAP2_Dataset/Protocol"
@@ -47,6 +47,12 @@ SOURCE = Source(
     licence="CC BY 4.0",
     size="0.7 GB, 1.7 GB extracted",
     citation="Reiss and Stricker: Introducing a New Benchmarked Dataset for Activity Monitoring. ISWC 2012.",
+    archives=(
+        Archive(
+            "https://archive.ics.uci.edu/static/public/231/pamap2+physical+activity+monitoring.zip",
+            inner="PAMAP2_Dataset.zip",
+        ),
+    ),
 )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.audio import Statistics
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.speech import clips
 
 SPEAKERS = 60
@@ -32,6 +32,9 @@ SOURCE = Source(
     size="1.0 GB",
     citation="Becker et al. 2018, Interpreting and Explaining Deep Neural Networks for Classification of Audio "
     "Signals, arXiv:1807.03418",
+    archives=(
+        Archive("https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip", below="AudioMNIST-master"),
+    ),
 )
 
 

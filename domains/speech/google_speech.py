@@ -15,7 +15,7 @@ from dabs_rq.errors import DataError, unknown
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.audio import Statistics
 from dabs_rq.readers.index import lines
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.speech import clips
 
 # In DABS's order, which makes the labels.
@@ -44,6 +44,13 @@ validation_list.txt, testing_list.txt     backward/0165e0e8_nohash_0.wav
     licence="CC BY 4.0",
     size="2.4 GB",
     citation="Warden 2018, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, arXiv:1804.03209",
+    archives=(
+        Archive(
+            "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+            size=2_428_923_189,
+            sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        ),
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.audio import Statistics
 from dabs_rq.readers.index import class_number, split_80_20
-from dabs_rq.spec import Multiclass, Pretraining, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Pretraining, Source, Task
 from domains.speech import clips
 
 FOLDER = "LibriSpeech"
@@ -40,6 +40,26 @@ SOURCE = Source(
     layout="\n".join(_LAYOUT.format(f"{FOLDER}/{subset}") for subset in (*TRAIN, DEV)),
     needs=tuple(f"{FOLDER}/{subset}" for subset in TRAIN),
     size="60.0 GB",
+    archives=(
+        Archive(
+            "https://www.openslr.org/resources/12/train-clean-100.tar.gz",
+            size=6_387_309_499,
+            md5="2a93770f6d5c6c964bc36631d331a522",
+            sha256="d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+        ),
+        Archive(
+            "https://www.openslr.org/resources/12/train-clean-360.tar.gz",
+            size=23_049_477_885,
+            md5="c0e676e450a7ff2f54aeade5171606fa",
+            sha256="146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+        ),
+        Archive(
+            "https://www.openslr.org/resources/12/train-other-500.tar.gz",
+            size=30_593_501_606,
+            md5="d1a0fd59409feb2c614ce4d30c387708",
+            sha256="ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+        ),
+    ),
     **_ABOUT,
 )
 SPEAKERS_SOURCE = Source(
@@ -48,6 +68,14 @@ SPEAKERS_SOURCE = Source(
     layout=_LAYOUT.format(f"{FOLDER}/{DEV}"),
     needs=(f"{FOLDER}/{DEV}",),
     size="338 MB",
+    archives=(
+        Archive(
+            "https://www.openslr.org/resources/12/dev-clean.tar.gz",
+            size=337_926_286,
+            md5="42e2234ba48799c1f50f24a7926300a1",
+            sha256="76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+        ),
+    ),
     **_ABOUT,
 )
 

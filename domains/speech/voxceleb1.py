@@ -12,7 +12,7 @@ from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers.audio import Statistics
 from dabs_rq.readers.index import class_number
-from dabs_rq.spec import Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.speech import clips
 
 SPLIT_FILE = "iden_split.txt"
@@ -37,6 +37,13 @@ iden_split.txt                      <1: train, 2: development, 3: test> id10001/
     registration="ask for the audio at https://mm.kaist.ac.kr/datasets/voxceleb/ (links come by mail), join "
     "vox1_dev_wav_parta* into one zip, extract both; iden_split.txt is open: "
     "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt",
+    archives=(
+        Archive(
+            "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt",
+            size=4_912_512,
+            sha256="3c1d792d4058861cd476a27cc942c824f7e9df812864115a7c2b12df97edfbbf",
+        ),
+    ),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.examples import Examples, Request, missing_text
-from dabs_rq.spec import Pretraining, Source
+from dabs_rq.spec import Archive, Pretraining, Source
 from domains.vqa.coco import entries, pictures, texts
 
 FOLDERS = {"train": "train2017", "validation": "val2017"}
@@ -24,6 +24,23 @@ val2017/, annotations/captions_val2017.json, annotations/instances_val2017.json 
     licence="annotations CC BY 4.0; pictures under the terms of Flickr",
     size="20.4 GB",
     citation="Lin et al. 2014, Microsoft COCO: Common Objects in Context, ECCV, arXiv:1405.0312",
+    archives=(
+        Archive(
+            "http://images.cocodataset.org/zips/val2017.zip",
+            size=815_585_330,
+            md5="442b8da7639aecaf257c1dceb8ba8c80",
+        ),
+        Archive(
+            "http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+            size=252_907_541,
+            md5="f4bbac642086de4f52a3fdda2de5fa2c",
+        ),
+        Archive(
+            "http://images.cocodataset.org/zips/train2017.zip",
+            size=19_336_861_798,
+            md5="cced6f7f71b7629ddf16f17bbcfab6b2",
+        ),
+    ),
 )
 
 

@@ -1,0 +1,200 @@
+"""Downloads of large files: resumed where they stopped, checked before anyone uses them.
+
+What is not complete is called <name>.part, and gets its name when the last byte is there; `check` compares it with what
+the publisher says of it. HTTP is httpx2's, which also checks what arrives against the announced length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dabs_rq.errors import DataError
+from dabs_rq.files import write_text
+from dabs_rq.spec import Archive
+
+if TYPE_CHECKING:
+    import httpx2
+
+ATTEMPTS = 5  # in a row without one byte more
+PAUSE = 1.0  # seconds before the second attempt, doubled before every further one
+TIMEOUT = 60.0  # seconds without a byte
+CHUNK = 1 << 20
+SPARE = 100_000_000  # bytes that stay free on the disk
+
+
+class _TryAgain(Exception):
+    """An attempt that failed for a reason that may pass."""
+
+
+def download(archive: Archive, target: Path) -> None:
+    """Write what `archive.url` offers to `target`, going on with <target>.part where there is one.
+
+    Raises DataError if the server refuses or offers another size than declared, if the connection breaks ATTEMPTS times
+    without progress, or if the disk has no room. The content is not checked: see `check`.
+    """
+    import httpx2
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(target)
+    farthest, failures = size_of(part), 0
+    headers = {"User-Agent": "dabs_rq", "Accept-Encoding": "identity"}
+    with httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT) as client:
+        while True:
+            try:
+                _receive(client, archive, part)
+                break
+            except (httpx2.TransportError, _TryAgain) as error:
+                failures = 0 if size_of(part) > farthest else failures + 1
+                farthest = max(farthest, size_of(part))
+                if failures >= ATTEMPTS or isinstance(error, httpx2.UnsupportedProtocol):
+                    raise DataError(
+                        f"{archive.url}: {str(error) or type(error).__name__}, after {size_of(part):,} bytes and "
+                        f"{failures} attempts without one more. They are kept in {part}: run the same command later, "
+                        f"it goes on from there. {_otherwise(target)}"
+                    ) from error
+                time.sleep(PAUSE * 2**failures)
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise DataError(f"{archive.url}: {error}. {_otherwise(target)}") from error
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(target)
+    _version_of(part).unlink(missing_ok=True)
+
+
+def check(archive: Archive, file: Path) -> None:
+    """Compare a file with the size and the checksum declared for it. One that differs is renamed to <name>.wrong and
+    DataError raised."""
+    if problem := difference(archive, file):
+        aside = file.with_name(f"{file.name}.wrong")
+        file.replace(aside)
+        raise DataError(
+            f"{archive.url}: {problem}. It is kept as {aside} and not used; delete it. Fetch again; if it comes out "
+            f"the same, the publisher has changed the file, or something in between answers for them."
+        )
+
+
+def difference(archive: Archive, file: Path) -> str | None:
+    """How a file differs from the size and checksum declared for it; None if it does not, or none are."""
+    if archive.size is not None and (found := size_of(file)) != archive.size:
+        return f"{file.name} has {found:,} bytes, {archive.size:,} are declared"
+    for name in ("sha256", "md5"):
+        if (declared := getattr(archive, name)) is not None:
+            with file.open("rb") as content:
+                found_sum = hashlib.file_digest(content, name).hexdigest()
+            return None if found_sum == declared else f"{file.name} has {name} {found_sum}, {declared} is declared"
+    return None
+
+
+def room(folder: Path, needed: int, what: str) -> None:
+    """Raises DataError unless `needed` bytes, and some to spare, are free where `folder` is."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE:
+        raise DataError(f"{what} needs {megabytes(needed)} under {folder}, {megabytes(free)} are free there")
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def part_of(target: Path) -> Path:
+    """Where a file lies until it is complete."""
+    return target.with_name(f"{target.name}.part")
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _version_of(part: Path) -> Path:
+    """Beside a part: by which name the server knows the version of the file that the part is of."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
+    """One attempt to get what is still missing of `part`."""
+    offset, version = size_of(part), None
+    if _version_of(part).exists():
+        version = _version_of(part).read_text(encoding="utf-8")
+    elif archive.md5 is None and archive.sha256 is None:
+        offset = 0  # nothing would tell whether both halves are of the same file
+    if offset and offset == archive.size:
+        return
+    headers = {}
+    if offset:
+        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": version} if version else {})
+    with client.stream("GET", archive.url, headers=headers) as response:
+        start, total = _span(response, archive, part, offset)
+        if start is None:
+            return
+        if archive.size is not None and total not in (None, archive.size):
+            raise DataError(
+                f"{archive.url}: the server offers {total:,} bytes, {archive.size:,} are declared. The publisher may "
+                f"have changed the file. {_otherwise(part.with_suffix(''))}"
+            )
+        expected = total if total is not None else archive.size
+        room(part.parent, max((expected or start) - start, 0), f"the download of {archive.name}")
+        _keep_version(response, part)
+        _write(response, part, start, expected)
+    if total is not None and size_of(part) < total:
+        raise _TryAgain(f"the connection ended at {size_of(part):,} of {total:,} bytes")
+
+
+def _span(response: httpx2.Response, archive: Archive, part: Path, offset: int) -> tuple[int | None, int | None]:
+    """(at which byte the response starts, length of the whole file or None if not said); start is None where
+    nothing is missing."""
+    status, given = response.status_code, response.headers.get("Content-Range", "")
+    if status == 416:
+        if given == f"bytes */{offset}":
+            return None, offset
+        part.unlink(missing_ok=True)  # longer than the file: of another one
+        raise _TryAgain(f"the server has nothing from byte {offset:,} on")
+    if status in (408, 429) or status >= 500:
+        raise _TryAgain(f"the server answers {status} {response.reason_phrase}")
+    if status == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
+        if not found or int(found[1]) != offset:
+            part.unlink(missing_ok=True)
+            raise _TryAgain(f"asked for bytes from {offset:,} on, the server answers {given or 'without a range'}")
+        return offset, None if found[2] == "*" else int(found[2])
+    if status != 200:
+        raise DataError(
+            f"{archive.url}: the server answers {status} {response.reason_phrase}. {_otherwise(part.with_suffix(''))}"
+        )
+    length = response.headers.get("Content-Length", "")  # absent where the server makes the file while sending it
+    return 0, int(length) if length.isdigit() else None
+
+
+def _keep_version(response: httpx2.Response, part: Path) -> None:
+    tag = response.headers.get("ETag", "")
+    version = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")  # a weak tag will not do
+    if version:
+        write_text(_version_of(part), version)
+    else:
+        _version_of(part).unlink(missing_ok=True)
+
+
+def _write(response: httpx2.Response, part: Path, start: int, expected: int | None) -> None:
+    from tqdm import tqdm
+
+    # A server that cannot send the rest sends all: what was there is overwritten.
+    with (
+        part.open("ab" if start else "wb") as file,
+        tqdm(desc=part.stem, total=expected, initial=start, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        reached = start
+        for chunk in response.iter_raw():  # as it comes: what a fixed size gathers is lost when the line breaks
+            reached += len(chunk)
+            if expected is not None and reached > expected:
+                raise DataError(f"{response.url}: sends more than the {expected:,} bytes that were expected")
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _otherwise(target: Path) -> str:
+    return f"A file that you got in another way is taken if you put it at {target}."

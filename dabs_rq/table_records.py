@@ -1,0 +1,118 @@
+"""The records of a table: found, and checked against their place, what is declared, and their own predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from dabs_rq import metrics, record, registry, significance
+from dabs_rq.errors import RecordError, unknown
+from dabs_rq.metrics import Undefined
+from dabs_rq.record import Record
+from dabs_rq.run import Identity, Run
+from dabs_rq.significance import Scored
+from dabs_rq.spec import Domain, Task
+
+# What the file of a record rounds away.
+_TOLERANCE = 1e-6
+_AGAIN = "delete it and run `suite` or `transfer` again"
+
+
+@dataclass
+class Row:
+    """What is known of one task, by method and seed: records whose score holds, what comparisons need of them, and why
+    there is no score where computing it failed."""
+
+    records: dict[str, dict[int, Record]] = field(default_factory=dict)
+    scored: dict[str, dict[int, Scored]] = field(default_factory=dict)
+    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+def find(run: Run, variants: Mapping[str, str]) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
+    """(domain, task) -> records of test splits by the run's seeds and the methods in `variants` under these options, of
+    the run's data, scale and protocol; and the errors of those that cannot be read or lie where they do not belong."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    errors: list[RecordError] = []
+    for folder in dict.fromkeys(run.folder(domain.name) / "records" for domain in registry.domains()):
+        records, broken = record.read_all(folder, partial(_check_place, run))
+        errors += broken
+        for one in records:
+            if one.split == "test" and one.seed in run.options.seeds and one.variant == variants.get(one.method):
+                found.setdefault((one.domain, one.task), []).append(one)
+    return found, errors
+
+
+def check(run: Run, domain: Domain, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:
+    """The records whose scores are those of their predictions, and the errors of the others."""
+    row, errors = Row(), []
+    for one in records:
+        if one.score is None:
+            row.failed[one.method, one.seed] = one.reason or "no reason given"
+            continue
+        try:
+            scored = _scored(run, domain, task, one)
+        except RecordError as error:
+            errors.append(error)
+            continue
+        row.records.setdefault(one.method, {})[one.seed] = one
+        row.scored.setdefault(one.method, {})[one.seed] = scored
+    return row, errors
+
+
+def _scored(run: Run, domain: Domain, task: Task, one: Record) -> Scored:
+    """Raises RecordError unless what the record says follows from its predictions."""
+    file = run.records_folder(_place(one)) / one.file_name
+    protocol, options = run.options.protocol, run.options.transfer
+    try:
+        predictions = record.predictions(file)
+        score = metrics.score(
+            task.metric,
+            predictions.outputs,
+            predictions.targets,
+            correlation=protocol.correlation,
+            spearman_ties=protocol.spearman_ties,
+            batch_size=options.batch_size or domain.batch_size,
+        )
+        found = {
+            "metric": task.metric,
+            "score": score,
+            "n_examples": len(predictions.ids),
+            "majority": metrics.majority(task.target, predictions.targets),
+        }
+        scored = significance.scored(task, one, predictions)
+    except (Undefined, ValueError, TypeError, IndexError) as error:
+        raise RecordError(f"{file}: its predictions have no score ({error}); {_AGAIN}") from error
+    wrong = [f"{name} {getattr(one, name)}, not {value}" for name, value in found.items() if _differ(one, name, value)]
+    if wrong:
+        raise RecordError(
+            f"{file} is not what its predictions give: {'; '.join(wrong)}. Was it edited? If so, {_AGAIN}"
+        )
+    return scored
+
+
+def _differ(one: Record, name: str, value: object) -> bool:
+    said = getattr(one, name)
+    if isinstance(value, float) and isinstance(said, int | float):
+        return abs(said - value) > _TOLERANCE
+    return bool(said != value)
+
+
+def _place(one: Record) -> Identity:
+    return Identity(one.data, one.scale, one.protocol, one.domain, one.method, one.variant, one.seed)
+
+
+def _check_place(run: Run, file: Path, one: Record) -> None:
+    """Raise RecordError unless the record says of itself what its place says, and is of a declared task."""
+    place, domains = _place(one), registry.domain_names()
+    if one.domain in domains:
+        tasks = [task.name for task in registry.domain(one.domain).tasks]
+        if place == run.identity_of(*place[3:]) and file == run.records_folder(place) / one.file_name:
+            if one.task not in tasks:
+                raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)}")
+            return
+    elif file.parts[-5] == one.domain:
+        raise RecordError(f"{file}: {unknown('domain', one.domain, domains)} Was it a folder named in DABS_RQ_PATH?")
+    listed = ", ".join(f"{name} {value}" for name, value in place._asdict().items())
+    raise RecordError(f"{file} is not the record of its place: it is of task {one.task} ({one.split}), {listed}")

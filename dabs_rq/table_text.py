@@ -1,0 +1,120 @@
+"""The table as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+from dabs_rq.table_layout import DASH, DIFFERS, DOUBTFUL, Cell, Layout, Line, layout
+
+if TYPE_CHECKING:
+    from dabs_rq.table import Table
+
+
+def to_csv(table: Table) -> str:
+    """One line per task, nothing else: averages and comparisons have files of their own."""
+    return table.frame.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    """The rows, the averages below them, then the notes."""
+    import pandas as pd
+
+    shown = layout(table)
+    titles = ["Dataset", "Domain", "Metric"]
+    for block, names in shown.blocks:
+        suffix = f" ({block.lower()})" if block in ("Published", "Difference") else ""
+        titles += [f"{name}{suffix}" for name in names]
+    rows = [_words(line, group.title) for group in shown.groups for line in group.lines]
+    rows += [_words(group.mean, group.title) for group in shown.groups if group.mean]
+    rows += [_words(shown.rank, "")] if shown.rank else []
+    alignment = ["left"] * 3 + ["right"] * shown.width
+    frame = pd.DataFrame(rows, columns=titles)
+    lines = frame.to_markdown(index=False, disable_numparse=True, colalign=alignment if rows else None)
+    return lines + "\n\n" + "\n".join(f"- {_one_line(note)}" for note in shown.notes) + "\n"
+
+
+def _words(line: Line, domain: str) -> list[str]:
+    cells = [" ".join([cell.text, *cell.marks]) for cell in line.cells]
+    return [_one_line(text).replace("|", r"\|") for text in (line.title, domain, line.metric, *cells)]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs tabular, a heading for each domain, that compiles with \\input in an article; the notes are text below
+    it. Best of a row in bold."""
+    shown = layout(table)
+    columns = shown.width + 2
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\parindent}{0pt}",
+        r"\makebox[\linewidth]{%",  # centred, also where it is wider than the text
+        rf"\begin{{tabular}}{{ll{'r' * shown.width}}}",
+        r"\toprule",
+        *_head(shown),
+    ]
+    for group in shown.groups:
+        lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{\textit{{{_tex(group.title)}}}}} \\"]
+        lines += [_row(line) for line in (*group.lines, *([group.mean] if group.mean else []))]
+    if shown.rank:
+        lines += [r"\midrule", _row(shown.rank)]
+    lines += [r"\bottomrule", r"\end{tabular}}", "", r"\par\smallskip"]
+    return "\n".join([*lines, *(rf"{_tex(note)}\par" for note in shown.notes), r"\endgroup", ""])
+
+
+def _head(shown: Layout) -> list[str]:
+    names = ["Dataset", "Metric", *(name for _, titles in shown.blocks for name in titles)]
+    plain = " & ".join(map(_tex, names)) + r" \\"
+    if len(shown.blocks) == 1:
+        return [plain]
+    above, rules, first = [], [], 3
+    for block, titles in shown.blocks:
+        above.append(rf"\multicolumn{{{len(titles)}}}{{c}}{{{_tex(block)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + len(titles) - 1}}}")
+        first += len(titles)
+    return [rf" & & {' & '.join(above)} \\", "".join(rules), plain]
+
+
+def _row(line: Line) -> str:
+    return " & ".join([_tex(line.title), _tex(line.metric), *map(_cell, line.cells)]) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    text = cell.text if cell.text == DASH else _tex(cell.text).replace("-", "$-$").replace("+", "$+$")
+    if cell.best:
+        text = rf"\textbf{{{text}}}"
+    marks = "".join(map(_tex, cell.marks))
+    return text + (rf"\rlap{{{marks}}}" if marks else "")  # without width, so that digits stay below each other
+
+
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "±": r"$\pm$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"\textbar{}",
+    # After the end of a row these would be read as its arguments.
+    "[": "{[}",
+    "*": "{*}",
+    DOUBTFUL: r"$^{\circ}$",
+    DIFFERS: r"$^{\dagger}$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(map(_tex_character, _one_line(text)))
+
+
+def _tex_character(character: str) -> str:
+    """What pdflatex cannot set without further packages becomes its nearest ASCII letter, or a question mark."""
+    if character in _TEX:
+        return _TEX[character]
+    if character.isascii():
+        return character if character.isprintable() else "?"
+    plain = unicodedata.normalize("NFKD", character)[0]
+    return plain if plain.isascii() and plain.isalnum() else "?"
