@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet pyproject.toml --output-file constraints.txt
 
-demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 3 minutes)
+demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 5 minutes)
 	$(RUN) suite $(common)
 
 test: $(STAMP)  ## Run the tests
