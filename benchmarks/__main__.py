@@ -75,10 +75,8 @@ def run(measured: Mapping[str, Measure], results: Path, order: Sequence[str]) ->
 
 def main(words: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="dabs-rq-bench-") as cache:
-        # Read when those libraries are imported, which is later: nothing is fetched, or left behind. Threads that wait
-        # for one another sleep, on both sides of a line: where they spin, one other busy process takes most of a core.
+        # Read when those libraries are imported, which is later: nothing is fetched, or left behind.
         os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": cache, "KINETO_LOG_LEVEL": "99"}
-        os.environ["OMP_WAIT_POLICY"] = "passive"
         known = lines()
         run(chosen(words, known), RESULTS, list(known))
 

@@ -21,5 +21,4 @@ def start(folder: Path, *, repeats: int = 5) -> Line:
         baseline=None,
         ours=taken,
         target=Target("ours", 1.5, at_least=False),
-        threads=1,
     )

@@ -87,7 +87,7 @@ def batches(folder: Path, *, clips: int = 64, seconds: float = SECONDS, repeats:
     )
 
 
-def preparation(folder: Path, *, clips: int = 64, rows: int = 4000, seconds: float = SECONDS, repeats: int = 2) -> Line:
+def preparation(folder: Path, *, clips: int = 64, rows: int = 4000, seconds: float = SECONDS, repeats: int = 1) -> Line:
     write(folder / "clips", clips, seconds)
 
     def ours() -> None:
