@@ -77,9 +77,8 @@ def randomized_quantization(
     channels = x.shape[channel_dim] if granularity == "channel" else 1
     shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
     draws = _draw(shapes, generator, x.device) if draws is None else _checked(draws, shapes)
-    regions_dtype = torch.uint8 if bins <= 256 else torch.int32
     if x.numel() == 0:
-        return (x, torch.zeros_like(x, dtype=regions_dtype)) if return_regions else x
+        return (x, torch.zeros_like(x, dtype=_regions_dtype(bins))) if return_regions else x
 
     # (batch, before, channel, after): both layouts in use, (B, C, H, W) and (B, S, D), are views of it.
     before = 1 if single else _product(x.shape[1:channel_dim])
@@ -96,10 +95,7 @@ def randomized_quantization(
         apply = (u_apply < p).reshape(1, 1, -1, 1) if single else (u_apply < p).reshape(-1, 1, 1, 1)
     out, edges = _Quantize.apply(work, left, right, blend, real, apply, pooled, collapse, gradient)
     out = out.to(x.dtype).reshape(x.shape)
-    if not return_regions:
-        return out
-    regions = sum((work.detach() >= edge for edge in edges[1:]), start=torch.zeros_like(work, dtype=regions_dtype))
-    return out, regions.reshape(x.shape)
+    return (out, _regions(work.detach(), edges).reshape(x.shape)) if return_regions else out
 
 
 Shape = tuple[int, ...]
@@ -148,8 +144,8 @@ def _fractions(u_edges: Tensor | None, bins: int, work: Tensor, batch: int, chan
 
 
 class _Quantize(torch.autograd.Function):
-    """Forward in few passes and few bytes: bins are found by comparing with one edge after the other, so that nothing
-    of size bins x values, and no index, is ever made. Backward goes through the extremes alone."""
+    """Forward in few passes and few bytes: values are compared with one edge after the other, so that nothing of size
+    bins x values is ever made. Backward goes through the extremes alone."""
 
     @staticmethod
     def forward(
@@ -178,18 +174,19 @@ class _Quantize(torch.autograd.Function):
             values, share = edges + blend * (ends - edges), left + blend * (right - left)
         values = torch.where(torch.isfinite(span), values, torch.nan)
 
-        out = _look_up(x, edges, values)
+        regions = None if torch.compiler.is_compiling() else _regions(x, edges)
+        out = _look_up(x, edges, values, regions)
         kept = _kept(real, apply)
         if kept is not None:
             out = torch.where(kept, x, out)
         ctx.gradient, ctx.pooled, ctx.zeros = gradient, pooled, collapse == "all_zeros"
-        ctx.save_for_backward(x, edges, share, low, high, kept, real)
+        ctx.save_for_backward(x, edges, regions, share, low, high, kept, real)
         ctx.mark_non_differentiable(edges)
         return out, edges
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, edges, share, low, high, kept, real = ctx.saved_tensors
+        x, edges, regions, share, low, high, kept, real = ctx.saved_tensors
         others = (None,) * 8
         if ctx.gradient == "straight_through":
             return grad, *others
@@ -199,7 +196,7 @@ class _Quantize(torch.autograd.Function):
         if ctx.zeros:
             return unchanged, *others
         through = grad if kept is None else torch.where(kept, 0.0, grad)
-        to_high = (_look_up(x, edges, share) * through).sum(ctx.pooled, keepdim=True)
+        to_high = (_look_up(x, edges, share, regions) * through).sum(ctx.pooled, keepdim=True)
         to_low = through.sum(ctx.pooled, keepdim=True) - to_high
         for extreme, amount in ((low, to_low), (high, to_high)):
             at = x == extreme if real is None else (x == extreme) & real
@@ -215,12 +212,27 @@ def _kept(real: Tensor | None, apply: Tensor | None) -> Tensor | None:
     return ~real if apply is None else ~(real & apply)
 
 
-def _look_up(x: Tensor, edges: Tensor, values: Tensor) -> Tensor:
-    """values[k] where k is the last bin whose edge is at or below x."""
-    out = values[0].expand_as(x)
-    for edge, value in zip(edges[1:], values[1:], strict=True):
-        out = torch.where(x >= edge, value, out)
-    return out.contiguous()
+def _regions(x: Tensor, edges: Tensor) -> Tensor:
+    """The bin of each value: how many of `edges` but the lowest are at or below it."""
+    regions = torch.zeros_like(x, dtype=_regions_dtype(len(edges)))
+    for edge in edges[1:]:
+        regions += (x >= edge).view(torch.uint8)  # as bytes: adding bool converts first
+    return regions
+
+
+def _regions_dtype(bins: int) -> torch.dtype:
+    return torch.uint8 if bins <= 256 else torch.int32
+
+
+def _look_up(x: Tensor, edges: Tensor, values: Tensor, regions: Tensor | None) -> Tensor:
+    """values[k] where k is the last bin whose edge is at or below x: the bin that `regions` has, if it is known."""
+    if regions is None:  # a compiler makes this chain one pass over memory
+        out = values[0].expand_as(x)
+        for edge, value in zip(edges[1:], values[1:], strict=True):
+            out = torch.where(x >= edge, value, out)
+        return out.contiguous()
+    every = values.movedim(0, -1).expand(*x.shape, -1)
+    return every.gather(-1, regions.long().unsqueeze(-1)).squeeze(-1)
 
 
 def _check(
