@@ -44,11 +44,11 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
     """Compute what is missing of every setting, for the run's domain (all if none is given), method(s) and seeds."""
     import pandas as pd
 
-    found = axes(run, over)
-    options = tuple(dict.fromkeys(name for one in comparisons(found, each=each) for s in one.settings for name in s))
+    compared = comparisons(axes(run, over), each=each)
+    options = tuple(dict.fromkeys(name for one in compared for setting in one.settings for name in setting))
     rows: list[dict[str, Any]] = []
     errors: list[str] = []
-    for comparison in comparisons(found, each=each):
+    for comparison in compared:
         for domain, method, tasks in _places(run, comparison.axis):
             reference: dict[str, list[_Result]] = {}
             for setting in comparison.settings:
@@ -169,9 +169,7 @@ def to_markdown(run: Run, done: Ablation) -> str:
     several = "over seeds (Student's t)" if len(options.seeds) > 1 else one_seed
     seeds = ", ".join(map(str, options.seeds))
     notes = [
-        "Made-up miniature data: these numbers say nothing about the published data sets."
-        if run.made_up
-        else f"Data under {options.data}.",
+        run.data_note,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
         f"95 % intervals {several}. Differences are to the first value, paired by seed and test example.",
     ]

@@ -79,8 +79,8 @@ class Gather(Dataset[Any]):
 
 
 def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
-    """A DataLoader over lists of keys; its batches are what `Gather` gives. At most a worker per processor."""
-    workers = min(workers, os.cpu_count() or 1)
+    """A DataLoader over lists of keys; its batches are what `Gather` gives."""
+    workers = _affordable(workers)
     return DataLoader(
         Gather(examples, seed),
         batch_sampler=batches,
@@ -89,6 +89,11 @@ def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0,
         persistent_workers=workers > 0,
         pin_memory=pin,
     )
+
+
+def _affordable(workers: int) -> int:
+    """At most a worker per processor."""
+    return min(workers, os.cpu_count() or 1)
 
 
 class Shuffled:
@@ -125,7 +130,7 @@ class Streamed:
         return self.stream.key
 
     def loader(self, start: int, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
-        workers = self.stream.readers(min(workers, os.cpu_count() or 1))
+        workers = self.stream.readers(_affordable(workers))
         return DataLoader(
             _Share(self, start), batch_size=None, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dabs_rq.encoder import Encoder
-from dabs_rq.errors import CheckpointError
+from dabs_rq.errors import CheckpointError, first_line
 from dabs_rq.spec import Input, Tokens
 
 # What a checkpoint holds beside the encoder: heads of its own training.
@@ -110,8 +110,7 @@ def read(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([(_placeholder(name), name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path} holds {type(content).__name__}, a whole pickled module perhaps; a Lightning .ckpt or a state dict "

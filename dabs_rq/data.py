@@ -12,7 +12,7 @@ from dabs_rq import registry
 from dabs_rq.download import difference, part_of, size_of
 from dabs_rq.errors import DataError, DataWarning, MissingDataError, OptionError, unknown
 from dabs_rq.examples import Examples, Request
-from dabs_rq.fetch import download_path, fetch, state
+from dabs_rq.fetch import download_path, fetch
 from dabs_rq.run import Run
 from dabs_rq.spec import Domain, Pretraining, Source, Task
 from dabs_rq.stream import Stream
@@ -89,12 +89,12 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
     root = None if run.made_up else run.root
     for name, uses in chosen.items():
         source = uses[0].declared.source
-        found = "" if root is None else f" {state(source, root)}:"
-        if root is not None and source.hub and state(source, root) == "missing":
+        found = "" if root is None else f" {source.state(root)}:"
+        if root is not None and source.hub and source.state(root) == "missing":
             found = " not under the root, which it need not be:"
         yield f"{name}:{found} {source.title}, {source.size} (for {', '.join(use.name for use in uses)})"
         yield f"    goes to: {Path(root or 'data root') / source.folder}"
-        if root is not None and state(source, root) == "partial":
+        if root is not None and source.state(root) == "partial":
             yield f"    missing: {', '.join(map(str, source.missing(root)))}"
         yield f"    licence: {source.licence}; registration: {source.registration or 'none needed'}"
         yield f"    how: {_how(source)}"
@@ -126,7 +126,7 @@ def _verify(run: Run, uses: list[Use], everything: bool) -> bool:
     """Print what is there of a source and how many examples its readers find. False if something is wrong, or missing
     unless it is one of `everything`."""
     source, root = uses[0].declared.source, run.root
-    found, right = state(source, root), True
+    found, right = source.state(root), True
     for archive in source.archives:
         file = download_path(source, archive, root)
         if size := size_of(part_of(file)):

@@ -41,6 +41,11 @@ class TrainingError(DabsRqError):
     """Training that cannot start or must not go on."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or what kind of error it is where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The text for a name nobody declared: the nearest match first, then all that are known."""
     names = sorted(known)

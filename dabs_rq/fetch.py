@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from dabs_rq.archives import extract, is_archive
 from dabs_rq.download import check, download, megabytes, part_of, room, size_of
@@ -26,12 +25,6 @@ from dabs_rq.files import write_text
 from dabs_rq.spec import Archive, Source
 
 DOWNLOADS = ".downloads"
-State = Literal["present", "partial", "missing"]
-
-
-def state(source: Source, root: Path) -> State:
-    missing = source.missing(root)
-    return "present" if not missing else "missing" if len(missing) == len(source.needs) else "partial"
 
 
 def download_path(source: Source, archive: Archive, root: Path) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dabs_rq import registry, table
-from dabs_rq.errors import DabsRqError, MissingDataError
+from dabs_rq.errors import DabsRqError, MissingDataError, first_line
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
 
@@ -46,11 +46,11 @@ def plan(run: Run) -> list[Job]:
     for domain in dict.fromkeys(domain for domain, _ in table.table_order()):
         if options.domains is not None and domain not in options.domains:
             continue
-        prepare = Job(f"prepare {domain}", "prepare", run.with_method(options.methods[0], domain).words)
+        prepare = Job(f"prepare {domain}", "prepare", run.words_for(options.methods[0], domain))
         jobs.append(prepare)
         for seed in options.seeds:
             for method in options.methods:
-                words = run.with_method(method, domain).words
+                words = run.words_for(method, domain)
                 what = f"{domain} with {method}, seed {seed}"
                 first = Job(f"pretrain {what}", "pretrain", words, seed, (prepare.name,))
                 jobs += [first, Job(f"transfer {what}", "transfer", words, seed, (first.name,))]
@@ -63,7 +63,7 @@ def work(job: Job) -> Outcome:
     try:
         _STEPS[job.step](Run.of(job.words), job.seed, outcome)
     except MissingDataError as error:
-        outcome.missing.append(_first_line(error))
+        outcome.missing.append(first_line(error))
     except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
         outcome.wrong.append(f"{job.name}: {type(error).__name__}: {error}")
     outcome.seconds = time.monotonic() - started
@@ -100,13 +100,9 @@ def _transfer(run: Run, seed: int, outcome: Outcome) -> None:
     _, errors = transfer(run, seed)
     for one in errors:
         if isinstance(one, MissingDataError):
-            outcome.missing.append(_first_line(one))
+            outcome.missing.append(first_line(one))
         else:
             outcome.wrong.append(f"transfer {run.domain.name} with {run.options.method.name}, seed {seed}: {one}")
 
 
 _STEPS = {"prepare": _prepare, "pretrain": _pretrain, "transfer": _transfer}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -33,8 +33,7 @@ def _source(what: str, source: Source, root: Path | None) -> list[str]:
     origin = f"      from {source.url}; registration: {source.registration or 'none needed'}"
     if root is None:
         return [f"  {what}", f"      {source.title}, {source.size}, {source.folder}", origin]
-    missing = source.missing(root)
-    state = "present" if not missing else "missing" if len(missing) == len(source.needs) else "partial"
+    missing, state = source.missing(root), str(source.state(root))
     if state == "missing" and source.hub:
         state = f"not under the root, loaded from the hub ({source.hub}) when first used"
     lines = [f"  {what}", f"      {state}: {source.title}, {source.size}, {root / source.folder}"]

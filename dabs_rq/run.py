@@ -78,10 +78,9 @@ class Run:
                 "`python -m dabs_rq domains` tells which are expected where."
             )
         if options.table.published and (options.scale.name != "paper" or options.data is None):
-            data = "made-up miniature data" if options.data is None else f"data under {options.data}"
             raise OptionError(
                 "table.published=true needs scale=paper and real data (data=/root): the published numbers are of the "
-                f"full budget on the published data, this run is of scale={options.scale.name} on {data}"
+                f"full budget on the published data, this run is of scale={options.scale.name} on {run.about_data}"
             )
         for name in options.methods:
             registry.method(name)
@@ -97,10 +96,14 @@ class Run:
 
     def with_method(self, method: str, domain: str | None = None) -> Run:
         """The same options for another method (and domain): options of the old method are left out."""
+        return Run.of(self.words_for(method, domain))
+
+    def words_for(self, method: str, domain: str | None = None) -> tuple[str, ...]:
+        """The words of `with_method`, which cost no composing."""
         kept = [word for word in self.words if not word.startswith(("method=", "method.", "domain="))]
         own = [word for word in self.words if word.startswith("method.")] if method == self.options.method.name else []
         domain = domain or self.options.domain
-        return Run.of([*kept, f"method={method}", *([f"domain={domain}"] if domain else []), *own])
+        return (*kept, f"method={method}", *([f"domain={domain}"] if domain else []), *own)
 
     @property
     def options(self) -> RunOptions:
@@ -141,6 +144,17 @@ class Run:
     @property
     def made_up(self) -> bool:
         return self.options.data is None
+
+    @property
+    def about_data(self) -> str:
+        return "made-up miniature data" if self.made_up else f"data under {self.options.data}"
+
+    @property
+    def data_note(self) -> str:
+        """What has to stand below every table of results."""
+        if self.made_up:
+            return "Made-up miniature data: these numbers say nothing about the published data sets."
+        return f"Data under {self.options.data}."
 
     def data_id(self, domain: str) -> str:
         if self.options.data is not None:
@@ -258,5 +272,4 @@ def announce(run: Run, what: str) -> None:
     if run.options.trainer.threads is not None:
         torch.set_num_threads(run.options.trainer.threads)
     options = run.options
-    data = "made-up miniature data" if run.made_up else f"data under {options.data}"
-    print(f"{what}: {data}, scale={options.scale.name}, protocol={options.protocol.name}", flush=True)
+    print(f"{what}: {run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}", flush=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dabs_rq.stream import Stream
 
 Scale = Literal["mini", "paper"]
+State = Literal["present", "partial", "missing"]
 MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
 
 
@@ -215,6 +216,11 @@ class Source:
         folder = root / self.folder
         there = {need: any(folder.glob(need)) if "*" in need else (folder / need).exists() for need in self.needs}
         return tuple(folder / need for need, found in there.items() if not found)
+
+    def state(self, root: Path) -> State:
+        """Whether all of `needs` is under `root`, some of it or nothing."""
+        missing = self.missing(root)
+        return "present" if not missing else "missing" if len(missing) == len(self.needs) else "partial"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Stream:
     block: int = 1
     repeat: int = 1
 
-    def sample(self, limit: int | None, seed: int = 0) -> Stream:
+    def sample(self, limit: int | None) -> Stream:
         """At most `limit` examples: the first of every shard."""
         if limit is None:
             return self

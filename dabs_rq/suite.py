@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 from dabs_rq import executors
 from dabs_rq.jobs import Job, Outcome, plan
@@ -44,8 +45,6 @@ def _workers(run: Run) -> int:
 
 def _quiet(job: Job) -> Job:
     """The same job without progress bars, preparing in its own process alone."""
-    from dataclasses import replace
-
     return replace(job, words=(*job.words, "trainer.progress=false", "loader.processes=1"))
 
 

@@ -117,7 +117,8 @@ def build(run: Run) -> Table:
         *(f"{method}_{what}" for what in kinds for method in methods),
     ]
     columns += ["n_examples", "majority"]
-    columns += [f"{method}_{what}" for what in ("published", "difference") for method in (published or _NONE).methods]
+    if published is not None:
+        columns += [f"{method}_{what}" for what in ("published", "difference") for method in published.methods]
     frame = pd.DataFrame(rows, columns=columns)
     notes = table_notes.notes(run, methods, known, changed, published)
     return Table(
@@ -131,9 +132,6 @@ def build(run: Run) -> Table:
         averages=averages(frame, methods),
         options=options.table,
     )
-
-
-_NONE = table_published.Published((), {}, None)
 
 
 def _every(cells: Mapping[str, Any], methods: Iterable[str]) -> dict[str, Any]:

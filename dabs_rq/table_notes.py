@@ -35,9 +35,7 @@ def notes(
     several = len(seeds) > 1
     spread = {"std": "standard deviation over seeds", "interval": "95 % interval of the mean over seeds (Student's t)"}
     found = [
-        "Made-up miniature data: these numbers say nothing about the published data sets."
-        if run.made_up
-        else f"Data under {options.data}.",
+        run.data_note,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {', '.join(map(str, seeds)) or 'none'}; "
         "numbers in percent" + (f", ± {spread[options.table.spread]}." if several else "."),
     ]

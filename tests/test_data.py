@@ -368,10 +368,10 @@ def files_of(folder: Path) -> set[str]:
 
 def test_a_source_is_fetched_once(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1", "readme": b"r"})))
-    assert fetch.state(source, tmp_path) == "missing"
+    assert source.state(tmp_path) == "missing"
     assert fetch.fetch(source, tmp_path)
     assert files_of(tmp_path / "images") == {"shapes/set/one.txt", "shapes/readme"}
-    assert fetch.state(source, tmp_path) == "present" and len(server.asked) == 1
+    assert source.state(tmp_path) == "present" and len(server.asked) == 1
     capsys.readouterr()
     before = (tmp_path / "images/shapes/set/one.txt").stat().st_mtime_ns
     assert fetch.fetch(source, tmp_path) and len(server.asked) == 1
@@ -417,7 +417,7 @@ def test_data_that_were_deleted_come_from_the_archive_again(server: Server, tmp_
     source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1", "set/two.txt": b"2"})))
     fetch.fetch(source, tmp_path)
     (tmp_path / "images/shapes/set/one.txt").unlink()
-    assert fetch.state(source, tmp_path) == "missing"
+    assert source.state(tmp_path) == "missing"
     assert fetch.fetch(source, tmp_path) and len(server.asked) == 1
     assert (tmp_path / "images/shapes/set/one.txt").read_bytes() == b"1"
 
@@ -462,7 +462,7 @@ def test_an_interrupted_extraction_leaves_nothing_that_looks_present(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(tarfile.TarFile, "extract", interrupted)
         fetch.fetch(source, tmp_path)
-    assert files_of(tmp_path / "images") == set() and fetch.state(source, tmp_path) == "missing"
+    assert files_of(tmp_path / "images") == set() and source.state(tmp_path) == "missing"
     # A process that was killed could not even clean up: the next one does.
     (tmp_path / "images/.shapes.fetching-killed/outer/set").mkdir(parents=True)
     assert fetch.fetch(source, tmp_path) and len(server.asked) == 1
@@ -486,7 +486,7 @@ def test_what_is_needed_gets_its_place_last(server: Server, tmp_path: Path, monk
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", replace)
         fetch.fetch(source, tmp_path)
-    assert moved == ["word", "zebra", "a_list.txt"] and fetch.state(source, tmp_path) == "missing"
+    assert moved == ["word", "zebra", "a_list.txt"] and source.state(tmp_path) == "missing"
     assert fetch.fetch(source, tmp_path) and files_of(tmp_path / "images/shapes") == set(members)
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Multiclass
@@ -58,6 +59,13 @@ def class_number(value: str | int, target: Multiclass, where: str, first: int = 
     if not first <= number <= last:
         raise DataError(f"{where}: label {value!r} is no whole number from {first} to {last}")
     return number - first
+
+
+def repeated(values: pa.Array) -> tuple[int, int] | None:
+    """The first row whose value an earlier one has too, and the first row that has it; None where all differ."""
+    first = pc.index_in(values, values).to_numpy()
+    again = np.flatnonzero(first != np.arange(len(values)))
+    return (int(again[0]), int(first[again[0]])) if len(again) else None
 
 
 def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:

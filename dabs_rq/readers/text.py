@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.errors import DataError, MissingDataError, first_line
 from dabs_rq.examples import Decoded, Request, missing_text
 from dabs_rq.files import digest, digest_files
-from dabs_rq.readers.tokenizer import Encode, first_line
+from dabs_rq.readers.tokenizer import Encode
 from dabs_rq.spec import Source, Tokens
 
 if TYPE_CHECKING:
@@ -74,10 +74,16 @@ def find(request: Request, source: Source, config: str, split: str, hub_config: 
     try:
         _open(place, ())
     except Exception as error:  # the hub's client lets errors of several libraries through
-        reason = first_line(error)
-        text = missing_text(source, request.root, [whole])
-        raise MissingDataError(f"{text}\n  on the hub ({source.hub}, {hub_config or config}): {reason}") from error
+        raise not_on_hub(request, source, [whole], hub_config or config, error) from error
     return place
+
+
+def not_on_hub(
+    request: Request, source: Source, missing: Sequence[Path], config: str, error: Exception
+) -> MissingDataError:
+    """The error for files that are not under the data root and cannot be had from the hub, for the reason `error`."""
+    text = missing_text(source, request.root, missing)
+    return MissingDataError(f"{text}\n  on the hub ({source.hub}, {config}): {first_line(error)}")
 
 
 def _parts(folder: Path, split: str) -> list[Path]:
@@ -140,6 +146,21 @@ def rows_with_text(place: Place, fields: Sequence[str]) -> np.ndarray:
     if not len(rows):
         raise DataError(f"{place}: no row with text in {', '.join(fields)}")
     return rows
+
+
+def labels(place: Place, highest: float, expected: str, *, real: bool = False) -> np.ndarray:
+    """Column "label" of all rows, (n,) int64, or float64 where they are `real` numbers.
+
+    Raises DataError, saying what is `expected`, at the first that is not from 0 to `highest`, such as the -1 of a split
+    without labels.
+    """
+    column = place.column("label")
+    if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
+        raise DataError(f"{place}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
+    legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
+    if (row := pc.index(legal, False).as_py()) >= 0:
+        raise DataError(f"{place.row(row)}: label {column[row].as_py()}; {expected}")
+    return column.to_numpy().astype(np.float64 if real else np.int64)
 
 
 def row_ids(split: str, rows: np.ndarray) -> pa.Array:

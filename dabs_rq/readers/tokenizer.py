@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.errors import DataError, MissingDataError, first_line
 from dabs_rq.files import digest
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Tokens
@@ -104,10 +104,6 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
             f"({first_line(error)}).\n  Put the files of {HUB.get(name, name)} there "
             "(tokenizer.json is enough), or go online once."
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _special(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:

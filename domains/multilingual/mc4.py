@@ -19,7 +19,7 @@ import pyarrow as pa
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.examples import Request, missing_text
 from dabs_rq.files import digest, digest_files
-from dabs_rq.readers.text import tokens
+from dabs_rq.readers.text import not_on_hub, tokens
 from dabs_rq.readers.tokenizer import Encode
 from dabs_rq.spec import Pretraining, Source
 from dabs_rq.stream import Stream
@@ -151,11 +151,14 @@ def _files(request: Request, language: str) -> list[Path]:
 
 def _which_are_missing(request: Request, files: dict[str, list[Path]]) -> str:
     missing = [language for language in LANGUAGES if not files[language]]
-    paths = [request.root / SOURCE.folder / language / f"{request.split}.parquet" for language in missing]
     return (
         f"mC4, split {request.split!r}, is not there in {', '.join(missing)}. All of {', '.join(LANGUAGES)} are read "
-        f"in turns, never some of them alone.\n{missing_text(SOURCE, request.root, paths)}"
+        f"in turns, never some of them alone.\n{missing_text(SOURCE, request.root, _expected(request, missing))}"
     )
+
+
+def _expected(request: Request, languages: Sequence[str]) -> list[Path]:
+    return [request.root / SOURCE.folder / language / f"{request.split}.parquet" for language in languages]
 
 
 def _local_shards(request: Request, root: Path, files: dict[str, list[Path]]) -> tuple[InTurns, ...]:
@@ -273,11 +276,7 @@ def _hub_shards(request: Request) -> tuple[InTurns, ...]:
         try:
             _on_hub(config, request.split)
         except Exception as error:  # the hub's client lets errors of several libraries through
-            paths = [request.root / SOURCE.folder / language / f"{request.split}.parquet" for language in LANGUAGES]
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MissingDataError(
-                f"{missing_text(SOURCE, request.root, paths)}\n  on the hub ({SOURCE.hub}, {config}): {reason}"
-            ) from error
+            raise not_on_hub(request, SOURCE, _expected(request, LANGUAGES), config, error) from error
     return tuple(
         InTurns(tuple(HubRows(config, request.split, number, shards) for config in configs), None)
         for number in range(shards)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers import text
+from dabs_rq.readers.index import repeated
 from dabs_rq.readers.text import Place
 from dabs_rq.spec import Binary, Source, Task
 
@@ -58,7 +59,7 @@ def load(request: Request, language: str) -> Examples:
     return Examples(
         ids=_ids(place, HUB_SPLITS[request.split]),
         inputs=(text.from_table(place, SENTENCES, np.arange(len(table)), text.tokens(request), request.root),),
-        targets=_labels(place),
+        targets=text.labels(place, 1, "0 or 1 (paraphrase) expected"),
     )
 
 
@@ -68,23 +69,10 @@ def _ids(place: Place, split: str) -> pa.Array:
     if column.null_count:
         raise DataError(f"{place.row(pc.index(column.is_null(), True).as_py())}: no id")
     ids = pc.cast(column, pa.string()).combine_chunks()
-    if pc.count_distinct(ids).as_py() < len(ids):
-        seen: dict[str, int] = {}
-        for row, one in enumerate(ids.to_pylist()):
-            if (first := seen.setdefault(one, row)) < row:
-                raise DataError(f"{place.row(row)}: id {one} is that of an earlier pair too ({place.row(first)})")
+    if twice := repeated(ids):
+        row, first = twice
+        raise DataError(f"{place.row(row)}: id {ids[row]} is that of an earlier pair too ({place.row(first)})")
     return pc.binary_join_element_wise(split, ids, "/")
-
-
-def _labels(place: Place) -> np.ndarray:
-    """The labels, int64 (n,). Raises DataError at the first that is neither 0 nor 1."""
-    column = place.column("label")
-    if not pa.types.is_integer(column.type):
-        raise DataError(f"{place}: column label holds {column.type}; whole numbers expected")
-    legal = pc.is_in(column, pa.array([0, 1], column.type))
-    if (row := pc.index(legal, False).as_py()) >= 0:
-        raise DataError(f"{place.row(row)}: label {column[row].as_py()}; 0 or 1 (paraphrase) expected")
-    return column.to_numpy().astype(np.int64)
 
 
 TASKS = tuple(

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dabs_rq.errors import DataError
 from dabs_rq.examples import Column, Request, Shared
 from dabs_rq.readers import audio
+from dabs_rq.readers.index import repeated
 
 Where = Callable[[int], str]  # the file and line that name a row; only asked for in an error
 
@@ -59,7 +60,6 @@ def check_listed(folder: Path, paths: pa.Array, where: Where) -> None:
 
 def check_once(paths: pa.Array, where: Where) -> None:
     """Raises DataError, naming both lines, if a path is listed twice."""
-    first = pc.index_in(paths, paths).to_numpy()
-    if len(again := np.flatnonzero(first != np.arange(len(paths)))):
-        row = int(again[0])
-        raise DataError(f"{where(row)}: {paths[row].as_py()} is listed already: {where(int(first[row]))}")
+    if twice := repeated(paths):
+        row, first = twice
+        raise DataError(f"{where(row)}: {paths[row].as_py()} is listed already: {where(first)}")

@@ -11,10 +11,8 @@ import warnings
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.errors import DataWarning
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers import text
 from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target, Task
@@ -44,20 +42,11 @@ def load(
 
 
 def _labels(place: text.Place, target: Target) -> np.ndarray:
-    """Column "label" of all rows, (n,) float64 or int64. Raises DataError at the first that `target` has no place for,
-    such as the -1 of a split without labels."""
-    column = place.column("label")
+    """The labels of all rows, as `target` has them."""
     real = isinstance(target, Regression)
-    if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
-        raise DataError(f"{place}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
-    highest = HIGHEST if isinstance(target, Regression) else max(target.outputs, 2) - 1
-    legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
-    if (row := pc.index(legal, False).as_py()) >= 0:
-        raise DataError(
-            f"{place.row(row)}: label {column[row].as_py()}; a number from 0 to {highest:g} expected "
-            "(-1 where a split has no labels)"
-        )
-    return column.to_numpy().astype(np.float64 if real else np.int64)
+    highest = HIGHEST if real else max(target.outputs, 2) - 1
+    expected = f"a number from 0 to {highest:g} expected (-1 where a split has no labels)"
+    return text.labels(place, highest, expected, real=real)
 
 
 def _task(

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.examples import Examples, Request
 from dabs_rq.readers import image
-from dabs_rq.readers.index import csv_table, lines
+from dabs_rq.readers.index import csv_table, lines, repeated
 from dabs_rq.spec import Multilabel, Pretraining, Source, Task
 
 RELEASE, FULL_RELEASE = "CheXpert-v1.0-small", "CheXpert-v1.0"
@@ -98,11 +98,8 @@ def _patients(paths: pa.Array, part: str, file: Path) -> np.ndarray:
 
 
 def _check_once(paths: pa.Array, file: Path) -> None:
-    codes = paths.dictionary_encode().indices.to_numpy()
-    first = np.unique(codes, return_index=True)[1]
-    if len(first) < len(codes):
-        row = int(np.setdiff1d(np.arange(len(codes)), first)[0])
-        before = int(np.argmax(codes == codes[row]))
+    if twice := repeated(paths):
+        row, before = twice
         raise DataError(f"{_where(file, row)}: {paths[row].as_py()} is listed already: {_where(file, before)}")
 
 

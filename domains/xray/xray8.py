@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dabs_rq.errors import DataError, MissingDataError, unknown
 from dabs_rq.examples import Examples, Request, missing_text
 from dabs_rq.readers import image
+from dabs_rq.readers.index import repeated
 from dabs_rq.spec import Multilabel, Source, Task
 
 IMAGES = "images"
@@ -132,12 +133,9 @@ def _metadata(folder: Path, root: Path) -> Metadata:
     names, findings, patients = (pa.array(column, pa.string()) for column in columns)
     if len(names) == 0:
         raise DataError(f"{file}: lists no picture")
-    codes = names.dictionary_encode().indices.to_numpy()
-    first = np.unique(codes, return_index=True)[1]
-    if len(first) < len(codes):
-        row = int(np.setdiff1d(np.arange(len(codes)), first)[0])
-        before = places[np.argmax(codes == codes[row])]
-        raise DataError(f"{file}:{places[row]}: {names[row].as_py()} is listed already: {file}:{before}")
+    if twice := repeated(names):
+        row, before = twice
+        raise DataError(f"{file}:{places[row]}: {names[row].as_py()} is listed already: {file}:{places[before]}")
     return Metadata(file, names, _targets(findings, file, places), _numbers(patients, file, places), places)
 
 
