@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from dabs_rq.examples import Examples
+from dabs_rq.ranks import Ranks
 from dabs_rq.stream import Stream
 
 Key = tuple[int, int]  # (epoch, index of the example in that epoch)
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,12 @@ class Order:
     seed: int
 
     @property
+    def batch_size(self) -> int:
+        return min(self.size, self.examples)
+
+    @property
     def per_epoch(self) -> int:
-        return self.examples // min(self.size, self.examples)
+        return self.examples // self.batch_size
 
     def batch(self, number: int) -> list[Key]:
         epoch, place = divmod(number, self.per_epoch)
@@ -40,21 +46,22 @@ class Order:
 
     def _of_epoch(self, epoch: int, first: int, count: int) -> list[list[Key]]:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
-        size = min(self.size, self.examples)
+        size = self.batch_size
         chosen = order[first * size : (first + count) * size].reshape(count, size)
         return [[(epoch, int(index)) for index in batch] for batch in chosen]
 
 
 class Endless(Sampler[list[Key]]):
-    """All batches of an order from `start` on."""
+    """All batches of an order from `start` on, of each the part that is this rank's."""
 
-    def __init__(self, order: Order, start: int = 0) -> None:
+    def __init__(self, order: Order, start: int = 0, ranks: Ranks = ALONE) -> None:
         self.order, self.start = order, start
+        self.part = ranks.part(order.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, place = divmod(self.start, self.order.per_epoch)
         while True:
-            yield from self.order.epoch(epoch)[place:]
+            yield from (keys[self.part] for keys in self.order.epoch(epoch)[place:])
             epoch, place = epoch + 1, 0
 
 
@@ -107,12 +114,16 @@ class Shuffled:
     def key(self) -> str:
         return self.examples.key
 
-    def loader(self, start: int, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
-        """Batches from number `start` on; the first part of each is its raw inputs."""
-        return loader(self.examples, Endless(self.order, start), seed=self.seed, workers=workers, pin=pin)
+    @property
+    def size(self) -> int:
+        return self.order.batch_size
+
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
+        """This rank's part of the batches from number `start` on; the first of each is its raw inputs."""
+        return loader(self.examples, Endless(self.order, start, ranks), seed=self.seed, workers=workers, pin=pin)
 
     def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
-        """The raw inputs of one batch, and the ids of its examples."""
+        """The raw inputs of one whole batch, and the ids of its examples."""
         keys = self.order.batch(number)
         gather = Gather(self.examples, self.seed)
         inputs, _, rows = gather.__getitems__(keys)
@@ -129,10 +140,14 @@ class Streamed:
     def key(self) -> str:
         return self.stream.key
 
-    def loader(self, start: int, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
         workers = self.stream.readers(_affordable(workers))
         return DataLoader(
-            _Share(self, start), batch_size=None, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin
+            _Share(self, start, ranks.part(self.size)),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
         )
 
     def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
@@ -141,16 +156,16 @@ class Streamed:
 
 
 class _Share(IterableDataset[Any]):
-    """What one loader worker delivers of a stream: every batch whose turn it is."""
+    """What one loader worker delivers of a stream: the `part` of every batch whose turn it is."""
 
-    def __init__(self, batches: Streamed, start: int) -> None:
-        self.batches, self.start = batches, start
+    def __init__(self, batches: Streamed, start: int, part: slice) -> None:
+        self.batches, self.start, self.part = batches, start, part
 
     def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], None]]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         source = self.batches
-        for inputs, _ in source.stream.batches(source.size, source.seed, self.start + first, step):
+        for inputs, _ in source.stream.batches(source.size, source.seed, self.start + first, step, self.part):
             yield tuple(map(torch.from_numpy, inputs)), None
 
 

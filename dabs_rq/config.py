@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -77,9 +77,9 @@ class TransferOptions:
 
 @dataclass
 class LoaderOptions:
-    """workers: processes that read and decode (0: none beside the main one). processes: that fill the prepared cache
-    (null: one per processor). prepare: auto, always or never keep decoded examples on disk; auto keeps what fits
-    cache_gb. strict: a wrong example count is an error."""
+    """workers: processes that read and decode, for each device (0: none beside the main one). processes: that fill the
+    prepared cache (null: one per processor). prepare: auto, always or never keep decoded examples on disk; auto keeps
+    what fits cache_gb. strict: a wrong example count is an error."""
 
     workers: int = 0
     processes: int | None = None
@@ -93,11 +93,17 @@ class TrainerOptions:
     """How to compute; passed to Lightning. precision: 32-true, 16-mixed, bf16-mixed... matmul: of float32 products,
     highest, high (TF32 where there is one) or medium. compile: the transformer's blocks and the quantizer (the first
     step then takes a minute). threads: of the processor, null for all (the last digits of a number depend on it).
-    logger: csv, tensorboard or wandb (csv is always written)."""
+    devices: of each of `nodes` machines; all together share every batch of pretraining. strategy: auto, ddp or
+    ddp_find_unused_parameters_true (for a method that leaves parameters without gradient). gather_negatives: losses
+    compare with the examples of all devices, false: of their own. logger: csv, tensorboard or wandb (csv is always
+    written)."""
 
     threads: int | None = None
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    gather_negatives: bool = True
     precision: str = "32-true"
     matmul: str = "highest"
     compile: bool = False
@@ -106,12 +112,32 @@ class TrainerOptions:
     log_every: int = 10
 
 
+EXECUTORS = ("auto", "in_process", "processes", "ray")
+
+
 @dataclass
 class SuiteOptions:
-    """workers: processes in which the jobs of a suite run (null: one per processor; a single one where there is a GPU).
-    One worker is this process."""
+    """Where the jobs of a suite run; no number that is recorded depends on it. executor: in_process (one after the
+    other), processes (several on this machine), ray (this machine or a cluster), or auto: processes, and in_process
+    where there is a GPU. workers: jobs at a time (null: as many as there are processors for; a cluster has its own
+    number). cpus: threads of each job. ray_address: of a running cluster (null: the environment's RAY_ADDRESS, else Ray
+    is started here). pretrain_gpus, transfer_gpus: what such a job asks Ray for, where there are any (null:
+    trainer.devices, and 1); parts of one let jobs share it. gpu_tflops: what a GPU is taken to sustain, for the
+    estimate of a dry run."""
 
+    executor: str = "auto"
     workers: int | None = None
+    cpus: int = 1
+    ray_address: str | None = None
+    pretrain_gpus: float | None = None
+    transfer_gpus: float | None = None
+    gpu_tflops: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise ValueError(f"suite.executor is one of {', '.join(EXECUTORS)}; got {self.executor!r}")
+        if self.cpus < 1:
+            raise ValueError(f"suite.cpus is at least 1; got {self.cpus}")
 
 
 SPREADS = ("std", "interval")
@@ -174,17 +200,21 @@ class Composed:
 
     def changed(self, *, of_pretraining: bool) -> dict[str, Any]:
         """Every overridden option that changes the numbers (of the checkpoint, or of the result)."""
+        return self.counted(self.overridden, of_pretraining=of_pretraining)
+
+    def counted(self, values: Mapping[str, Any], *, of_pretraining: bool) -> dict[str, Any]:
+        """Those of `values` (option -> value) that change the numbers (of the checkpoint, or of the result)."""
         acts = {f"protocol.{name}" for name in self.options.protocol.options("pretraining", "data")}
-        changed = {
+        counted = {
             key: value
-            for key, value in self.overridden.items()
+            for key, value in values.items()
             if key in acts
             or key.startswith(("encoder.", "pretrain.", "method."))
-            or key in ("trainer.precision", "trainer.matmul")
+            or key in ("trainer.precision", "trainer.matmul", "trainer.gather_negatives")
             or (not of_pretraining and key.startswith(("transfer.", "protocol.")))
         }
-        changed.pop("pretrain.checkpoint_every", None)
-        return changed
+        counted.pop("pretrain.checkpoint_every", None)
+        return counted
 
 
 def load_protocol(name: str) -> Protocol:

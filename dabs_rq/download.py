@@ -1,7 +1,7 @@
 """Downloads of large files: resumed where they stopped, checked before anyone uses them.
 
-What is not complete is called <name>.part, and gets its name when the last byte is there; `check` compares it with what
-the publisher says of it. HTTP is httpx2's, which also checks what arrives against the announced length.
+What is not complete is called `<name>.part`, and gets its name when the last byte is there; `check` compares it with
+what the publisher says of it. HTTP is httpx2's, which also checks what arrives against the announced length.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _TryAgain(Exception):
 
 
 def download(archive: Archive, target: Path) -> None:
-    """Write what `archive.url` offers to `target`, going on with <target>.part where there is one.
+    """Write what `archive.url` offers to `target`, going on with `<target>.part` where there is one.
 
     Raises DataError if the server refuses or offers another size than declared, if the connection breaks ATTEMPTS times
     without progress, or if the disk has no room. The content is not checked: see `check`.
@@ -68,7 +68,7 @@ def download(archive: Archive, target: Path) -> None:
 
 
 def check(archive: Archive, file: Path) -> None:
-    """Compare a file with the size and the checksum declared for it. One that differs is renamed to <name>.wrong and
+    """Compare a file with the size and the checksum declared for it. One that differs is renamed to `<name>.wrong` and
     DataError raised."""
     if problem := difference(archive, file):
         aside = file.with_name(f"{file.name}.wrong")

@@ -232,6 +232,12 @@ class Examples:
         return digest(self.ids_key, targets, [column.key for column in self.inputs])
 
     @cached_property
+    def labels_key(self) -> str:
+        """Identity of ids and targets, in their order: the same on every machine that has the same split."""
+        targets = b"" if self.targets is None else np.ascontiguousarray(self.targets, np.float64).tobytes()
+        return digest(self.ids_key, targets)
+
+    @cached_property
     def ids_key(self) -> str:
         return digest_each(part.to_pylist() for part in _parts(self.ids))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dabs_rq.embed import to_model_input
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import TrainingError
 from dabs_rq.examples import Examples
-from dabs_rq.files import atomic_path, digest
+from dabs_rq.files import atomic_path, digest, only_one
 
 BATCH = 256  # a feature does not depend on its batch, so this is about memory only
 
@@ -49,18 +50,26 @@ def cached(encoder: Encoder, weights: str, examples: Examples, folder: Path, wor
     """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash) and of what it sees - never of
     the task, so that tasks with the same inputs share one pass."""
     about = [weights, encoder.pool, encoder.mask_padding, repr(encoder.inputs)]
-    file = folder / f"{digest(*about, examples.inputs_key)}.npy"
-    if file.exists():
-        try:
-            features = np.load(file, mmap_mode="r", allow_pickle=False)
-            if len(features) == len(examples):
-                return features
-        except (ValueError, OSError, EOFError):
-            print(f"{file} is damaged; computing it again")
-    features = extract(encoder, examples, workers)
-    with atomic_path(file) as temporary, temporary.open("wb") as opened:
-        np.save(opened, features)
-    return features
+    file = folder / f"{digest(*about, examples.inputs_key)}.npz"
+    with only_one(file):
+        if (features := _read(file)) is not None and len(features) == len(examples):
+            return features
+        features = extract(encoder, examples, workers)
+        with atomic_path(file) as temporary, temporary.open("wb") as opened:
+            np.savez(opened, features=features)
+        return features
+
+
+def _read(file: Path) -> np.ndarray | None:
+    """The features in `file`, whose checksum holds; None if there are none."""
+    if not file.exists():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return kept["features"]
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        print(f"{file} is damaged; computing it again")
+        return None
 
 
 class Reencoded:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -32,7 +34,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; rename it to `target` when the block ends, delete it when it raises. Where
     another process was faster, what it made is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as building:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as building:
         made = Path(building) / target.name
         made.mkdir()
         yield made
@@ -41,6 +43,27 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         except OSError:
             if not target.exists():
                 raise
+
+
+@contextmanager
+def only_one(target: Path) -> Iterator[None]:
+    """One process at a time makes `target`, a file or a folder of files; the others wait for it. A killed process holds
+    no lock any more, and what it had half written is deleted by the next."""
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another process that makes {target}", flush=True)
+        lock.acquire()
+    try:
+        for left in (*target.parent.glob(f".{glob.escape(target.name)}.*.tmp"), *target.glob(".*.tmp")):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(target: Path, text: str) -> None:

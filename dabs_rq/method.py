@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import OptionError
+from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Input
 
 
@@ -35,10 +36,11 @@ def check_choices(options: Any) -> None:
 
 
 class Batch:
-    """One batch as a method sees it: raw `inputs`; their token embeddings and padding mask, made when first asked."""
+    """One batch as a method sees it: raw `inputs`; their token embeddings and padding mask, made when first asked.
+    Where several `ranks` share the work, it is this rank's part of a batch."""
 
-    def __init__(self, inputs: tuple[Tensor, ...], encoder: Encoder) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: tuple[Tensor, ...], encoder: Encoder, ranks: Ranks | None = None) -> None:
+        self.inputs, self.ranks = inputs, ranks or Ranks()
         self._encoder = encoder
 
     def __len__(self) -> int:
@@ -80,7 +82,7 @@ class Method(nn.Module):
 
     @property
     def trains_embeddings(self) -> bool:
-        """Whether the encoder's embedding modules get gradient."""
+        """Whether the encoder's embedding modules get gradient. All other parameters have to, in every step."""
         return True
 
     def compile_parts(self) -> None:
@@ -89,7 +91,11 @@ class Method(nn.Module):
             block.compile()
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and scalars to log. Every random number comes from `generator` (or is dropout)."""
+        """The scalar to minimise, and scalars to log. Every random number comes from `generator` (or is dropout).
+
+        The generator is the same on all ranks: draw through `batch.ranks`, or its examples have the numbers of those on
+        other ranks. The loss is the mean over this rank's examples, or over those of all ranks (`batch.ranks.gather`).
+        """
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Tensor]:

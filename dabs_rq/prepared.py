@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dabs_rq.errors import OptionError
 from dabs_rq.examples import Column, Decoded, Shared
-from dabs_rq.files import atomic_folder, digest
+from dabs_rq.files import atomic_folder, digest, only_one
 
 Policy = Literal["auto", "always", "never"]
 ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
@@ -108,15 +108,15 @@ class Store:
     def keep(self, column: Decoded) -> Stored:
         """The column from the cache, built first where it is missing or damaged."""
         folder = self.folder / column.key
-        if folder.exists():
-            try:
-                return _read(folder, column)
-            except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
-                print(f"{folder}: damaged ({error}); preparing it again")
-                shutil.rmtree(folder)
-        with atomic_folder(folder) as building:
-            self._build(building, column)
-        return _read(folder, column)
+        if (kept := _kept(folder, column)) is not None:
+            return kept
+        with only_one(folder):
+            if (kept := _kept(folder, column)) is not None:  # by the process that was waited for
+                return kept
+            shutil.rmtree(folder, ignore_errors=True)
+            with atomic_folder(folder) as building:
+                self._build(building, column)
+            return _read(folder, column)
 
     def _fits(self, column: Decoded) -> bool:
         if self.policy == "always" or None in column.shape:
@@ -155,6 +155,17 @@ class Store:
             )
         finally:
             enable_progress_bar()
+
+
+def _kept(folder: Path, column: Decoded) -> Stored | None:
+    """What lies in `folder`; None if that is nothing, or nothing whole."""
+    if not folder.exists():
+        return None
+    try:
+        return _read(folder, column)
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
+        print(f"{folder}: damaged ({error}); preparing it again")
+        return None
 
 
 def _read(folder: Path, column: Decoded) -> Stored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -11,10 +12,13 @@ import torch
 from dabs_rq import checkpoint, registry
 from dabs_rq.batches import Shuffled, Streamed, training_batches
 from dabs_rq.encoder import Encoder
-from dabs_rq.errors import CheckpointError, TrainingError
+from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.examples import Examples
+from dabs_rq.files import only_one
+from dabs_rq.launch import launch, reporting
 from dabs_rq.method import Method
-from dabs_rq.provenance import now, provenance
+from dabs_rq.provenance import code, now, provenance
+from dabs_rq.ranks import Ranks, started, wanted
 from dabs_rq.run import Run, announce
 
 
@@ -22,12 +26,26 @@ def pretrain(run: Run, seed: int) -> Path:
     """Pretrain the run's method on its domain; return the checkpoint file.
 
     A finished checkpoint is kept as it is, an interrupted run goes on where its last resume point is, with the same
-    losses as without the interruption.
+    losses as without the interruption. Where the options want several devices, their processes are started, or this is
+    one of those that torchrun or srun started.
     """
-    file = run.checkpoint_file(seed)
-    if is_finished(file):
-        print(f"pretrained already: {file}")
-        return file
+    file, options = run.checkpoint_file(seed), run.options
+    trains = registry.method(options.method.name).trains
+    ranks = started(options.trainer) if trains else Ranks()
+    # Where ranks were started, who started them keeps others out.
+    alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
+    with reporting(ranks.rank), ranks.first_tells(), alone:
+        if is_finished(file):
+            print(f"pretrained already: {file}")
+        elif trains and ranks.count < (count := wanted(options.trainer)):
+            source_batches(run, seed)  # so that what is wrong with it is told before anything is started
+            launch(("pretrain", *run.words, f"seeds=[{seed}]"), count)
+        else:
+            _pretrain(run, seed, file, ranks)
+    return file
+
+
+def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     options = run.options
     encoder, method = build(run, seed)
     announce(run, f"pretrain {run.domain.name} with {options.method.name}, seed {seed}, {_budget(run)}")
@@ -38,7 +56,9 @@ def pretrain(run: Run, seed: int) -> Path:
 
         batches = source_batches(run, seed)
         examples_key = batches.key
-        train(run, method, batches, seed, run.checkpoint_folder(seed))
+        train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
+    if ranks.rank > 0:
+        return
     about = {
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
@@ -46,12 +66,18 @@ def pretrain(run: Run, seed: int) -> Path:
         "options": run.composed.values,
         "seconds": round(time.monotonic() - started, 2),
         "created": now(),
+        "code": computed_by(run),
         **provenance(),
     }
     checkpoint.save(file, encoder, dataclasses.asdict(options.encoder), method.own_state(), about)
     (file.parent / "resume.ckpt").unlink(missing_ok=True)
     print(f"wrote {file} after {about['seconds']} s", flush=True)
-    return file
+
+
+def computed_by(run: Run) -> dict[str, str]:
+    """Hashes of the code that makes the run's checkpoints."""
+    method = run.options.method.name
+    return code(__name__, registry.module_of_domain(run.domain.name), registry.module_of_method(method))
 
 
 def is_finished(file: Path) -> bool:
@@ -59,11 +85,12 @@ def is_finished(file: Path) -> bool:
     if not file.exists():
         return False
     try:
-        checkpoint.describe(file)
+        checkpoint.load_encoder(file)
     except CheckpointError as error:
         aside = file.with_suffix(".damaged")
         print(f"{error}\n  kept as {aside}")
-        file.replace(aside)
+        with contextlib.suppress(FileNotFoundError):  # another rank was faster
+            file.replace(aside)
         return False
     return True
 
@@ -82,13 +109,20 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
 
 
 def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
-    """Raises TrainingError for a split or a budget that gives no step."""
+    """Raises TrainingError for a split or a budget that gives no step, OptionError for batches that the devices cannot
+    share equally."""
     source = run.unlabelled("train")
     if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
     if (steps := run.options.pretrain.steps) < 1:
         raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
-    return training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
+    batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
+    if batches.size % (count := wanted(run.options.trainer)):
+        raise OptionError(
+            f"{count} devices share every batch equally, but one has {batches.size} examples: "
+            f"give a pretrain.batch_size that {count} divides"
+        )
+    return batches
 
 
 def _budget(run: Run) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
+import importlib
 import importlib.metadata
+import importlib.util
 import platform
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from dabs_rq import registry
+from dabs_rq.files import digest
 
 PACKAGES = ("dabs_rq", "torch", "pytorch-lightning", "datasets", "numpy", "scikit-learn", "scipy")
 
@@ -21,6 +27,63 @@ def provenance() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "hardware": _hardware(),
     }
+
+
+@cache
+def code(*modules: str) -> dict[str, str]:
+    """Those modules and all of ours that they import, directly or not, each with a hash of its code apart from
+    comments, docstrings and layout. Hashes compare under one version of Python."""
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found[name] = digest(ast.dump(_parsed(name)))
+            waiting += _imports(name)
+    return dict(sorted(found.items()))
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Modules of ours that a module imports, at its top or later, and the packages they lie in."""
+    names: set[str] = set()
+    file = _file(module)
+    package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(_parsed(module)):
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            names |= {base, *(f"{base}.{one.name}" for one in node.names)}
+    return tuple(sorted(name for name in names if _file(name)))
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    """The syntax tree of a module without docstrings."""
+    file = _file(module)
+    assert file is not None
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """The file of a module of ours, found without importing it; None for other names."""
+    package, *rest = module.split(".")
+    if package not in ("dabs_rq", "domains") and not package.startswith(registry.EXTRA):
+        return None
+    for folder in importlib.import_module(package).__path__:
+        place = Path(folder).joinpath(*rest)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if rest and file.is_file():
+                return file
+    return None
 
 
 def now() -> str:

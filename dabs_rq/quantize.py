@@ -50,6 +50,7 @@ def randomized_quantization(
     generator: torch.Generator | None = None,
     mask: Tensor | None = None,
     draws: tuple[Tensor | None, Tensor | None, Tensor | None] | None = None,
+    part: tuple[int, int] = (0, 1),
     return_regions: bool = False,
 ) -> Any:
     """Quantize each channel of each example by bins of its own.
@@ -66,6 +67,7 @@ def randomized_quantization(
         evenly), "straight_through" (identity) or "detach" (none).
     mask: bool, x's shape without the channel dimension; True takes part. The rest comes back unchanged.
     draws: random numbers to use instead of drawing them, see `Draws`; otherwise drawn in that order from `generator`.
+    part: (i, n): x is the i-th of n equal parts of a batch, and gets what is its own of numbers drawn for all of them.
     return_regions: also return the bin of each value, uint8 (int32 above 256 bins), 0 the lowest.
     Raises: ValueError for an option or shape that does not fit, TypeError for values that are not floating point.
     Source: arXiv:2212.08663, section 3. What follows the drawing is one graph for torch.compile.
@@ -76,7 +78,7 @@ def randomized_quantization(
     batch = 1 if single else x.shape[0]
     channels = x.shape[channel_dim] if granularity == "channel" else 1
     shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
-    draws = _draw(shapes, generator, x.device) if draws is None else _checked(draws, shapes)
+    draws = _draw(shapes, generator, x.device, part) if draws is None else _checked(draws, shapes)
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=_regions_dtype(bins))) if return_regions else x
 
@@ -112,15 +114,17 @@ def _draw_shapes(
     )
 
 
-def _draw(shapes: tuple[Shape | None, ...], generator: torch.Generator | None, device: torch.device) -> Draws:
+def _draw(
+    shapes: tuple[Shape | None, ...], generator: torch.Generator | None, device: torch.device, part: tuple[int, int]
+) -> Draws:
     """Draw edges, values, apply, in that order, in float32, on the generator's device (x's without one)."""
     source = device if generator is None else generator.device
-    return Draws(
-        *(
-            None if shape is None else torch.rand(shape, generator=generator, device=source).to(device)
-            for shape in shapes
-        )
+    own, parts = part
+    drawn = (
+        None if shape is None else torch.rand((parts * shape[0], *shape[1:]), generator=generator, device=source)
+        for shape in shapes
     )
+    return Draws(*(None if whole is None else whole.chunk(parts)[own].to(device) for whole in drawn))
 
 
 def _checked(draws: tuple[Tensor | None, ...], shapes: tuple[Shape | None, ...]) -> Draws:

@@ -25,7 +25,9 @@ class Record:
     score: a fraction, None where it is undefined (then status is "failed" and reason says why).
     n_examples: scored ones; n_train: the probe's. majority: accuracy of the most frequent class, where that applies.
     standard_error: of the score, over test splits of this size. also: scores by other metrics, where they are defined.
-    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs.
+    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs, where inputs
+    are known by their files' times, so that they compare on one machine; train_labels, test_labels: of ids and targets
+    alone, the same everywhere. code: hashes of the modules that computed it.
     """
 
     data: str
@@ -50,11 +52,14 @@ class Record:
     checkpoint: str
     train_split: str
     test_split: str
+    train_labels: str = ""
+    test_labels: str = ""
     probe: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     seconds: float
     created: str
     commit: str | None
+    code: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     hardware: str = ""
     format: int = FORMAT
@@ -72,7 +77,7 @@ def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: 
     file = folder / record.file_name
     table = pa.table({"id": ids, "target": _column(targets), "output": _column(outputs.astype(np.float32))})
     with atomic_path(file.with_suffix(".parquet")) as temporary:
-        pq.write_table(table, temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
     write_text(file, json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n")
     return file
 
@@ -135,7 +140,7 @@ def predictions(file: Path) -> Predictions:
 
     beside = file.with_suffix(".parquet")
     try:
-        table = pq.read_table(beside)
+        table = pq.read_table(beside, page_checksum_verification=True)
         targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
         return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
     except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:

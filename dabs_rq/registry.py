@@ -2,11 +2,13 @@
 
 `domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD; the name inside is the name of
 the folder or file. Folders named in DABS_RQ_PATH (separated like PATH) may hold `domains/<name>/` and
-`methods/<name>.py` of their own.
+`methods/<name>.py` of their own, and `tasks/<domain>/<name>/__init__.py` with a TASK for a domain that there is: it
+comes after those that the domain declares.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -20,8 +22,10 @@ from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.spec import Domain, MethodSpec, Task
 
+Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
+EXTRA = "_dabs_rq_"  # how the packages of those folders are called
 
 
 def _extra_folders() -> tuple[Path, ...]:
@@ -38,12 +42,14 @@ def _builtin_domains() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _find(kind: str, own: Path, own_package: str, pattern: str) -> dict[str, tuple[Path, str]]:
-    """Name -> (file, module name) of everything of one kind, sorted by name."""
-    places = [(own, own_package)]
-    for folder in _extra_folders():
-        places.append((folder / f"{kind}s", f"_dabs_rq_{digest(str(folder))}_{kind}s"))
-    found: dict[str, tuple[Path, str]] = {}
+def _extra(*parts: str) -> list[tuple[Path, str]]:
+    """A folder of each of those, and the name of its package."""
+    return [(folder.joinpath(*parts), f"{EXTRA}{digest(str(folder))}_{'_'.join(parts)}") for folder in _extra_folders()]
+
+
+def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
+    """Everything of one kind in `places` (folder, name of its package), sorted by name."""
+    found: Files = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
             if pattern == "*.py" and file.name.startswith("_"):
@@ -55,17 +61,27 @@ def _find(kind: str, own: Path, own_package: str, pattern: str) -> dict[str, tup
     return dict(sorted(found.items()))
 
 
-def _domain_files() -> dict[str, tuple[Path, str]]:
-    return _find("domain", _builtin_domains(), "domains", "*/__init__.py")
+def _domain_files() -> Files:
+    return _find("domain", [(_builtin_domains(), "domains"), *_extra("domains")], "*/__init__.py")
 
 
-def _method_files() -> dict[str, tuple[Path, str]]:
-    return _find("method", PACKAGE / "methods", "dabs_rq.methods", "*.py")
+def _method_files() -> Files:
+    return _find("method", [(PACKAGE / "methods", "dabs_rq.methods"), *_extra("methods")], "*.py")
+
+
+def _added_task_files(domain_name: str) -> Files:
+    """Tasks of one's own for that domain."""
+    domains = _domain_files()
+    for folder, _ in _extra("tasks"):
+        for inside in sorted(folder.glob("*/*/__init__.py")):
+            if (named := inside.parent.parent).name not in domains:
+                raise OptionError(f"{named} is named after no domain: {unknown('domain', named.name, domains)}")
+    return _find("task", _extra("tasks", domain_name), "*/__init__.py")
 
 
 def _import(file: Path, module: str) -> ModuleType:
     package = module.rpartition(".")[0]
-    if package.startswith("_dabs_rq_") and package not in sys.modules:
+    if package.startswith(EXTRA) and package not in sys.modules:
         # A package without a file of its own, so that what lies in an extra folder may import its neighbours.
         sys.modules[package] = ModuleType(package)
         place = file.parent.parent if file.name == "__init__.py" else file.parent
@@ -102,7 +118,13 @@ def domain(name: str) -> Domain:
     files = _domain_files()
     if name not in files:
         raise OptionError(unknown("domain", name, files))
-    return _constant(*files[name], "DOMAIN", Domain, name)
+    declared = _constant(*files[name], "DOMAIN", Domain, name)
+    own, added = {task.name for task in declared.tasks}, _added_task_files(name)
+    for task_name, (file, _) in added.items():
+        if task_name in own:
+            raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
+    tasks = (_constant(*found, "TASK", Task, task_name) for task_name, found in added.items())
+    return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks))
 
 
 @cache
@@ -135,9 +157,33 @@ def method(name: str) -> MethodSpec:
     return _constant(*files[name], "METHOD", MethodSpec, name)
 
 
+def module_of_domain(name: str) -> str:
+    """The name of the module that declares a domain."""
+    return _domain_files()[domain(name).name][1]
+
+
+def module_of_method(name: str) -> str:
+    """The name of the module that declares a method."""
+    return _method_files()[method(name).name][1]
+
+
+def module_of_task(domain_name: str, name: str) -> str:
+    """The name of the module that declares a task: the domain's own, or that of a task of one's own."""
+    added = _added_task_files(domain_name)
+    return added[name][1] if name in added else module_of_domain(domain_name)
+
+
+def added_tasks(domain_name: str) -> tuple[Task, ...]:
+    """The tasks that folders in DABS_RQ_PATH add to a domain."""
+    return tuple(task for task in domain(domain_name).tasks if task.name in _added_task_files(domain_name))
+
+
 def miniature_version(name: str) -> str | None:
     """The hash of the source files of a domain's `miniature.py`; None if it has none."""
-    folder = _domain_files()[domain(name).name][0].parent
+    return _version(_domain_files()[domain(name).name][0].parent)
+
+
+def _version(folder: Path) -> str | None:
     sources = sorted(folder.glob("miniature*.py"))
     return digest(*(source.read_bytes() for source in sources)) if (folder / "miniature.py").exists() else None
 
@@ -149,3 +195,13 @@ def miniature(name: str) -> ModuleType:
         file = init.parent / "miniature.py"
         raise MissingDataError(f"domain {name!r} has no miniature data: {file} is missing. Give DATA=/root.")
     return importlib.import_module(f"{module}.miniature")
+
+
+def task_miniature(domain_name: str, name: str) -> tuple[ModuleType, str] | None:
+    """The `miniature.py` of a task of one's own, with `write(root, seed)`, and its version; None where the task has
+    none, as one that reads a source of its domain."""
+    init, module = _added_task_files(domain_name)[name]
+    if (version := _version(init.parent)) is None:
+        return None
+    _import(init, module)
+    return importlib.import_module(f"{module}.miniature"), version

@@ -5,10 +5,10 @@
       prepared/<key>/                       prepared examples
       <data>/<scale>/<protocol>/
         checkpoints/<domain>/<method>/<variant>/seed-<n>/encoder.safetensors
-        features/<key>.npy
+        features/<key>.npz
         records/<domain>/<method>/<variant>/seed-<n>/<task>.json, <task>.parquet
 
-<data> is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`: adding a source to a
+`<data>` is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`: adding a source to a
 data root, or changing another domain's generator, makes nothing stale. What a checkpoint or record really read is in it
 as a hash of the examples.
 """
@@ -22,16 +22,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from dabs_rq import config, registry
+from dabs_rq import config, miniature, registry
 from dabs_rq.config import Composed, RunOptions
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.examples import Examples, Request
-from dabs_rq.files import atomic_folder, digest
+from dabs_rq.files import atomic_folder, digest, only_one
 from dabs_rq.prepared import Store
 from dabs_rq.spec import Domain, Input, Pretraining, Task, Tokens
 from dabs_rq.stream import Stream
 
-MINIATURE_SEED = 0
 _AT_LEAST_ONE = (
     "pretrain.batch_size",
     "pretrain.max_examples",
@@ -41,6 +40,8 @@ _AT_LEAST_ONE = (
     "transfer.max_examples",
     "trainer.log_every",
     "trainer.threads",
+    "trainer.devices",
+    "trainer.nodes",
     "loader.processes",
     "suite.workers",
 )
@@ -166,12 +167,16 @@ class Run:
         """The data root. The miniature is written when it is first asked for."""
         if self.options.data is not None:
             return Path(self.options.data).expanduser()
-        generator = registry.miniature(self.domain.name)
-        root = self.runs / "miniature" / f"{self.domain.name}-{registry.miniature_version(self.domain.name)}"
+        name = self.domain.name
+        generator = registry.miniature(name)
+        root = self.runs / "miniature" / f"{name}-{registry.miniature_version(name)}"
         if not root.exists():
-            print(f"writing made-up miniature data for {self.domain.name} to {root}")
-            with atomic_folder(root) as writing:
-                generator.write(writing, seed=MINIATURE_SEED)
+            with only_one(root):
+                if not root.exists():
+                    print(f"writing made-up miniature data for {name} to {root}")
+                    with atomic_folder(root) as writing:
+                        generator.write(writing, seed=miniature.SEED)
+        miniature.complete(name, root)
         return root
 
     def folder(self, domain: str) -> Path:

@@ -27,13 +27,15 @@ MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A 2-D input (channels, height, width), cut into patches. Values in [0, 1], or as the source normalises them."""
+    """A 2-D input (channels, height, width), cut into patches. Values in [0, 1], or as the source normalises them.
+    `dtype` is that of a raw example; integers are scaled when a batch goes to the model."""
 
     name: str
     height: int
     width: int
     channels: int
     patch: int | tuple[int, int]
+    dtype: str = "uint8"
 
     def __post_init__(self) -> None:
         down, across = self.patch_size
@@ -69,6 +71,7 @@ class Series:
     length: int
     channels: int
     segment: int
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.length % self.segment:
@@ -102,6 +105,7 @@ class Tokens:
     pad: int | None = None
     tokenizer: str | None = None
     unused_ids: int = 0
+    dtype: str = "int32"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -67,8 +67,10 @@ class Stream:
         fitting = [n for n in range(1, workers + 1) if len(self.shards) % n == 0]
         return max(fitting, default=0)
 
-    def batches(self, size: int, seed: int, start: int = 0, step: int = 1) -> Iterator[Batch]:
-        """Batches start, start + step, start + 2 step, ... without end."""
+    def batches(
+        self, size: int, seed: int, start: int = 0, step: int = 1, part: slice = slice(None)
+    ) -> Iterator[Batch]:
+        """Batches start, start + step, start + 2 step, ... without end; only `part` of each is encoded and given."""
         own: dict[int, Iterator[Batch]] = {}
         place: dict[int, int] = {}
         last: tuple[int, Batch] | None = None
@@ -78,17 +80,17 @@ class Stream:
             if last is None or last[0] != unique:
                 shard, within = unique % len(self.shards), unique // len(self.shards)
                 if place.get(shard) != within:
-                    own[shard] = self._of_shard(shard, size, seed, within)
+                    own[shard] = self._of_shard(shard, size, seed, within, part)
                 last = unique, next(own[shard])
                 place[shard] = within + 1
             yield last[1]
             number += step
 
-    def _of_shard(self, shard: int, size: int, seed: int, first: int) -> Iterator[Batch]:
+    def _of_shard(self, shard: int, size: int, seed: int, first: int, part: slice) -> Iterator[Batch]:
         """The batches of one shard from its number `first` on; epoch follows on epoch."""
         examples = self._shuffled(shard, seed, first * size)
         while True:
-            chosen = list(islice(examples, size))
+            chosen = list(islice(examples, size))[part]
             yield self.encode([raw for _, raw in chosen]), [name for name, _ in chosen]
 
     def _shuffled(self, shard: int, seed: int, start: int) -> Iterator[tuple[str, Any]]:

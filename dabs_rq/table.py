@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq import compare, registry, significance, table_notes, table_published, table_records
 from dabs_rq.config import TableOptions
 from dabs_rq.errors import OptionError, RecordError
-from dabs_rq.files import digest, write_text
+from dabs_rq.files import digest, only_one, write_text
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
 from dabs_rq.run import Run
@@ -85,7 +85,7 @@ def build(run: Run) -> Table:
         if options.domains is not None and domain_name not in options.domains:
             continue
         task = registry.task(domain_name, task_name)
-        one, wrong = table_records.check(run, domain, task, found.get((domain_name, task_name), []))
+        one, wrong = table_records.check(run, task, found.get((domain_name, task_name), []))
         errors += wrong
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
         row["metric"] = METRICS[task.metric].title
@@ -198,11 +198,12 @@ def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder (a variant's
     to one of its own below it); return the folder."""
     folder = run.results if table.variant == "default" else run.results / f"variant-{table.variant}"
-    write_text(folder / "table.csv", to_csv(table))
-    write_text(folder / "table.tex", to_latex(table))
-    write_text(folder / "table.md", to_markdown(table))
-    write_text(folder / "table.html", to_html(table))
-    lines = table.averages.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
-    write_text(folder / "averages.csv", lines)
-    write_text(folder / "comparisons.csv", significance.to_csv(table.comparisons))
+    with only_one(folder):
+        write_text(folder / "table.csv", to_csv(table))
+        write_text(folder / "table.tex", to_latex(table))
+        write_text(folder / "table.md", to_markdown(table))
+        write_text(folder / "table.html", to_html(table))
+        lines = table.averages.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
+        write_text(folder / "averages.csv", lines)
+        write_text(folder / "comparisons.csv", significance.to_csv(table.comparisons))
     return folder

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dabs_rq import metrics, record, registry, significance
+from dabs_rq import recheck, record, registry, significance
 from dabs_rq.errors import RecordError, unknown
 from dabs_rq.metrics import Undefined
 from dabs_rq.record import Record
 from dabs_rq.run import Identity, Run
 from dabs_rq.significance import Scored
-from dabs_rq.spec import Domain, Task
+from dabs_rq.spec import Task
 
-# What the file of a record rounds away.
-_TOLERANCE = 1e-6
-_AGAIN = "delete it and run `suite` or `transfer` again"
+_FOLDER = "Was it in a folder named in DABS_RQ_PATH?"
 
 
 @dataclass
@@ -44,7 +42,7 @@ def find(run: Run, variants: Mapping[str, str]) -> tuple[dict[tuple[str, str], l
     return found, errors
 
 
-def check(run: Run, domain: Domain, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:
+def check(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:
     """The records whose scores are those of their predictions, and the errors of the others."""
     row, errors = Row(), []
     for one in records:
@@ -52,7 +50,7 @@ def check(run: Run, domain: Domain, task: Task, records: list[Record]) -> tuple[
             row.failed[one.method, one.seed] = one.reason or "no reason given"
             continue
         try:
-            scored = _scored(run, domain, task, one)
+            scored = _scored(run, task, one)
         except RecordError as error:
             errors.append(error)
             continue
@@ -61,42 +59,14 @@ def check(run: Run, domain: Domain, task: Task, records: list[Record]) -> tuple[
     return row, errors
 
 
-def _scored(run: Run, domain: Domain, task: Task, one: Record) -> Scored:
+def _scored(run: Run, task: Task, one: Record) -> Scored:
     """Raises RecordError unless what the record says follows from its predictions."""
     file = run.records_folder(_place(one)) / one.file_name
-    protocol, options = run.options.protocol, run.options.transfer
+    predictions = recheck.predictions(file, one)
     try:
-        predictions = record.predictions(file)
-        score = metrics.score(
-            task.metric,
-            predictions.outputs,
-            predictions.targets,
-            correlation=protocol.correlation,
-            spearman_ties=protocol.spearman_ties,
-            batch_size=options.batch_size or domain.batch_size,
-        )
-        found = {
-            "metric": task.metric,
-            "score": score,
-            "n_examples": len(predictions.ids),
-            "majority": metrics.majority(task.target, predictions.targets),
-        }
-        scored = significance.scored(task, one, predictions)
+        return significance.scored(task, one, predictions)
     except (Undefined, ValueError, TypeError, IndexError) as error:
-        raise RecordError(f"{file}: its predictions have no score ({error}); {_AGAIN}") from error
-    wrong = [f"{name} {getattr(one, name)}, not {value}" for name, value in found.items() if _differ(one, name, value)]
-    if wrong:
-        raise RecordError(
-            f"{file} is not what its predictions give: {'; '.join(wrong)}. Was it edited? If so, {_AGAIN}"
-        )
-    return scored
-
-
-def _differ(one: Record, name: str, value: object) -> bool:
-    said = getattr(one, name)
-    if isinstance(value, float) and isinstance(said, int | float):
-        return abs(said - value) > _TOLERANCE
-    return bool(said != value)
+        raise RecordError(f"{file}: its predictions do not compare ({error}); {recheck.AGAIN}") from error
 
 
 def _place(one: Record) -> Identity:
@@ -110,9 +80,9 @@ def _check_place(run: Run, file: Path, one: Record) -> None:
         tasks = [task.name for task in registry.domain(one.domain).tasks]
         if place == run.identity_of(*place[3:]) and file == run.records_folder(place) / one.file_name:
             if one.task not in tasks:
-                raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)}")
+                raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)} {_FOLDER}")
             return
     elif file.parts[-5] == one.domain:
-        raise RecordError(f"{file}: {unknown('domain', one.domain, domains)} Was it a folder named in DABS_RQ_PATH?")
+        raise RecordError(f"{file}: {unknown('domain', one.domain, domains)} {_FOLDER}")
     listed = ", ".join(f"{name} {value}" for name, value in place._asdict().items())
     raise RecordError(f"{file} is not the record of its place: it is of task {one.task} ({one.split}), {listed}")

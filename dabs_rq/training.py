@@ -6,8 +6,10 @@ their state has to be stored.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,11 @@ from dabs_rq.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
 from dabs_rq.files import atomic_path
 from dabs_rq.method import Batch, Method
+from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
 
 MATMUL = ("highest", "high", "medium")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
 
 
@@ -36,9 +40,9 @@ class Pretraining(lightning.LightningModule):
 
     first_bad_batch: Tensor
 
-    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int) -> None:
+    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int, ranks: Ranks) -> None:
         super().__init__()
-        self.run, self.method, self.batches, self.seed = run, method, batches, seed
+        self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
         self.options = run.options
         self.batch_number = 0
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
@@ -48,14 +52,21 @@ class Pretraining(lightning.LightningModule):
         budget = self.options.pretrain
         return torch.optim.AdamW(trained, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
 
+    def on_train_start(self) -> None:
+        if self.ranks.count > 1:
+            # At once: Lightning's handler has the ranks wait for each other, which one that is gone never ends.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def train_dataloader(self) -> Any:
         workers = self.options.loader.workers
         start = self.trainer.global_step * self.options.pretrain.accumulate
         self.batch_number = start
-        return self.batches.loader(start, workers, pin=self.on_gpu)
+        return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["examples"] = self.batches.key
+        for logger in self.loggers:  # so that no step before a resume point is missing from the log
+            logger.save()
 
     @property
     def on_gpu(self) -> bool:
@@ -64,18 +75,20 @@ class Pretraining(lightning.LightningModule):
     def training_step(self, batch: Any, _: int) -> Tensor:
         number = self.batch_number
         self.batch_number += 1
-        torch.manual_seed(_mixed(self.seed, number, 0))  # dropout
+        rank = self.ranks.rank
+        torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
         inputs = tuple(to_model_input(raw) for raw in batch[0])
-        loss, logs = self.method.loss(Batch(inputs, self.method.encoder), generator)
-        self._watch(loss.detach(), number)
-        self.log("loss", loss.detach(), prog_bar=True)
-        self.log_dict(logs)
+        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks), generator)
+        means = self.ranks.mean({"loss": loss.detach(), **logs})
+        self._watch(means["loss"], number)
+        self.log("loss", means.pop("loss"), prog_bar=True)
+        self.log_dict(means)
         return loss
 
     def _watch(self, loss: Tensor, number: int) -> None:
-        """Stop at a loss that is not finite. On a GPU the first such batch is kept there and looked at now and then,
-        so that no step waits for the host."""
+        """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
+        there and looked at now and then, so that no step waits for the host."""
         bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
         self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
         if self.on_gpu and number % self.options.trainer.log_every:
@@ -97,8 +110,8 @@ class Pretraining(lightning.LightningModule):
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
-def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path) -> None:
-    """Train `method` in place, from the resume point in `folder` if there is one.
+def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> None:
+    """Train `method` in place, from the resume point in `folder` if there is one. Every one of the `ranks` calls it.
 
     Raises TrainingError if the loss is not finite or the training was stopped before its end.
     """
@@ -106,15 +119,19 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
     _quiet()
     resume = folder / f"{RESUME}.ckpt"
     start = _resume_step(resume, batches.key)
-    module = Pretraining(run, method, batches, seed)
+    module = Pretraining(run, method, batches, seed, ranks)
     if options.trainer.matmul not in MATMUL:
         raise OptionError(f"trainer.matmul is one of {', '.join(MATMUL)}; got {options.trainer.matmul!r}")
+    if options.trainer.strategy not in STRATEGIES:
+        raise OptionError(f"trainer.strategy is one of {', '.join(STRATEGIES)}; got {options.trainer.strategy!r}")
     torch.set_float32_matmul_precision(options.trainer.matmul)
     if options.trainer.compile:
         method.compile_parts()
     trainer = lightning.Trainer(
         accelerator=options.trainer.accelerator,
         devices=options.trainer.devices,
+        num_nodes=options.trainer.nodes,
+        strategy=options.trainer.strategy,
         precision=options.trainer.precision,  # type: ignore[arg-type]
         max_steps=options.pretrain.steps,
         accumulate_grad_batches=options.pretrain.accumulate,
@@ -188,7 +205,8 @@ def _resume_step(resume: Path, examples: str) -> int:
         why = f"it cannot be read ({type(error).__name__})"
     aside = resume.with_suffix(".unused")
     print(f"not going on from {resume}: {why}; kept as {aside}")
-    resume.replace(aside)
+    with contextlib.suppress(FileNotFoundError):  # another rank was faster
+        resume.replace(aside)
     return 0
 
 

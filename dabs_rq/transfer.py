@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dabs_rq import checkpoint, features, probe, record
+from dabs_rq import checkpoint, features, probe, recheck, record, registry
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError, DataError, MissingDataError, OptionError, RecordError, TrainingError
 from dabs_rq.examples import Examples
+from dabs_rq.files import only_one
 from dabs_rq.metrics import Undefined, majority, score, standard_error
-from dabs_rq.provenance import now, provenance
+from dabs_rq.provenance import code, now, provenance
 from dabs_rq.record import Record
 from dabs_rq.run import Run, announce
 from dabs_rq.spec import Input, Task
@@ -29,6 +30,16 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     """
     encoder, weights, method = _encoder(run, seed)
     folder = run.records_folder(run.identity(seed, method=method))
+    with only_one(folder):
+        files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
+    if checkpoint.weights_hash(encoder) != weights:
+        raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
+    return files, errors
+
+
+def _probe_tasks(
+    run: Run, seed: int, encoder: Encoder, weights: str, folder: Path, method: str
+) -> tuple[list[Path], list[Exception]]:
     files: list[Path] = []
     errors: list[Exception] = []
     missing = [task for task in run.tasks if not is_finished(folder / f"{task.name}.json", weights)]
@@ -44,21 +55,29 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
             files += _probe_task(run, seed, task, encoder, weights, folder, method)
         except (DataError, TrainingError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))
-    if checkpoint.weights_hash(encoder) != weights:
-        raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
     return files, errors
 
 
+def computed_by(run: Run, task: Task) -> dict[str, str]:
+    """Hashes of the code that makes a record of `task` out of an encoder."""
+    domain = run.domain.name
+    return code(__name__, registry.module_of_domain(domain), registry.module_of_task(domain, task.name))
+
+
 def is_finished(file: Path, weights: str) -> bool:
-    """Whether there is a record of a score with these weights. A record that cannot be read is made again."""
+    """Whether there is a record of a score with these weights. One that cannot be read, or whose predictions do not
+    give its score, is made again."""
     if not file.exists():
         return False
     try:
         found = record.read(file)
+        if found.status != "ok" or found.checkpoint != weights:
+            return False
+        recheck.predictions(file, found)
     except RecordError as error:
         print(f"{error}; computing it again")
         return False
-    return found.status == "ok" and found.checkpoint == weights
+    return True
 
 
 def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
@@ -151,10 +170,13 @@ def _probe_task(
             checkpoint=weights,
             train_split=train.key,
             test_split=examples.key,
+            train_labels=train.labels_key,
+            test_labels=examples.labels_key,
             probe=fitted.about,
             options=run.composed.values,
             seconds=round(time.monotonic() - started, 2),
             created=now(),
+            code=computed_by(run, task),
             **provenance(),
         )
         files.append(record.write(folder, result, examples.ids, targets, outputs))

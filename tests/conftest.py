@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dabs_rq import config, registry
+from dabs_rq import miniature as made_up_data
 from dabs_rq.examples import Examples, Request
 from dabs_rq.prepared import Store
 from dabs_rq.readers.tokenizer import with_vocabulary
@@ -32,7 +33,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     def root(domain: str) -> Path:
         if domain not in written:
             written[domain] = tmp_path_factory.mktemp(f"miniature-{domain}")
-            registry.miniature(domain).write(written[domain], seed=0)
+            made_up_data.write(domain, written[domain])
         return written[domain]
 
     return root

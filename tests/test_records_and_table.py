@@ -30,6 +30,7 @@ VALUES: dict[str, Any] = {
     "variant": "default", "task": "pamap2", "seed": 0, "split": "test", "metric": "accuracy", "score": 0.5,
     "made_up_data": True, "n_examples": 4, "n_train": 10, "majority": 0.5, "checkpoint": "c", "train_split": "a",
     "test_split": "b", "seconds": 1.0, "created": "2024-01-01T00:00:00+00:00", "commit": None,
+    "options": {"protocol.correlation": "whole", "protocol.spearman_ties": "average", "transfer.batch_size": None},
 }  # fmt: skip
 TARGETS, OUTPUTS = np.array([0, 1, 1, 2]), np.eye(3)[[0, 1, 2, 0]]
 SENSOR_RQ = ("domains=[sensor]", "methods=[rq]")

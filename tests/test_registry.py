@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,25 @@ METHOD = MethodSpec(name="{name}", title="Ours", options=Options, build=dict)
 """
 
 
+TASK = """
+from dabs_rq.spec import Binary, Source, Task
+
+from ._shared import TITLE
+
+SOURCE = Source(
+    name="{name}", title=TITLE, url="", folder="{folder}", layout="", needs=(), licence="", size="", citation=""
+)
+TASK = Task(
+    name="{name}", row="Ours", source=SOURCE, target=Binary(), metric="accuracy", load=lambda request: "examples"
+)
+"""
+WRITE = """
+def write(root, seed):
+    (root / "{folder}").mkdir(parents=True)
+    (root / "{folder}" / "file").write_text(f"{text} {{seed}}")
+"""
+
+
 def forget() -> None:
     for cached in (registry.domain, registry.domains, registry.method):
         cached.cache_clear()
@@ -97,6 +117,17 @@ def add_method(folder: Path, place: str, name: str | None = None, more: str = ""
     file.parent.mkdir(exist_ok=True)
     file.write_text(text.format(name=name or place, more=more))
     return file
+
+
+def add_task(folder: Path, domain: str, name: str, text: str = TASK, at: str = "", write: str | None = None) -> Path:
+    """A task of that domain; with `write`, the text of what its miniature writes to the folder of its source."""
+    inside = folder / "tasks" / domain / name
+    inside.mkdir(parents=True)
+    (inside / "_shared.py").write_text("TITLE = 'Ours'\n")
+    (inside / "__init__.py").write_text(text.format(name=name, folder=at or name))
+    if write is not None:
+        (inside / "miniature.py").write_text(WRITE.format(folder=at or name, text=write))
+    return inside
 
 
 # ---- what is found -----------------------------------------------------------------------------------------------
@@ -136,6 +167,27 @@ def test_two_folders_of_ones_own(extra: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv(registry.PATH_VARIABLE, f"{extra}:{other}")
     assert registry.domain("first").tasks[0].name == "first"
     assert registry.domain("second").tasks[0].name == "second"
+
+
+def test_tasks_of_ones_own_come_after_the_declared_ones(extra: Path) -> None:
+    declared = [task.name for task in registry.domain("sensor").tasks]
+    before = table.table_order()
+    add_task(extra, "sensor", "second")
+    add_task(extra, "sensor", "first")
+    forget()
+    assert [task.name for task in registry.domain("sensor").tasks] == [*declared, "first", "second"]
+    assert [task.name for task in registry.added_tasks("sensor")] == ["first", "second"]
+    assert registry.added_tasks("images") == ()
+    assert registry.task("sensor", "first").load(None) == "examples"  # type: ignore[arg-type]
+    assert table.table_order() == [*before, ("sensor", "first"), ("sensor", "second")]
+    assert registry.module_of_task("sensor", "pamap2") == "domains.sensor"
+    assert registry.module_of_task("sensor", "first").startswith(registry.EXTRA)
+
+
+def test_a_task_for_a_domain_of_ones_own(extra: Path) -> None:
+    add_domain(extra, "noise")
+    add_task(extra, "noise", "more")
+    assert [task.name for task in registry.domain("noise").tasks] == ["noise", "more"]
 
 
 def test_published_methods_come_first(extra: Path) -> None:
@@ -193,6 +245,26 @@ def test_a_name_that_differs_from_its_place(extra: Path) -> None:
     add_method(extra, "mine", name="yours")
     with pytest.raises(OptionError, match=r"METHOD\.name is 'yours', but its place says 'mine'"):
         registry.method("mine")
+
+
+def test_tasks_that_do_not_fit(extra: Path) -> None:
+    add_task(extra, "sensor", "pamap2")
+    with pytest.raises(OptionError, match=r"task 'pamap2' is declared twice: .*sensor.* and .*extra.*Rename one"):
+        registry.domain("sensor")
+    add_task(extra, "xray", "wrong", text="TASK = 'wrong'")
+    with pytest.raises(OptionError, match=r"wrong/__init__\.py must define TASK, a Task; found str"):
+        registry.domain("xray")
+    add_task(extra, "vqa", "cifar10")
+    shutil.rmtree(extra / "tasks" / "sensor")
+    shutil.rmtree(extra / "tasks" / "xray")
+    with pytest.raises(OptionError, match=r"task 'cifar10' is declared by domains 'images' and 'vqa'"):
+        registry.domains()
+
+
+def test_a_task_for_no_domain(extra: Path) -> None:
+    add_task(extra, "image", "ours")
+    with pytest.raises(OptionError, match=r"tasks/image is named after no domain: .* Did you mean 'images'\?"):
+        registry.domain("sensor")
 
 
 def test_a_folder_that_does_not_exist(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,9 +64,9 @@ class EMix(Method):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         tokens = batch.tokens.detach() if self.options.frozen_embeddings else batch.tokens
-        device = generator.device
-        u = torch.rand(len(batch), generator=generator, device=device).to(tokens.device)
-        partner = torch.randperm(len(batch), generator=generator, device=device).to(tokens.device)
+        ranks = batch.ranks
+        u = ranks.rand(len(batch), generator).to(tokens.device)
+        partner = ranks.permutation(len(batch), generator).to(tokens.device)  # partners are on the same rank
         mix_coeff = torch.maximum(u, 1 - u)  # max(l, 1 - l) for l ~ Beta(1, 1)
 
         share = mix_coeff[:, None, None]
@@ -75,6 +75,7 @@ class EMix(Method):
         mixed_mask = None if mask is None else mask | mask[partner]
         views, masks = (mixed, tokens), (mixed_mask, mask)
         z_mix, z = projections(self.encoder, views, masks, self.options.views_together)
+        z_mix, z, mix_coeff, partner = ranks.gather(z_mix, z, mix_coeff, partner + ranks.first_row(len(batch)))
         loss = emix_loss(z_mix, z, mix_coeff, partner, self.options.temperature, self.options.weighting)
         own = torch.arange(len(z), device=z.device)
         with torch.no_grad():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,14 +63,16 @@ class RandomizedQuantizationMethod(Method):
         views = [self._view(batch, generator) for _ in range(self.options.views)]
         if self.options.views == 1:
             views.append(batch.tokens)
-        first, second = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
+        own = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
+        first, second = batch.ranks.gather(*own)
         loss, accuracy = info_nce(first, second, self.options.temperature)
         return loss, {"accuracy": accuracy}
 
     def _view(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
         if self.options.level == "input":
             quantized = [
-                self._quantize(given, 1 if isinstance(spec, Grid) else 2, None, generator)
+                self._quantize(given, 1 if isinstance(spec, Grid) else 2, None, draw)
                 for spec, given in zip(self.inputs, batch.inputs, strict=True)
             ]
             return self.encoder.embed(tuple(quantized))
@@ -77,9 +80,9 @@ class RandomizedQuantizationMethod(Method):
         lengths = [spec.sequence_length for spec in self.inputs]
         masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)
         parts = zip(batch.tokens.split(lengths, dim=1), masks, strict=True)
-        return torch.cat([self._quantize(tokens, 2, mask, generator) for tokens, mask in parts], dim=1)
+        return torch.cat([self._quantize(tokens, 2, mask, draw) for tokens, mask in parts], dim=1)
 
-    def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, generator: torch.Generator) -> Tensor:
+    def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, draw: dict[str, Any]) -> Tensor:
         options = self.options
         return self.quantizer(
             x,
@@ -90,8 +93,8 @@ class RandomizedQuantizationMethod(Method):
             granularity=options.granularity,
             p=options.p,
             gradient=options.gradient,
-            generator=generator,
             mask=mask,
+            **draw,
         )
 
 

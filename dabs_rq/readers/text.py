@@ -59,7 +59,7 @@ class Place:
 
 
 def find(request: Request, source: Source, config: str, split: str, hub_config: str | None = None) -> Place:
-    """The table <folder>/<config>/<split>.parquet (or the hub's <split>-*.parquet) of a source, else on the hub.
+    """The table `<folder>/<config>/<split>.parquet` (or the hub's `<split>-*.parquet`) of a source, else on the hub.
 
     Raises MissingDataError if it is at neither place.
     """
@@ -87,7 +87,7 @@ def not_on_hub(
 
 
 def _parts(folder: Path, split: str) -> list[Path]:
-    """<split>-00000-of-00002.parquet ..., in order. Raises MissingDataError if some of them are missing."""
+    """`<split>-00000-of-00002.parquet` ..., in order. Raises MissingDataError if some of them are missing."""
     files = sorted(folder.glob(f"{split}-*.parquet"))
     for count in {matched[1] for file in files if (matched := re.search(r"-of-(\d+)\.parquet$", file.name))}:
         wanted = [folder / f"{split}-{number:0{len(count)}d}-of-{count}.parquet" for number in range(int(count))]

@@ -10,8 +10,8 @@ DOMAIN = Domain(
     name="speech",
     title="Speech",
     inputs={
-        "mini": (Grid(name="spectrogram", height=64, width=64, channels=1, patch=8),),
-        "paper": (Grid(name="spectrogram", height=224, width=224, channels=1, patch=16),),
+        "mini": (Grid(name="spectrogram", height=64, width=64, channels=1, patch=8, dtype="float16"),),
+        "paper": (Grid(name="spectrogram", height=224, width=224, channels=1, patch=16, dtype="float16"),),
     },
     pretraining=librispeech.LIBRISPEECH,
     tasks=(
