@@ -1,70 +1,92 @@
-"""What a suite consists of: jobs, what each waits for, and the work of one. Jobs and outcomes can be sent to other
-processes."""
+"""The jobs of a suite: what one is, what it waits for, and its work. Jobs and outcomes can be sent to other processes
+and machines."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
+import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
-from dabs_rq import registry, table
+from dabs_rq import registry
 from dabs_rq.errors import DabsRqError, MissingDataError, first_line
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
 
+Step = Literal["prepare", "pretrain", "transfer"]
+
 
 @dataclass(frozen=True)
 class Job:
-    """One step of a suite for `words`, the options of its run. `after`: names of the jobs that have to be over."""
+    """One step of a suite for `words`, the options of its run. `method` and `seed` are those of pretrain and transfer.
+    `after`: names of the jobs whose results it needs."""
 
-    name: str
-    step: str  # prepare, pretrain or transfer
+    step: Step
+    domain: str
     words: tuple[str, ...]
+    method: str = ""
     seed: int = 0
     after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        of_method = f" with {self.method}, seed {self.seed}" if self.method else ""
+        return f"{self.step} {self.domain}{of_method}"
+
+    @property
+    def log_name(self) -> str:
+        return re.sub(r"\W+", "-", self.name) + ".log"
 
 
 @dataclass
 class Outcome:
-    """What jobs left behind: `missing` data and what else went `wrong`, in order."""
+    """What a job (or a whole suite) left behind, in order: `missing` data, what went `wrong`, and the jobs that did not
+    run for want of another's result (`waiting`). `seconds` of work."""
 
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def state(self) -> Literal["done", "failed", "data missing", "waiting"]:
+        if self.wrong:
+            return "failed"
+        return "data missing" if self.missing else "waiting" if self.waiting else "done"
 
     def add(self, other: Outcome) -> None:
         self.missing = list(dict.fromkeys([*self.missing, *other.missing]))
         self.wrong += other.wrong
+        self.waiting += other.waiting
 
 
-def plan(run: Run) -> list[Job]:
-    """Every job of the chosen domains, methods and seeds, in the order of the table."""
-    options, jobs = run.options, []
-    for domain in dict.fromkeys(domain for domain, _ in table.table_order()):
-        if options.domains is not None and domain not in options.domains:
-            continue
-        prepare = Job(f"prepare {domain}", "prepare", run.words_for(options.methods[0], domain))
-        jobs.append(prepare)
-        for seed in options.seeds:
-            for method in options.methods:
-                words = run.words_for(method, domain)
-                what = f"{domain} with {method}, seed {seed}"
-                first = Job(f"pretrain {what}", "pretrain", words, seed, (prepare.name,))
-                jobs += [first, Job(f"transfer {what}", "transfer", words, seed, (first.name,))]
-    return jobs
+def unattended(job: Job, processes: int) -> Job:
+    """The same job without progress bars, preparing with so many processes unless its words say how many."""
+    words = (*job.words, "trainer.progress=false")
+    if not any(word.startswith("loader.processes=") for word in words):
+        words = (*words, f"loader.processes={processes}")
+    return replace(job, words=words)
 
 
-def work(job: Job) -> Outcome:
-    """Do one job in this process. What is finished is kept; what fails is told, and nothing is raised for it."""
+def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
+    """Do one job in this process; `before` has the outcomes of the jobs in its `after`. What is finished is kept; what
+    fails is told, and nothing is raised for it."""
+    for name, one in zip(job.after, before, strict=True):
+        if one.state != "done":
+            return Outcome(waiting=[f"{job.name} waits for {name}"])
     started, outcome = time.monotonic(), Outcome()
     try:
         _STEPS[job.step](Run.of(job.words), job.seed, outcome)
     except MissingDataError as error:
         outcome.missing.append(first_line(error))
-    except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:
+        if not isinstance(error, DabsRqError):
+            traceback.print_exc()
         outcome.wrong.append(f"{job.name}: {type(error).__name__}: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
@@ -95,8 +117,6 @@ def _pretrain(run: Run, seed: int, outcome: Outcome) -> None:
 def _transfer(run: Run, seed: int, outcome: Outcome) -> None:
     from dabs_rq.transfer import transfer
 
-    if not run.options.checkpoint and not run.checkpoint_file(seed).exists():
-        return  # its pretraining has told why
     _, errors = transfer(run, seed)
     for one in errors:
         if isinstance(one, MissingDataError):

@@ -3,52 +3,81 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
-from dabs_rq import executors
-from dabs_rq.jobs import Job, Outcome, plan
+from dabs_rq import executors, plan
+from dabs_rq.executors import Events
+from dabs_rq.jobs import Job, Outcome, unattended
+from dabs_rq.progress import LiveProgress, Progress
 from dabs_rq.run import Run
 
 
 def suite(run: Run) -> Outcome:
-    """Pretrain and transfer what is missing for every domain, method and seed. What is finished is kept, and what
-    fails does not keep the rest from going on."""
+    """Pretrain and transfer what is missing for every chosen domain, task, method and seed. What is finished is kept,
+    and what fails does not keep the rest from going on."""
     started = time.monotonic()
-    outcome = Outcome()
-    jobs = plan(run)
-    workers = min(_workers(run), len(jobs))
-    if workers == 1:
-        done = executors.in_process(jobs)
-    else:
-        logs = run.runs / "logs"
-        print(f"{len(jobs)} jobs in {workers} processes; what they print is in {logs}", flush=True)
-        quiet = [_quiet(job) for job in jobs]
-        done = executors.processes(quiet, workers, logs)
-    for number, (job, one) in enumerate(done, 1):
-        outcome.add(one)
-        if workers > 1:
-            _tell(job, one, number, len(jobs), time.monotonic() - started)
+    made = plan.plan(run)
+    outcome = Outcome(missing=list(made.missing))
+    logs = run.runs / "logs"
+    on_screen = sys.stdout.isatty() and run.options.trainer.progress
+    progress = LiveProgress(made.jobs) if on_screen else Progress(made.jobs)
+    if not made.jobs:
+        print("nothing left to compute", flush=True)
+    events = _execute(run, made.jobs, logs, on_screen)
+    try:
+        with closing(events), progress:
+            for job, one in events:
+                if one is None:
+                    progress.begun(job)
+                    continue
+                progress.over(job, one)
+                if (log := logs / job.log_name).exists():
+                    one.wrong = [f"{text}\n    log: {log}" for text in one.wrong]
+                outcome.add(one)
+    except KeyboardInterrupt:
+        print(f"\n{len(progress.left)} of {progress.total} jobs left:", file=sys.stderr)
+        print("\n".join(f"  {name}" for name in progress.left), file=sys.stderr)
+        raise
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def _workers(run: Run) -> int:
-    """The processes that work: as said, else one per processor, or a single one where there is a GPU to share."""
+def dry_run(run: Run) -> str:
+    """The text of `suite --dry-run`: what is done, what is left and what waits. Nothing is run or written."""
+    made = plan.plan(run)
+    options = run.options
+    names = f"methods {', '.join(options.methods)}; seeds {', '.join(map(str, options.seeds))}"
+    head = f"{run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}; {names}"
+    return f"{head}\n\n{plan.shown(made)}"
+
+
+def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Events:
+    suite = run.options.suite
+    cpus = os.cpu_count() or 1
+    workers = min(suite.workers or (1 if _shares_a_gpu(run) else max(1, cpus // suite.cpus)), len(jobs))
+    executor = suite.executor
+    if executor == "auto":
+        executor = "processes" if workers > 1 else "in_process"
+    if executor == "in_process" and on_screen:
+        return executors.in_process([unattended(job, cpus) for job in jobs], logs)
+    if executor == "in_process" or not jobs:
+        return executors.in_process(jobs, None)
+    if executor == "processes":
+        share = max(1, workers // sum(job.step == "prepare" for job in jobs))
+        quiet = [unattended(job, share if job.step == "prepare" else 1) for job in jobs]
+        print(f"{len(jobs)} jobs in {workers} processes; what they print is in {logs}", flush=True)
+        return executors.processes(quiet, workers, logs, suite.cpus)
+    from dabs_rq.ray_executor import on_ray
+
+    print(f"{len(jobs)} jobs on Ray; what they print is in {logs}", flush=True)
+    return on_ray(run, jobs, logs)
+
+
+def _shares_a_gpu(run: Run) -> bool:
     import torch
 
-    if run.options.suite.workers is not None:
-        return run.options.suite.workers
-    on_gpu = run.options.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    return 1 if on_gpu else os.cpu_count() or 1
-
-
-def _quiet(job: Job) -> Job:
-    """The same job without progress bars, preparing in its own process alone."""
-    return replace(job, words=(*job.words, "trainer.progress=false", "loader.processes=1"))
-
-
-def _tell(job: Job, outcome: Outcome, number: int, total: int, elapsed: float) -> None:
-    left = elapsed / number * (total - number)
-    state = "failed" if outcome.wrong else "data missing" if outcome.missing else f"{outcome.seconds:.0f} s"
-    print(f"[{number}/{total}] {job.name}: {state} (about {left:.0f} s left)", flush=True)
+    return run.options.trainer.accelerator != "cpu" and torch.cuda.is_available()

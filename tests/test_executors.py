@@ -1,18 +1,23 @@
-"""The suite's plan, and its jobs in other processes: the same numbers, and none lost with a killed process."""
+"""Jobs in other processes: the same numbers, none lost with a killed process, none left behind."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from dabs_rq import checkpoint, executors, record
-from dabs_rq.jobs import Job, Outcome, plan
+from dabs_rq.jobs import Job, Outcome
 from dabs_rq.run import Run
 from dabs_rq.suite import suite
+from tests.stand_ins import job, killed_once, own_process, sleeps_with_a_child
 from tests.test_pretrain import SMALL
 
 
@@ -23,25 +28,11 @@ def words(tmp_path: Path, miniature: Callable[[str], Path]) -> list[str]:
     return ["domains=[sensor]", f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", *SMALL, *budget]
 
 
-def test_every_job_comes_after_those_it_waits_for(words: list[str]) -> None:
-    jobs = plan(Run.of([*words, "seeds=[0,1]", "domains=[sensor,images]"]))
-    assert len(jobs) == 2 * (1 + 2 * 3 * 2) and len({job.name for job in jobs}) == len(jobs)
-    seen: set[str] = set()
-    for job in jobs:
-        assert set(job.after) <= seen
-        seen.add(job.name)
-    assert [job.name for job in jobs][:3] == [
-        "prepare images",
-        "pretrain images with none, seed 0",
-        "transfer images with none, seed 0",
-    ]
-
-
 def test_processes_give_the_numbers_of_this_process(words: list[str], tmp_path: Path) -> None:
     runs = [tmp_path / "runs", tmp_path / "alone"]
     together = suite(Run.of([*words, "suite.workers=2"]))
     alone = suite(Run.of([*words, f"runs={runs[1]}", "suite.workers=1"]))
-    assert not together.wrong and not alone.wrong
+    assert together.state == alone.state == "done"
     found = []
     for folder in runs:
         records, errors = record.read_all(folder)
@@ -51,39 +42,122 @@ def test_processes_give_the_numbers_of_this_process(words: list[str], tmp_path: 
     logs = {file.name: file.read_text() for file in (runs[0] / "logs").iterdir()}
     assert "pretrain sensor with rq, seed 0, 3 steps" in logs["pretrain-sensor-with-rq-seed-0.log"]
     assert "% accuracy" in logs["transfer-sensor-with-rq-seed-0.log"]
+    assert not (runs[1] / "logs").exists()  # it was printed here
+    for method in ("none", "emix", "rq"):
+        checkpoint.load_encoder(Run.of(words).with_method(method, "sensor").checkpoint_file(0))
 
 
-def job(step: str, *words: str, after: tuple[str, ...] = ()) -> Job:
-    return Job(step, step, words, after=after)
-
-
-def killed_once(one: Job) -> Outcome:
-    """Stands for the work of a job that the system kills: "kill" once, "doomed" always."""
-    marker = Path(one.words[0]) / one.step
-    first = not marker.exists()
-    marker.touch()
-    if one.step == "doomed" or (one.step == "kill" and first):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(seconds=1.0)
+# ---- processes that are killed -------------------------------------------------------------------------------------
 
 
 def test_a_killed_process_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = str(tmp_path)
-    jobs = [job("kill", where), job("doomed", where), job("other", where), job("last", where, after=("kill", "other"))]
-    jobs.append(job("after", where, after=("doomed",)))
-    monkeypatch.setattr(executors, "_logged", _without_log)
-    outcomes = {one.step: outcome for one, outcome in executors.processes(jobs, 2, tmp_path)}
+    jobs = [job("kill"), job("doomed"), job("other"), job("last", after=("prepare kill", "prepare other"))]
+    jobs.append(job("after", after=("prepare doomed",)))
+    monkeypatch.setattr(executors, "logged", killed_once)
+    outcomes = {one.domain: outcome for one, outcome in executors.processes(jobs, 2, tmp_path) if outcome}
     assert set(outcomes) == {"kill", "doomed", "other", "last", "after"}
-    assert not outcomes["kill"].wrong and not outcomes["last"].wrong and not outcomes["other"].wrong
+    assert all(outcomes[name].state == "done" for name in ("kill", "other", "last"))
     assert "was killed twice" in outcomes["doomed"].wrong[0]
+    assert outcomes["after"].waiting == ["failed"]
 
 
-def _without_log(one: Job, logs: Path) -> Outcome:
-    return killed_once(one)
+def test_a_process_killed_while_it_has_nothing_to_do_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "logged", own_process)
+    monkeypatch.setattr(executors, "_pool", noted := Noted(executors._pool))
+    jobs = [job("first"), job("second", after=("prepare first",))]
+    events = executors.processes(jobs, 1, tmp_path)
+    pids = []
+    for _, outcome in events:
+        if outcome is not None:
+            pids.append(int(outcome.missing[0]))
+            if len(pids) == 1:
+                os.kill(pids[0], signal.SIGKILL)
+                until(lambda: noted.is_broken())
+    assert len(set(pids)) == 2
 
 
-def test_a_checkpoint_made_by_a_job_is_a_whole_one(words: list[str]) -> None:
-    run = Run.of([*words, "suite.workers=1"])
-    suite(run)
-    for method in ("none", "emix", "rq"):
-        checkpoint.load_encoder(run.with_method(method, "sensor").checkpoint_file(0))
+class Noted:
+    """Makes pools and remembers the last one."""
+
+    def __init__(self, make: Callable[[], executors.ProcessPoolExecutor]) -> None:
+        self.make = make
+
+    def __call__(self) -> executors.ProcessPoolExecutor:
+        self.pool = self.make()
+        return self.pool
+
+    def is_broken(self) -> bool:
+        try:
+            self.pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            return True
+        return False
+
+
+# ---- nothing is left behind ----------------------------------------------------------------------------------------
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    last = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.05)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended (its parent may not have looked yet)."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return not done.stdout.strip() or done.stdout.startswith("Z")
+
+
+def test_an_interrupt_ends_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "logged", sleeps_with_a_child)
+    events = executors.processes([job("sleeper")], 1, tmp_path)
+    assert next(events)[1] is None
+    until((tmp_path / "pids").exists)
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt)
+    for pid in (tmp_path / "pids").read_text().split():
+        until(lambda pid=pid: is_gone(int(pid)), 5.0)  # type: ignore[misc]
+
+
+def test_jobs_end_with_a_suite_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from dabs_rq import executors; from tests import stand_ins\n"
+        "executors.logged = stand_ins.sleeps_with_a_child\n"
+        "if __name__ == '__main__': list(executors.processes([stand_ins.job('sleeper')], 1, Path(sys.argv[1])))\n"
+    )
+    suite_process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    until((tmp_path / "pids").exists)
+    suite_process.kill()
+    suite_process.wait()
+    for pid in (tmp_path / "pids").read_text().split():
+        until(lambda pid=pid: is_gone(int(pid)), 5.0)  # type: ignore[misc]
+
+
+# ---- what jobs print -----------------------------------------------------------------------------------------------
+
+
+def test_a_log_has_what_a_job_and_its_children_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def prints(one: Job, before: list[Outcome]) -> Outcome:
+        print("from the job")
+        subprocess.run([sys.executable, "-c", "import sys; print('from its child', file=sys.stderr)"], check=True)
+        return Outcome(seconds=2.0)
+
+    monkeypatch.setattr(executors, "work", prints)
+    one = job("sensor", "domain=sensor")
+    for _ in range(2):
+        assert executors.logged(one, [], tmp_path / "logs").seconds == 2.0
+    print("and after it")
+    text = (tmp_path / "logs" / one.log_name).read_text()
+    assert text.count("prepare sensor: domain=sensor\nfrom the job\nfrom its child\n") == 2
+    assert capfd.readouterr() == ("and after it\n", "")
+
+
+def test_a_log_that_cannot_be_written_is_a_failed_job(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    assert executors.logged(job("sensor"), [], tmp_path / "logs").state == "failed"

@@ -1,0 +1,38 @@
+"""Stand-ins for the work of jobs, run in other processes, which import nothing heavy for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dabs_rq.jobs import Job, Outcome
+
+
+def job(domain: str, *words: str, after: tuple[str, ...] = ()) -> Job:
+    return Job("prepare", domain, words, after=after)
+
+
+def killed_once(one: Job, before: list[Outcome], logs: Path) -> Outcome:
+    """Stands for the work of a job that the system kills: "kill" once, "doomed" always."""
+    marker = logs / one.domain
+    first = not marker.exists()
+    marker.touch()
+    if one.domain == "doomed" or (one.domain == "kill" and first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(waiting=[state for state in [each.state for each in before] if state != "done"], seconds=1.0)
+
+
+def own_process(one: Job, before: list[Outcome], logs: Path) -> Outcome:
+    return Outcome(missing=[str(os.getpid())])
+
+
+def sleeps_with_a_child(one: Job, before: list[Outcome], logs: Path) -> Outcome:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (logs / "pids.part").write_text(f"{os.getpid()} {child.pid}")
+    (logs / "pids.part").rename(logs / "pids")
+    time.sleep(600)
+    return Outcome()

@@ -1,0 +1,67 @@
+"""What a suite is estimated to cost, against hand-made numbers and a step that is really computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from dabs_rq import cost, registry
+from dabs_rq.embed import to_model_input
+from dabs_rq.method import Batch
+from dabs_rq.pretrain import build, pretrain, source_batches
+from dabs_rq.run import Run
+
+
+def costs(*words: str) -> dict[str, cost.Cost]:
+    return {one.domain: one for one in cost.costs(Run.of(words))}
+
+
+def test_the_published_budget_by_hand(tmp_path: Path) -> None:
+    images = costs("scale=paper", f"data={tmp_path}", "domains=[images]", "methods=[none,rq]")["images"]
+    tokens, width, inner, mlp, depth = 14 * 14, 256, 512, 512, 12
+    embedding = tokens * 16 * 16 * 3 * width
+    block = (tokens + 1) * (3 * width * inner + inner * width + 2 * width * mlp) + 2 * (tokens + 1) ** 2 * inner
+    forward = 2 * (embedding + depth * block)  # a multiplication and an addition
+    encoded = 50_000 + 10_000 + 5994 + 5794 + 6507 + 1682 + 3760 + 1880 + 39_209 + 6667 + 3333
+    assert images.encoding == pytest.approx(encoded * forward)
+    assert list(images.pretraining) == ["rq"]  # none has no steps
+    two_views_both_ways = 100_000 * 64 * 6 * forward
+    assert images.pretraining["rq"] == pytest.approx(two_views_both_ways, rel=0.02)
+    assert images.prepared == (1_281_167 + encoded) * 224 * 224 * 3
+    assert images.unknown == ()
+
+
+def test_a_limit_of_examples_counts_and_what_is_not_declared_is_named(tmp_path: Path) -> None:
+    assert costs("domains=[multilingual]", "methods=[none]")["multilingual"].unknown == ()
+    streamed = costs("scale=paper", f"data={tmp_path}", "domains=[multilingual]", "methods=[none]")["multilingual"]
+    (source,) = streamed.unknown
+    assert "mC4" in source
+    assert streamed.prepared == 7 * (49_401 + 2000) * 128 * 4
+    limits = ("transfer.max_examples=10", "pretrain.max_examples=5")
+    few = costs("domains=[images]", "methods=[none]", "tasks=[dtd]", *limits)
+    assert few["images"].prepared == (10 + 10 + 5) * 32 * 32 * 3
+
+
+@pytest.mark.parametrize("method", [name for name in registry.method_names() if registry.method(name).trains])
+def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path) -> None:
+    run = Run.of(["domain=sensor", f"method={method}", f"methods=[{method}]", f"runs={tmp_path}", "encoder.depth=4"])
+    encoder, module = build(run, 0)
+    inputs, _ = source_batches(run, 0).batch(0)
+    # Torch counts attention only in the kernel that is made of matrix products.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        batch = Batch(tuple(map(to_model_input, inputs)), encoder)
+        module.loss(batch, torch.Generator().manual_seed(0))[0].backward()
+    estimated = cost.Operations(run).training(run.inputs, method) * len(inputs[0])
+    assert estimated == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_the_description_has_totals_and_what_was_measured(tmp_path: Path) -> None:
+    words = ["domains=[sensor]", "methods=[none,rq]", f"runs={tmp_path}", "pretrain.steps=2"]
+    assert "finished pretrainings" not in cost.describe(Run.of(words))
+    pretrain(Run.of([*words, "domain=sensor", "method=rq", "trainer.progress=false"]), 0)
+    text = cost.describe(Run.of(words))
+    assert "1 finished pretrainings here ran at" in text and "2 x 64" in text and "suite.gpu_tflops" in text

@@ -1,0 +1,130 @@
+"""What goes wrong around a suite: two at once, a full disk, damaged files, kills. The next run has to make it good."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dabs_rq.files import only_one
+from tests import chaos
+
+WORDS = (
+    "domains=[sensor]",
+    "methods=[none,rq]",
+    "pretrain.steps=4",
+    "transfer.max_examples=80",
+    "trainer.progress=false",
+)
+
+
+def start(folder: Path, *words: str, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dabs_rq", "suite", *WORDS, f"runs={folder / 'runs'}", f"out={folder}", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)  # type: ignore[call-overload]
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    text, _ = process.communicate(timeout=300)
+    return process.returncode, text
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    code, text = ended(start(folder, "suite.executor=in_process"))
+    assert code == 0, text
+    return folder
+
+
+def table(folder: Path) -> str:
+    (file,) = folder.rglob("table.csv")  # in a folder of its own, since options differ
+    return file.read_text()
+
+
+@pytest.mark.slow
+def test_two_suites_on_one_folder_compute_everything_once(finished: Path, tmp_path: Path) -> None:
+    both = [start(tmp_path, "suite.executor=in_process") for _ in range(2)]
+    results = [ended(process) for process in both]
+    assert [code for code, _ in results] == [0, 0], results
+    text = "".join(text for _, text in results)
+    for pattern in (r"wrote \S+/none/\S+encoder", r"wrote \S+/rq/\S+encoder", r"  pamap2: ", r"writing made-up"):
+        assert len(re.findall(pattern, text)) == (2 if "pamap2" in pattern else 1), text
+    assert table(tmp_path) == table(finished)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_nothing_that_fits_and_the_next_run_finishes(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "runs" / "miniature", tmp_path / "runs" / "miniature")
+    limit = 100_000  # a checkpoint is larger, a record is not
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    code, text = ended(start(tmp_path, "suite.executor=in_process", preexec_fn=fill))
+    assert code == 1 and "failed (the others are done; run again to retry):" in text, text
+    assert not list((tmp_path / "runs").rglob("encoder.safetensors")) and table(tmp_path) != table(finished)
+    code, text = ended(start(tmp_path, "suite.executor=in_process"))
+    assert code == 0 and table(tmp_path) == table(finished), text
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "half": lambda whole: whole[: len(whole) // 2],
+    "a byte": lambda whole: (
+        whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 255]) + whole[len(whole) // 2 + 1 :]
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damaged_file_is_noticed_and_made_again(damage: str, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    # The text of a record that is not its score is nobody's to check: it is only halved or emptied.
+    kinds = ("*.safetensors", "*.npz", "records/**/*.parquet", *(["records/**/*.json"] if damage != "a byte" else []))
+    damaged = [file for kind in kinds for file in (tmp_path / "copy" / "runs").rglob(kind)]
+    assert len(damaged) >= 8
+    for file in damaged:
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    code, text = ended(start(tmp_path / "copy", "suite.executor=in_process"))
+    assert code == 0 and table(tmp_path / "copy") == table(finished), text
+    verified, text = ended(start(tmp_path / "copy", "--verify"))
+    assert verified == 0 and "2 fresh, 0 stale, 0 broken" in text, text
+
+
+def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    (tmp_path / ".made.killed.tmp").write_text("half")
+    (tmp_path / ".other.killed.tmp").write_text("half")
+    order: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        inside.wait()
+        with only_one(target):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    with only_one(target):
+        inside.set()
+        waiting.join(0.3)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+    assert not (tmp_path / ".made.killed.tmp").exists() and (tmp_path / ".other.killed.tmp").exists()
+
+
+@pytest.mark.slow
+def test_a_suite_that_is_killed_again_and_again_has_the_table_of_a_quiet_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = chaos.main(["--kills", "3", "domains=[sensor]", "methods=[none,rq]", "pretrain.steps=30"])
+    assert code == 0 and "3 kills" in capsys.readouterr().out

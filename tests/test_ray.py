@@ -1,0 +1,172 @@
+"""The suite on Ray: the numbers of this process, lost processes and nodes, and what is asked of a cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Read when Ray is imported: clusters of this session have a token of their own, and none is left in the home folder.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
+
+from ray.cluster_utils import Cluster
+
+from dabs_rq import ray_executor, record, registry
+from dabs_rq.errors import OptionError
+from dabs_rq.jobs import Job
+from dabs_rq.plan import plan
+from dabs_rq.ray_executor import OBJECTS, on_ray, resources
+from dabs_rq.run import Run
+from dabs_rq.suite import suite
+from tests.stand_ins import job, killed_once
+from tests.test_pretrain import SMALL
+
+MINI = (*SMALL, "domains=[sensor]", "pretrain.steps=4", "transfer.max_examples=60", "transfer.strengths=[1]")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Run:
+    """A small suite, computed in this process."""
+    folder = tmp_path_factory.mktemp("alone")
+    run = Run.of([*MINI, f"data={miniature('sensor')}", f"runs={folder}", "suite.executor=in_process"])
+    assert suite(run).state == "done"
+    return run
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[Cluster, list[Any]]]:
+    """A cluster with two nodes of one processor each, beside one for its head."""
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": OBJECTS, "include_dashboard": False},
+    )
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=OBJECTS) for _ in range(2)]
+    yield cluster, nodes
+    cluster.shutdown()
+
+
+def found(runs: Path) -> dict[tuple[str, str], tuple[float | None, str]]:
+    records, errors = record.read_all(runs)
+    assert not errors
+    return {(one.method, one.split): (one.score, one.checkpoint) for one in records}
+
+
+# ---- running -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_ray_gives_the_numbers_of_this_process(
+    alone: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a relative folder is that of the one who asks, wherever a job runs
+    outcome = suite(Run.of([*alone.words, "runs=runs", "suite.executor=ray"]))
+    assert outcome.state == "done"
+    assert len(found(alone.runs)) == 6 and found(tmp_path / "runs") == found(alone.runs)
+    log = (tmp_path / "runs/logs/transfer-sensor-with-rq-seed-0.log").read_text()
+    assert "% accuracy" in log and "accuracy" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_suite_outlives_a_node(alone: Run, tmp_path: Path, cluster: tuple[Cluster, list[Any]]) -> None:
+    whole, nodes = cluster
+    run = Run.of([*alone.words, f"runs={tmp_path}", f"suite.ray_address={whole.address}"])
+    running, done = set[str](), set[str]()
+    for one, outcome in on_ray(run, plan(run).jobs, tmp_path / "logs"):
+        (running if outcome is None else done).add(one.name)
+        if outcome is not None:
+            assert outcome.state == "done"
+            running.discard(one.name)
+        if len(running) == 2 and len(nodes) == 2:  # each of the nodes has a job
+            whole.remove_node(nodes.pop(), allow_graceful=False)
+    assert len(nodes) == 1 and len(done) == 7
+    assert found(tmp_path) == found(alone.runs)
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_node(one: Job, logs: Path, begun: Any, *before: Any) -> Any:
+        begun.put(one.name)
+        return killed_once(one, list(before), logs)
+
+    monkeypatch.setattr(ray_executor, "_on_node", on_node)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    jobs = [job("kill"), job("doomed"), job("after", after=("prepare doomed",)), job("last", after=("prepare kill",))]
+    run = Run.of([f"runs={tmp_path}"])
+    outcomes = {one.domain: outcome for one, outcome in on_ray(run, jobs, tmp_path) if outcome is not None}
+    assert outcomes["kill"].state == outcomes["last"].state == "done"
+    assert "lost 4 times" in outcomes["doomed"].wrong[0]
+    assert outcomes["after"].waiting == ["prepare after waits for prepare doomed"]
+
+
+# ---- what is asked of a cluster ------------------------------------------------------------------------------------
+
+
+def jobs_of(*words: str) -> tuple[Run, list[Job]]:
+    run = Run.of(["domains=[sensor,images]", "runs=nowhere", *words])
+    return run, plan(run).jobs
+
+
+def asked(nodes: list[dict[str, float]], *words: str) -> dict[str, dict[str, float]]:
+    return {name.removesuffix(", seed 0"): one for name, one in resources(*jobs_of(*words), nodes).items()}
+
+
+def test_jobs_ask_for_one_processor_and_preparing_for_its_share() -> None:
+    one = asked([{"CPU": 4}, {"CPU": 8}])
+    assert one["pretrain sensor with rq"] == one["transfer sensor with rq"] == {"num_cpus": 1}
+    assert one["prepare sensor"] == one["prepare images"] == {"num_cpus": 6}
+    assert asked([{"CPU": 4}, {"CPU": 8}], "loader.processes=3")["prepare sensor"] == {"num_cpus": 3}
+    assert asked([{"CPU": 8}], "suite.cpus=2", "loader.workers=4")["transfer images with none"] == {"num_cpus": 6}
+
+
+def test_jobs_that_compute_ask_for_gpus_where_there_are_any() -> None:
+    nodes: list[dict[str, float]] = [{"CPU": 16, "GPU": 8}]
+    one = asked(nodes, "trainer.devices=4")
+    assert one["pretrain images with rq"] == {"num_cpus": 4, "num_gpus": 4}
+    assert one["pretrain images with none"] == {"num_cpus": 1}  # which keeps the initial weights
+    assert one["transfer images with rq"] == {"num_cpus": 1, "num_gpus": 1}
+    shared = asked(nodes, "suite.pretrain_gpus=0.5", "suite.transfer_gpus=0")
+    assert shared["pretrain images with rq"]["num_gpus"] == 0.5 and shared["transfer images with rq"]["num_gpus"] == 0
+    assert "num_gpus" not in asked(nodes, "trainer.accelerator=cpu")["pretrain images with rq"]
+
+
+def test_a_job_that_fits_on_no_node_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"no node .* pretrain images with emix.*'num_gpus': 4.*trainer.devices"):
+        asked([{"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 2}], "trainer.devices=4")
+
+
+def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some data").mkdir()
+    made = ray_executor._portable(Job("pretrain", "sensor", ("data=some data", "out=", "runs=x", "runs=~/y")), 3)
+    run = Run.of(made.words)
+    assert run.root == tmp_path / "some data" and run.runs == Path("~/y").expanduser() and run.options.out is None
+    assert run.options.loader.processes == 3 and not run.options.trainer.progress
+    assert Run.of(ray_executor._portable(Job("pretrain", "sensor", ()), 1).words).runs == tmp_path / "runs"
+
+
+def test_the_environment_that_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(registry.PATH_VARIABLE, f"mine{os.pathsep}{tmp_path / 'yours'}")
+    told = ray_executor._environment(2)
+    assert told[registry.PATH_VARIABLE] == f"{tmp_path / 'mine'}{os.pathsep}{tmp_path / 'yours'}"
+    assert told["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # of nobody, once this is closed
+    with pytest.raises(OptionError, match=f"no Ray at 127.0.0.1:{port}: .*refused.*ray start"):
+        suite(Run.of([*MINI, f"runs={tmp_path}", "suite.executor=ray", f"suite.ray_address=127.0.0.1:{port}"]))
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(OptionError, match=r"pip install 'dabs_rq\[cluster\]'"):
+        suite(Run.of([*MINI, f"runs={tmp_path}", "suite.executor=ray"]))

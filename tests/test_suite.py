@@ -1,0 +1,296 @@
+"""The suite's plan, what its dry run says, and how far it says it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dabs_rq import cli, executors, registry
+from dabs_rq.errors import OptionError
+from dabs_rq.jobs import Job, Outcome, work
+from dabs_rq.plan import Plan, plan
+from dabs_rq.pretrain import pretrain
+from dabs_rq.progress import LiveProgress, Progress
+from dabs_rq.run import Run
+from dabs_rq.suite import suite
+from dabs_rq.transfer import transfer
+from tests.test_pretrain import SMALL
+
+BUDGET = ("pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Run:
+    """A run of one domain, its miniature used as if it were real data, of which `none` is computed. Only to be read."""
+    runs = tmp_path_factory.mktemp("suite") / "runs"
+    words = ["domains=[sensor]", f"data={miniature('sensor')}", f"runs={runs}", *SMALL, *BUDGET]
+    outcome = suite(Run.of([*words, "methods=[none]", "suite.executor=in_process"]))
+    assert outcome.state == "done"
+    return Run.of(words)
+
+
+@pytest.fixture
+def run(finished: Run, tmp_path: Path) -> Run:
+    """The same in a folder of its own, to be changed."""
+    shutil.copytree(finished.runs, tmp_path / "runs")
+    return Run.of([*finished.words, f"runs={tmp_path / 'runs'}"])
+
+
+def names(made: Plan) -> list[str]:
+    return [job.name for job in made.jobs]
+
+
+def counts(made: Plan, domain: str, step: str) -> tuple[int, ...]:
+    return tuple(made.counts[domain, step][state] for state in ("done", "to do", "waiting"))
+
+
+# ---- the plan ------------------------------------------------------------------------------------------------------
+
+
+def test_every_job_comes_after_those_it_waits_for(tmp_path: Path) -> None:
+    jobs = plan(Run.of([f"runs={tmp_path}", "seeds=[0,1]", "domains=[sensor,images]"])).jobs
+    assert len(jobs) == 2 * (1 + 2 * 3 * 2) and len({job.name for job in jobs}) == len(jobs)
+    seen: set[str] = set()
+    for job in jobs:
+        assert set(job.after) <= seen
+        seen.add(job.name)
+    assert [job.name for job in jobs][:3] == [
+        "prepare images",
+        "pretrain images with none, seed 0",
+        "transfer images with none, seed 0",
+    ]
+    assert not list(tmp_path.iterdir())  # planning writes nothing, no miniature either
+
+
+def test_what_is_done_is_not_planned_again(finished: Run) -> None:
+    made = plan(finished)
+    assert counts(made, "sensor", "pretrain") == counts(made, "sensor", "transfer") == (1, 2, 0)
+    assert names(made) == [
+        "prepare sensor",
+        "pretrain sensor with emix, seed 0",
+        "transfer sensor with emix, seed 0",
+        "pretrain sensor with rq, seed 0",
+        "transfer sensor with rq, seed 0",
+    ]
+    assert "methods=[emix,rq]" in made.jobs[0].words and "tasks=[pamap2]" in made.jobs[0].words
+    assert not plan(Run.of([*finished.words, "methods=[none]"])).jobs
+    # Other options are another variant, of which nothing is done.
+    assert counts(plan(Run.of([*finished.words, "pretrain.steps=4"])), "sensor", "pretrain") == (0, 3, 0)
+
+
+def test_a_damaged_checkpoint_is_to_do_and_stays_where_it_is(run: Run) -> None:
+    file = run.with_method("none", "sensor").checkpoint_file(0)
+    file.write_bytes(file.read_bytes()[:100])
+    made = plan(run)
+    assert counts(made, "sensor", "pretrain") == (0, 3, 0) and counts(made, "sensor", "transfer") == (0, 3, 0)
+    assert file.exists()
+    outcome = suite(Run.of([*run.words, "methods=[none]", "suite.executor=in_process"]))
+    assert outcome.state == "done" and counts(plan(run), "sensor", "transfer") == (1, 2, 0)
+
+
+@pytest.mark.parametrize("key, value", [("checkpoint", "0123456789abcdef"), ("format", 0)])
+def test_a_record_of_other_weights_or_that_cannot_be_read_is_to_do(run: Run, key: str, value: object) -> None:
+    one = run.with_method("none", "sensor")
+    file = one.records_folder(one.identity(0)) / "pamap2.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    made = plan(Run.of([*run.words, "methods=[none]"]))
+    assert counts(made, "sensor", "pretrain") == (1, 0, 0) and counts(made, "sensor", "transfer") == (0, 1, 0)
+    assert names(made) == ["prepare sensor", "transfer sensor with none, seed 0"]
+
+
+def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
+    root, source = tmp_path / "root", registry.task("images", "dtd").source
+    for need in source.needs:
+        (root / source.folder / need).mkdir(parents=True)
+    made = plan(Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]"]))
+    assert counts(made, "images", "pretrain") == (0, 1, 2) and counts(made, "images", "transfer") == (0, 1, 17)
+    assert names(made)[:3] == [
+        "prepare images",
+        "pretrain images with none, seed 0",
+        "transfer images with none, seed 0",
+    ]
+    assert "tasks=[dtd]" in made.jobs[2].words
+    needed = {text.partition(" is not under")[0]: purposes for text, purposes in made.missing.items()}
+    assert needed["ImageNet-1k (ILSVRC 2012)"] == ["images pretraining"]
+    assert ["cifar10"] in needed.values() and len(needed) == 6
+    # What the hub has may be had from there.
+    assert counts(made, "text", "pretrain") == (0, 3, 0) and counts(made, "text", "transfer") == (0, 30, 0)
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["tasks=[dtd,pamap2]"], {"images": ["dtd"], "sensor": ["pamap2"]}),
+        (["tasks=[cifar10]", "domains=[images,sensor]"], {"images": ["cifar10"]}),
+        (["domain=xray"], {"xray": ["chexpert", "xray8"]}),
+        (["domain=xray", "domains=[sensor]"], {"sensor": ["pamap2"]}),
+    ],
+)
+def test_domains_and_tasks_are_chosen_by_name(words: list[str], expected: dict[str, list[str]], tmp_path: Path) -> None:
+    made = plan(Run.of([*words, "methods=[rq]", f"runs={tmp_path}"]))
+    assert {domain: made.counts[domain, "transfer"]["to do"] for domain, _ in made.counts} == {
+        domain: len(tasks) for domain, tasks in expected.items()
+    }
+    for job in made.jobs:
+        if job.step == "transfer":
+            assert [task.name for task in Run.of(job.words).tasks] == expected[job.domain]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["tasks=[dtdd]"], "Did you mean 'dtd'"),
+        (["tasks=[dtd]", "domains=[sensor]"], "unknown task of the chosen domains 'dtd'.*Known: pamap2"),
+        (["checkpoint=some.ckpt"], "transfer domain=... checkpoint=file"),
+    ],
+)
+def test_what_no_suite_can_do_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        plan(Run.of([*words, f"runs={tmp_path}"]))
+
+
+def test_a_dry_run_tells_counts_jobs_and_what_is_missing(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(finished.runs.rglob("*"))
+    words = [*finished.words, "domains=[images,sensor]", "seeds=[0,1]"]
+    assert cli.main(["suite", "--dry-run", *words]) == 0
+    shown = capsys.readouterr().out
+    counted = shown.partition("jobs left")[0].splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in counted if line.startswith(("images", "sensor", "all"))}
+    assert rows == {
+        "images": ["1", "0", "2", "4", "0", "0", "36"],
+        "sensor": ["1", "1", "5", "0", "1", "5", "0"],
+        "all": ["2", "1", "7", "4", "1", "5", "36"],
+    }
+    assert "14 jobs left" in shown and "  transfer sensor with rq, seed 1\n" in shown and "CIFAR-10" in shown
+    assert sorted(finished.runs.rglob("*")) == before
+
+
+# ---- running -------------------------------------------------------------------------------------------------------
+
+
+def test_a_suite_with_nothing_left_runs_nothing(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = suite(Run.of([*finished.words, "methods=[none]"]))
+    assert outcome == Outcome(seconds=outcome.seconds) and capsys.readouterr().out == "nothing left to compute\n"
+
+
+def test_a_transfer_waits_for_a_pretraining_that_failed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dabs_rq.methods.emix import EMix
+
+    monkeypatch.setattr(EMix, "loss", lambda *_: {}["no such thing"])
+    code = cli.main(["suite", *run.words, "methods=[none,emix]", "suite.executor=in_process", f"out={run.runs}"])
+    shown = capsys.readouterr()
+    assert code == 1
+    assert "pretrain sensor with emix, seed 0: KeyError" in shown.err and "Traceback" in shown.err
+    assert "transfer sensor with emix, seed 0 waits for pretrain sensor with emix, seed 0" in shown.out
+    assert "[3/3] transfer sensor with emix, seed 0: waiting" in shown.out
+
+
+def test_the_plan_agrees_with_what_the_jobs_themselves_keep(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    one = finished.with_method("none", "sensor")
+    pretrain(one, 0)
+    transfer(one, 0)
+    assert "pretrained already" in (shown := capsys.readouterr().out) and "accuracy" not in shown
+
+
+def test_an_interrupt_tells_what_is_left(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(jobs: list[Job], logs: Path | None) -> Iterator[tuple[Job, Outcome | None]]:
+        yield jobs[0], None
+        yield jobs[0], Outcome()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executors, "in_process", interrupted)
+    assert cli.main(["suite", *run.words, "suite.executor=in_process"]) == 130
+    shown = capsys.readouterr().err
+    assert "4 of 5 jobs left" in shown and "  transfer sensor with rq, seed 0\n" in shown and "prepare" not in shown
+
+
+def test_a_job_that_raises_anything_is_an_outcome() -> None:
+    assert "OptionError" in work(Job("pretrain", "sensor", ("no_such_option=1",), "rq")).wrong[0]
+
+
+# ---- progress ------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def some_jobs() -> list[Job]:
+    steps = [("pretrain", method) for method in ("none", "rq", "emix")] + [("transfer", "none"), ("transfer", "rq")]
+    return [Job(step, "sensor", (), method) for step, method in steps]  # type: ignore[arg-type]
+
+
+def test_time_left_is_told_by_kind_of_job() -> None:
+    jobs, clock = some_jobs(), Clock()
+    progress = Progress(jobs, clock)
+    assert progress.time_left() == ""
+    for job, seconds in zip(jobs[:3], (2.0, 100.0, 300.0), strict=True):
+        progress.begun(job)
+        clock.now += seconds
+        progress.over(job, Outcome(seconds=seconds))
+    progress.begun(jobs[3])
+    clock.now += 10
+    progress.over(jobs[3], Outcome(seconds=10.0))
+    # One transfer is left, which is expected to take what the other one took.
+    assert progress.time_left() == "about 0:00:10 left"
+    progress.begun(jobs[4])
+    clock.now += 4
+    assert progress.time_left() == "about 0:00:06 left"
+
+
+def test_time_left_is_shared_by_jobs_that_run_together() -> None:
+    jobs = [Job("pretrain", domain, (), "rq") for domain in ("a", "b", "c", "d", "e")]
+    progress = Progress(jobs, Clock())
+    progress.begun(jobs[0])
+    progress.begun(jobs[1])
+    progress.over(jobs[0], Outcome(seconds=60.0))
+    assert progress.time_left() == "about 0:02:00 left"
+
+
+def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
+    jobs = some_jobs()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=50.0))
+    progress.over(jobs[1], Outcome(wrong=["no"], seconds=0.0))
+    assert progress.time_left() == "about 0:00:50 left"
+
+
+def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = some_jobs()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=70.0))
+    progress.over(jobs[1], Outcome(wrong=["out of memory"]))
+    progress.over(jobs[2], Outcome(missing=["PAMAP2"]))
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] pretrain sensor with none, seed 0: 0:01:10 (about 0:02:20 left)",
+        "[2/3] pretrain sensor with rq, seed 0: failed (about 0:01:10 left)",
+        "[3/3] pretrain sensor with emix, seed 0: data missing",
+    ]
+
+
+def test_the_live_view_counts_and_names_what_runs() -> None:
+    jobs, console = some_jobs(), Console(width=120)
+    progress = LiveProgress(jobs)
+    progress.begun(jobs[0])
+    progress.over(jobs[0], Outcome(seconds=2.0))
+    progress.begun(jobs[1])
+    progress.over(jobs[1], Outcome(wrong=["no"]))
+    progress.begun(jobs[2])
+    with console.capture() as captured:
+        console.print(progress.view())
+    shown = captured.get()
+    assert (
+        "1 done, 1 failed, 1 running, 2 left, about" in shown and "pretrain sensor with emix, seed 0  0:00:0" in shown
+    )

@@ -1,0 +1,148 @@
+"""Verification: every way in which a finished cell can stop following from what is there now."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dabs_rq import config, provenance, verify
+from dabs_rq import transfer as transfer_module
+from dabs_rq.pretrain import pretrain
+from dabs_rq.run import Run
+from dabs_rq.transfer import transfer
+
+WORDS = ("domains=[sensor]", "methods=[none]", "transfer.max_examples=60")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Path:
+    """A folder with data and one finished cell."""
+    folder = tmp_path_factory.mktemp("verify")
+    shutil.copytree(miniature("sensor"), folder / "data")
+    run = Run.of(words(folder)).with_method("none", "sensor")
+    pretrain(run, 0)
+    assert not transfer(run, 0)[1]
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it in the same place, to be changed."""
+    kept = tmp_path / "kept"
+    shutil.copytree(finished, kept)
+    yield finished
+    shutil.rmtree(finished)
+    shutil.copytree(kept, finished)
+
+
+def words(folder: Path) -> list[str]:
+    return [*WORDS, f"runs={folder / 'runs'}", f"data={folder / 'data'}"]
+
+
+def verified(folder: Path, *more: str) -> verify.Cell:
+    for cached in (verify._splits, verify._source):
+        cached.cache_clear()
+    (cell,) = verify.verify(Run.of([*words(folder), *more]))
+    return cell
+
+
+def test_what_was_just_made_is_fresh(folder: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.json")}
+    assert verified(folder).state == "fresh"
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*.json")} == before
+
+
+def test_no_record_is_missing(folder: Path) -> None:
+    verified(folder).file.unlink()
+    assert verified(folder).state == "missing"
+
+
+def test_a_changed_value_in_configs_is_stale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(config.CONFIGS, tmp_path / "configs")
+    mini = tmp_path / "configs" / "scale" / "mini.yaml"
+    mini.write_text(mini.read_text().replace("max_iterations: 500", "max_iterations: 400"))
+    monkeypatch.setattr(config, "CONFIGS", tmp_path / "configs")
+    config._unchanged.cache_clear()
+    cell = verified(folder)
+    config._unchanged.cache_clear()
+    assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 500, is 400",)
+
+
+def test_changed_data_are_stale(folder: Path) -> None:
+    file = next((folder / "data").rglob("subject105.dat"))
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    cell = verified(folder)
+    assert cell.state == "stale" and [reason.split()[:2] for reason in cell.reasons] == [["data:", "test_split"]]
+    shutil.rmtree(folder / "data" / "sensor")
+    cell = verified(folder)
+    assert cell.state == "stale" and "is not under" in cell.reasons[0]
+
+
+def test_another_encoder_is_stale_and_a_damaged_one_broken(folder: Path) -> None:
+    file = next(folder.rglob("encoder.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + b"\x01\x02\x03\x04")
+    cell = verified(folder)
+    assert cell.state == "broken" and "is damaged" in cell.reasons[0]
+    file.unlink()
+    assert verified(folder).state == "broken"
+    other = Run.of([*words(folder), "seeds=[1]"]).with_method("none", "sensor")
+    shutil.copy(pretrain(other, 1), file)
+    cell = verified(folder)
+    assert cell.state == "stale" and "its checkpoint has" in cell.reasons[0]
+
+
+def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
+    file = verified(folder).file
+    text = json.loads(file.read_text())
+    file.write_text(json.dumps(text | {"score": text["score"] / 2}))
+    assert "is not what its predictions give" in verified(folder).reasons[0]
+    file.with_suffix(".parquet").unlink()
+    cell = verified(folder)
+    assert cell.state == "broken" and "no predictions" in cell.reasons[0]
+
+
+def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = transfer_module.computed_by
+    monkeypatch.setattr(transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.probe": "other"})
+    cell = verified(folder)
+    assert cell.state == "stale" and "code: dabs_rq.probe" in cell.reasons
+
+
+def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ours").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    package = f"{provenance.registry.EXTRA}test"
+    (tmp_path / package).mkdir()
+    file = tmp_path / package / "one.py"
+    (tmp_path / package / "other.py").write_text("VALUE = 1\n")
+
+    def hashes(text: str) -> dict[str, str]:
+        file.write_text(text)
+        for cached in (provenance.code, provenance._parsed, provenance._imports, provenance._file):
+            cached.cache_clear()
+        return provenance.code(f"{package}.one")
+
+    first = hashes("def f(x):\n    return x + 1\n")
+    assert set(first) == {f"{package}.one"}
+    assert hashes('"""What."""\ndef f(x):\n    """Why."""\n    return (x + 1)  # so\n') == first
+    assert hashes("def f(x):\n    # one more\n    return (x +\n            1)\n") == first
+    assert hashes("def f(x):\n    return x + 2\n") != first
+    assert set(hashes("def f(x):\n    from .other import VALUE\n    return x + VALUE\n")) == {
+        f"{package}.one",
+        f"{package}.other",
+    }
+    assert "dabs_rq.files" in hashes("from dabs_rq.files import digest\n")
+
+
+def test_the_text_puts_cells_with_the_same_reasons_together(folder: Path) -> None:
+    cell = verified(folder)
+    text = verify.to_text([cell, *verify.verify(Run.of([*words(folder), "seeds=[7,8]"]))])
+    assert text.endswith("1 fresh, 0 stale, 0 broken, 0 failed, 2 missing")
+    assert "missing: 2 cells" in text and "sensor / pamap2 with none, seed 8" in text
