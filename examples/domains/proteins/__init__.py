@@ -1,0 +1,22 @@
+"""Proteins as sequences of residues: Swiss-Prot to pretrain on, the classes of SCOPe to transfer to."""
+
+from __future__ import annotations
+
+from dabs_rq.spec import Domain, Tokens
+
+from . import scope, swissprot
+from .fasta import PAD, VOCABULARY
+
+
+def _residues(length: int) -> Tokens:
+    return Tokens(name="residues", length=length, vocabulary=VOCABULARY, pad=PAD)
+
+
+DOMAIN = Domain(
+    name="proteins",
+    title="Proteins",
+    inputs={"mini": (_residues(64),), "paper": (_residues(128),)},
+    pretraining=swissprot.SWISSPROT,
+    tasks=(scope.TASK,),
+    batch_size=128,
+)

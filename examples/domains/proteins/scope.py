@@ -1,0 +1,76 @@
+"""SCOPe: the class of a protein domain's fold, from its residues alone."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from dabs_rq.errors import DataError
+from dabs_rq.examples import Examples, Request
+from dabs_rq.readers.index import split_80_20
+from dabs_rq.spec import Archive, Multiclass, Source, Task
+
+from . import fasta
+
+FILE = "astral-scopedom-seqres-gd-sel-gs-bib-40-2.08.fa"
+URL = f"https://scop.berkeley.edu/downloads/scopeseq-2.08/{FILE}"
+# All alpha, all beta, alpha/beta, alpha+beta, several domains, membrane and cell surface, small. The classes after
+# these are no classes of folds.
+CLASSES = "abcdefg"
+TARGET = Multiclass(len(CLASSES))
+SCCS = re.compile(r"([a-z])\.\d+\.\d+\.\d+ ")  # class.fold.superfamily.family
+
+SOURCE = Source(
+    name="scope40",
+    title="SCOPe 2.08, domains of less than 40 % identity",
+    url=URL,
+    folder="proteins/scope",
+    layout=f"{FILE}      >d1dlwa_ a.1.1.1 (A:) Protozoan/bacterial hemoglobin ...",
+    needs=(FILE,),
+    licence="not stated in the file; see https://scop.berkeley.edu",
+    size="4 MB",
+    citation="Fox et al. 2014, SCOPe: Structural Classification of Proteins - extended, Nucleic Acids Research 42",
+    archives=(Archive(URL),),
+)
+
+
+def load(request: Request) -> Examples:
+    """80 % of the superfamilies of every class for "train", the others for "test": no relative is on both sides."""
+    root = request.folder(SOURCE)
+    spec = request.inputs[0]
+    superfamilies: dict[str, list[fasta.Protein]] = {}
+    seen: dict[str, int] = {}
+    for protein in fasta.read(root / FILE, spec.shape[0]):
+        where = f"{root / FILE}:{protein.line}"
+        if not (found := SCCS.match(f"{protein.description} ")):
+            raise DataError(
+                f"{where}: expected >name class.fold.superfamily.family ..., found >{protein.name} "
+                f"{protein.description[:40]}"
+            )
+        if protein.name in seen:
+            raise DataError(f"{where}: {protein.name} is there already, in line {seen[protein.name]}")
+        seen[protein.name] = protein.line
+        if found[1] in CLASSES:
+            superfamilies.setdefault(found[0].rpartition(".")[0], []).append(protein)
+    names = sorted(superfamilies)
+    chosen = sorted(split_80_20([[name for name in names if name[0] == one] for one in CLASSES], request.split))
+    proteins = [protein for name in chosen for protein in superfamilies[name]]
+    sizes = [len(superfamilies[name]) for name in chosen]
+    return Examples(
+        ids=[protein.name for protein in proteins],
+        inputs=(fasta.column(proteins, root, FILE, spec),),
+        targets=np.repeat([CLASSES.index(name[0]) for name in chosen], sizes),
+        groups=np.repeat([names.index(name) for name in chosen], sizes),
+    )
+
+
+TASK = Task(
+    name="scope_class",
+    row="SCOPe Class",
+    source=SOURCE,
+    target=TARGET,
+    metric="accuracy",
+    load=load,
+    note="the superfamilies of the test split are not in the training split.",
+)
