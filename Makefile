@@ -16,14 +16,15 @@ option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(if $(SEEDS),[$(SEEDS)])) \
 	$(call option,out,$(OUT)) $(OPTIONS)
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
+several = $(common) $(call option,suite.executor,$(EXECUTOR)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint format bench pretrain transfer suite table ablate domains data clean
+.PHONY: help setup lock demo test lint format bench pretrain transfer suite table report ablate domains data docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Variables: DOMAIN= METHOD=$(METHOD) SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= OUT= OPTIONS='key=value ...'"
+	@echo "  Variables: DOMAIN= METHOD=$(METHOD) SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray OUT= OPTIONS='key=value ...'"
 
 setup: $(STAMP)  ## Install the exact versions of constraints.txt into .venv (1 to 5 minutes, about 6 GB)
 
@@ -37,7 +38,7 @@ lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet pyproject.toml --output-file constraints.txt
 
 demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 5 minutes)
-	$(RUN) suite $(common)
+	$(RUN) suite $(several)
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest
@@ -60,20 +61,29 @@ pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
 transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [CHECKPOINT=file]
 	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
 
-suite: $(STAMP)  ## Compute every missing cell, then write the table
-	$(RUN) suite $(common) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)]))
+suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1] [VERIFY=1]
+	$(RUN) suite $(several) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)])) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
 	$(RUN) table $(common)
 
+report: $(STAMP)  ## Write the table and a page to read it with: plots, curves, the quantizer at work, every record
+	$(RUN) report $(common)
+
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
 	$(RUN) ablate $(one) --over '$(OVER)' $(if $(EACH),--each)
+
+chaos: $(STAMP)  ## Kill a miniature suite again and again and compare its table with that of a quiet one: [KILLS=30]
+	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),30) $(OPTIONS)
 
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data are expected
 	$(RUN) domains $(common)
 
 data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10'] DATA=/root
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
+
+docs: $(STAMP)  ## Write the pages of the API, from its docstrings, to build/docs
+	$(BIN)/python -W error::UserWarning -W 'ignore:Error parsing type annotation' -m pdoc -d markdown -o build/docs dabs_rq
 
 clean:  ## Delete .venv (runs/ and results/ stay)
 	rm -rf $(VENV)

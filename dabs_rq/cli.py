@@ -28,8 +28,9 @@ Options are words of the form key=value. The most used:
 _COMMANDS = {
     "pretrain": "pretrain one domain's encoder with one method",
     "transfer": "probe a pretrained encoder on its domain's tasks (tasks=[a,b] for some; checkpoint=file for another)",
-    "suite": "compute every missing cell of the table (domains=[a,b], methods=[none,rq] for some), then write it",
+    "suite": "compute every missing cell of the table (domains=, tasks=, methods=[a,b] for some), then write it",
     "table": "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it",
+    "report": "write the table and a page to read it with: plots, curves, the quantizer at work, every record",
     "ablate": "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4",
     "export": "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt",
     "domains": "list domains, sources and tasks, where their data are expected and whether they are there",
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
     warnings.formatwarning = _short
     run_command: Callable[..., int] = globals()[f"_{given.command}"]
-    flags = {"over": given.over, "each": given.each} if given.command == "ablate" else {}
+    flags = {name: value for name, value in vars(given).items() if name not in ("command", "words", "show_options")}
     try:
         if given.show_options:
             options = [word for word in (*given.words, *words) if given.command != "data" or "=" in word]
@@ -101,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
                 help="what to compare; without values those declared with the option; `protocol` is all its options",
             )
             command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
+        if name == "suite":
+            command.add_argument("--dry-run", action="store_true", help="tell what is done and what is left, and stop")
+            command.add_argument(
+                "--verify",
+                action="store_true",
+                help="compute nothing: check that every cell still follows from code, data, options and checkpoint",
+            )
     return parser
 
 
@@ -130,18 +138,33 @@ def _transfer(words: list[str]) -> int:
     return code
 
 
-def _suite(words: list[str]) -> int:
+def _suite(words: list[str], dry_run: bool, verify: bool) -> int:
+    from dabs_rq import suite
     from dabs_rq.run import Run
-    from dabs_rq.suite import suite
 
     run = Run.of(words)
-    outcome = suite(run)
-    # `domains` says what to compute; the table keeps the rows of the others.
-    code = _show_table(Run.of([word for word in words if not word.startswith("domains=")]))
+    if verify:
+        from dabs_rq import verify as verification
+
+        cells = verification.verify(run)
+        print(verification.to_text(cells))
+        return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
+    if dry_run:
+        from dabs_rq import cost
+
+        print(f"{suite.dry_run(run)}\n", flush=True)
+        print(cost.describe(run))
+        return 0
+    outcome = suite.suite(run)
+    # `domains` and `tasks` say what to compute; the table keeps the rows of the others.
+    code = _show_table(Run.of([word for word in words if not word.startswith(("domains=", "tasks="))]))
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
         print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")
         print("\n".join(f"  {one}" for one in outcome.missing))
+    if outcome.waiting:
+        print("\nnot run:")
+        print("\n".join(f"  {one}" for one in outcome.waiting))
     if outcome.wrong:
         print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
         print("\n".join(f"  {one}" for one in outcome.wrong), file=sys.stderr)
@@ -167,6 +190,17 @@ def _show_table(run: object) -> int:
     for error in built.errors:
         print(f"error: {error} (skipped in the table)", file=sys.stderr)
     return 1 if built.errors else 0
+
+
+def _report(words: list[str]) -> int:
+    from dabs_rq import report
+    from dabs_rq.run import Run
+
+    made = report.write(Run.of(words))
+    print(f"wrote {made.page}, and its figures as PDF and SVG beside it")
+    for error in made.table.errors:
+        print(f"error: {error} (left out of the report)", file=sys.stderr)
+    return 1 if made.table.errors else 0
 
 
 def _ablate(words: list[str], over: str, each: bool) -> int:

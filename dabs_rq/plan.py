@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,7 +56,7 @@ def plan(run: Run) -> Plan:
     made = Plan()
     composed = [run.with_method(method) for method in dict.fromkeys(run.options.methods)]
     for domain, tasks in chosen(run).items():
-        cells = [(_in_domain(one, domain), seed) for seed in run.options.seeds for one in composed]
+        cells = [(one.in_domain(domain), seed) for seed in run.options.seeds for one in composed]
         left = [_left(made, one, seed, tasks) for one, seed in cells]
         made.jobs += _jobs(run, domain, tasks, [cell for cell in left if cell.pretraining or cell.tasks])
     return made
@@ -79,13 +78,6 @@ def chosen(run: Run) -> dict[str, tuple[Task, ...]]:
             raise OptionError(unknown("task of the chosen domains", name, known))
     kept = {name: tuple(task for task in of if task.name in options.tasks) for name, of in tasks.items()}
     return {name: of for name, of in kept.items() if of}
-
-
-def _in_domain(run: Run, domain: str) -> Run:
-    """The same run for a domain, not composed anew: no other option depends on the domain."""
-    options = dataclasses.replace(run.options, domain=domain)
-    words = run.words_for(options.method.name, domain)
-    return Run(words, dataclasses.replace(run.composed, options=options))
 
 
 def _left(made: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Left:

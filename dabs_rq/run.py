@@ -15,6 +15,7 @@ as a hash of the examples.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,6 +106,12 @@ class Run:
         own = [word for word in self.words if word.startswith("method.")] if method == self.options.method.name else []
         domain = domain or self.options.domain
         return (*kept, f"method={method}", *([f"domain={domain}"] if domain else []), *own)
+
+    def in_domain(self, domain: str) -> Run:
+        """The same run for a domain, which costs no composing: no other option depends on the domain."""
+        options = dataclasses.replace(self.options, domain=domain)
+        words = self.words_for(options.method.name, domain)
+        return Run(words, dataclasses.replace(self.composed, options=options))
 
     @property
     def options(self) -> RunOptions:

@@ -124,9 +124,7 @@ def test_a_record_of_other_weights_or_a_broken_one_is_computed_again(run: Callab
         assert record.predictions(file).ids and record.read(file).score == whole["score"]
 
 
-def test_a_damaged_feature_file_is_computed_again(
-    run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_feature_file_is_computed_again(run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
     one = run("sensor")
     pretrain(one, 0)
     (file, *_), _ = transfer(one, 0)

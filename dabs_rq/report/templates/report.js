@@ -1,0 +1,72 @@
+"use strict";
+const table = document.querySelector(".results");
+const body = table.tBodies[0];
+const inOrder = [...body.rows];
+const headers = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+const dialog = document.querySelector("dialog");
+const { strings, cells } = JSON.parse(document.getElementById("records").textContent);
+
+// Numbers fall first, words rise first; the third time restores the order of the table. What has no number comes last.
+function sort(header) {
+  const column = header.cellIndex;
+  const turns = header.classList.contains("number") ? ["none", "descending", "ascending"] : ["none", "ascending", "descending"];
+  const order = turns[(turns.indexOf(header.ariaSort) + 1) % turns.length];
+  for (const one of headers) one.ariaSort = one === header ? order : "none";
+  const key = (row) => {
+    const { dataset, firstChild } = row.cells[column];
+    return header.classList.contains("number") ? (dataset.value === undefined ? null : Number(dataset.value)) : firstChild?.data ?? "";
+  };
+  const sign = order === "descending" ? -1 : 1;
+  const compare = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b);
+  const keyed = inOrder.map((row) => [key(row), row]);
+  if (order !== "none") keyed.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : sign * compare(a, b)));
+  body.append(...keyed.map(([, row]) => row));
+  rule();
+}
+
+// A line above the first row of each domain, while the rows of a domain are together.
+function rule() {
+  const sorted = headers.some((one) => one.ariaSort !== "none");
+  let before;
+  for (const row of body.rows) {
+    if (row.hidden) continue;
+    row.classList.toggle("first", !sorted && before !== undefined && before !== row.dataset.domain);
+    before = row.dataset.domain;
+  }
+}
+
+function filter(domain) {
+  for (const one of document.querySelectorAll("[data-domain]")) one.hidden = domain !== "" && one.dataset.domain !== domain;
+  const shown = inOrder.filter((row) => !row.hidden).length;
+  document.querySelector(".count").textContent = shown === inOrder.length ? `${shown} rows.` : `${shown} of ${inOrder.length} rows.`;
+  rule();
+}
+
+function open(number) {
+  const { title, seeds, facts } = cells[number];
+  document.getElementById("record-title").textContent = strings[title];
+  const lines = [["Seed", seeds], ...facts.map(([label, values]) => [strings[label], values.map((place) => strings[place])])];
+  dialog.querySelector("table").replaceChildren(...lines.map(([label, values]) => {
+    const line = document.createElement("tr");
+    const head = line.appendChild(document.createElement("th"));
+    head.scope = "row";
+    head.textContent = label;
+    for (const value of values) {
+      const cell = line.insertCell();
+      cell.colSpan = values.length === 1 ? seeds.length : 1;
+      cell.textContent = value;
+    }
+    return line;
+  }));
+  dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+for (const header of headers) header.querySelector("button").addEventListener("click", () => sort(header));
+document.querySelector(".filter").hidden = false;
+document.querySelector(".filter").addEventListener("change", (event) => filter(event.target.value));
+table.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-record]");
+  if (button) open(Number(button.dataset.record));
+});
+filter("");

@@ -1,0 +1,143 @@
+"""The quantizer at work: one example of a domain's pretraining source before it, and two views after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dabs_rq.errors import DabsRqError, first_line
+from dabs_rq.report import figure
+from dabs_rq.report.figure import FAINT, INK, Drawn
+from dabs_rq.run import Run
+from dabs_rq.spec import Grid, Input, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch import Tensor
+
+TITLES = ("before", "view 1", "view 2")
+SHOWN_CHANNELS = 3  # of a series
+
+
+@dataclass(frozen=True)
+class Example:
+    """`about`: which example it is, and of what."""
+
+    drawn: Drawn
+    about: str
+
+
+def draw(run: Run, out: Path) -> Example | str:
+    """The first example that the first seed of `run`, of RQ in one domain, draws for pretraining; or why there is none.
+
+    Numbers are quantized as they are stored, token ids as the embeddings that the initial encoder of that seed gives
+    them, each with the options of the run. Nothing is taken from the hub."""
+    domain, source = run.domain, run.domain.pretraining.source
+    try:
+        if not run.made_up and source.state(run.root) == "missing":
+            return f"{domain.title}: {source.title} is not under {run.root}."
+        panels, name = _views(run, run.options.seeds[0])
+    except (DabsRqError, OSError) as error:
+        return f"{domain.title}: no example of {source.title} ({first_line(error)})."
+    made = figure.new(sum(_height(spec) for spec, _ in panels))
+    grid = made.subplots(len(panels), len(TITLES), squeeze=False)
+    for line, (spec, views) in zip(grid, panels, strict=True):
+        _draw_input(list(line), spec, views)
+    for axes, title in zip(grid[0], TITLES, strict=True):
+        axes.set_title(title, color=INK)
+    kinds = " and ".join(spec.name for spec, _ in panels)
+    said = f"An example of {domain.title} ({kinds}) before randomized quantization, and two views after it."
+    about = f"{source.title}, example {name}" + ("." if run.made_up else f". Licence: {source.licence}")
+    return Example(figure.keep(made, out, f"quantizer-{domain.name}", said), about)
+
+
+def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], str]:
+    """For each input the example and its views, as (C, H, W), (length, C) or, for tokens, (real tokens, D); and the
+    example's name."""
+    import torch
+
+    from dabs_rq.batches import training_batches
+    from dabs_rq.embed import to_model_input
+    from dabs_rq.pretrain import build
+    from dabs_rq.quantize import randomized_quantization
+
+    batch, (name,) = training_batches(run.unlabelled("train"), 1, seed).batch(0)
+    inputs = tuple(to_model_input(raw) for raw in batch)
+    encoder, _ = build(run, seed)
+    lengths = [spec.sequence_length for spec in run.inputs]
+    with torch.no_grad():
+        embedded = encoder.embed(inputs).split(lengths, dim=1)
+    mask = encoder.mask(inputs)
+    masks = [None] * len(lengths) if mask is None else mask.split(lengths, dim=1)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = run.options.method
+    options = {name: getattr(chosen, name) for name in ("bins", "spacing", "collapse", "granularity", "p")}
+    panels = []
+    for spec, given, tokens, real in zip(run.inputs, inputs, embedded, masks, strict=True):
+        values, channel, only = (given, 1 if isinstance(spec, Grid) else 2, None)
+        if not isinstance(spec, Grid | Series):
+            values, channel, only = tokens, 2, real
+        views = [
+            randomized_quantization(values, channel_dim=channel, generator=generator, mask=only, **options)
+            for _ in TITLES[1:]
+        ]
+        panels.append((spec, [_array(view, only) for view in (values, *views)]))
+    return panels, name
+
+
+def _array(values: Tensor, real: Tensor | None) -> np.ndarray:
+    return (values[0] if real is None else values[0][real[0]]).numpy()
+
+
+def _height(spec: Input) -> float:
+    """In inches."""
+    return 0.4 + (1.4 * min(1.5, spec.height / spec.width) if isinstance(spec, Grid) else 1.3)
+
+
+def _draw_input(line: list[Axes], spec: Input, views: list[np.ndarray]) -> None:
+    if isinstance(spec, Series):
+        _draw_series(line, views)
+        return
+    before = views[0]
+    if isinstance(spec, Grid):
+        low, high = float(before.min()), float(before.max())
+        looks: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "gray"}
+        shown = [view.transpose(1, 2, 0) if spec.channels == 3 else view[0] for view in views]
+        if spec.channels == 3:
+            shown = [((view - low) / max(high - low, 1e-9)).clip(0, 1) for view in shown]
+    else:
+        largest = float(np.abs(before).max())
+        looks = {"vmin": -largest, "vmax": largest, "cmap": "RdBu_r", "aspect": "auto"}
+        shown = [view.T for view in views]
+    for axes, view in zip(line, shown, strict=True):
+        axes.imshow(view, **looks)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    if not isinstance(spec, Grid):
+        line[0].set(xlabel="token", ylabel="feature")
+
+
+def _draw_series(line: list[Axes], views: list[np.ndarray]) -> None:
+    """A few channels below each other, each in its own range; what was is behind what became of it."""
+    varied = np.flatnonzero(np.ptp(views[0], axis=0) > 0)
+    channels = varied[np.linspace(0, len(varied) - 1, min(SHOWN_CHANNELS, len(varied))).round().astype(int)]
+    for axes, view in zip(line, views, strict=True):
+        for place, channel in enumerate(channels):
+            low, high = views[0][:, channel].min(), views[0][:, channel].max()
+            before, after = ((one[:, channel] - low) / (high - low) - 1.3 * place for one in (views[0], view))
+            if view is not views[0]:
+                axes.plot(before, color=FAINT, lw=0.6, alpha=0.7)
+            axes.plot(
+                after,
+                color=INK,
+                lw=0.9,
+            )
+        axes.set(yticks=[], ylim=(-1.3 * (len(channels) - 1) - 0.15, 1.15))
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0)
+    line[0].set_yticks([0.5 - 1.3 * place for place in range(len(channels))], [f"channel {one}" for one in channels])
+    line[0].tick_params("y", length=0)
+    line[1].set_xlabel("time step")
