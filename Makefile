@@ -40,8 +40,8 @@ lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
 demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 5 minutes)
 	$(RUN) suite $(several)
 
-test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Run the tests, on all processors
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
