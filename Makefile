@@ -41,7 +41,7 @@ demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix 
 	$(RUN) suite $(several)
 
 test: $(STAMP)  ## Run the tests, on all processors
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
