@@ -104,6 +104,16 @@ def load_encoder(
     return _load_ours(path, inputs)
 
 
+def verified(path: Path) -> dict[str, Any]:
+    """What `describe` says of one of our checkpoints, the weights of which are those that were written.
+
+    Raises CheckpointError as `load_encoder` does.
+    """
+    built = describe(path)
+    load_encoder(path)
+    return built
+
+
 def export_dabs(path: str | Path, target: Path) -> None:
     """Write the encoder of one of our checkpoints as a file that DABS's transfer loads: a state dict under its names.
 

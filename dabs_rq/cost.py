@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dabs_rq import checkpoint, plan, registry
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import CheckpointError
-from dabs_rq.method import Batch
+from dabs_rq.method import Batch, around
 from dabs_rq.run import Run
 from dabs_rq.spec import Domain, Input, Task, Tokens
 
@@ -118,9 +118,7 @@ class Operations:
     def _training(self, inputs: tuple[Input, ...], name: str, blocks: int) -> float:
         encoder, batch = self._empty(inputs, blocks)
         with torch.device("meta"):
-            method = registry.method(name).build(self.methods[name], encoder, inputs)
-        if not method.trains_embeddings:
-            encoder.embeddings.requires_grad_(False)
+            method = around(registry.method(name), self.methods[name], encoder)
         with FlopCounterMode(display=False) as counter:
             loss, _ = method.loss(Batch(batch, encoder), torch.Generator())
             loss.backward()
@@ -188,9 +186,10 @@ def _short(number: float) -> str:
 
 def _measured(run: Run, found: list[Cost]) -> Iterator[float]:
     """Operations per second of the pretrainings that are finished."""
+    runs = {method: run.with_method(method) for method in dict.fromkeys(run.options.methods)}
     for one in found:
         for method, operations in one.pretraining.items():
-            chosen = run.with_method(method, one.domain)
+            chosen = runs[method].in_domain(one.domain)
             for seed in run.options.seeds:
                 with contextlib.suppress(CheckpointError):
                     seconds = checkpoint.describe(chosen.checkpoint_file(seed))["about"]["seconds"]

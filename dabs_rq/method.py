@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dabs_rq.encoder import Encoder
 from dabs_rq.errors import OptionError
 from dabs_rq.ranks import Ranks
-from dabs_rq.spec import Input
+from dabs_rq.spec import Input, MethodSpec
 
 
 def choice(default: Any, *values: Any) -> Any:
@@ -101,3 +101,11 @@ class Method(nn.Module):
     def own_state(self) -> dict[str, Tensor]:
         """Tensors of the method that are not the encoder's."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("encoder.")}
+
+
+def around(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
+    """A method built around the encoder to train; embedding modules that it does not train ask for no gradient."""
+    method: Method = spec.build(options, encoder, encoder.inputs)
+    if not method.trains_embeddings:
+        encoder.embeddings.requires_grad_(False)
+    return method

@@ -99,7 +99,7 @@ def _weights(file: Path) -> str | None:
     from dabs_rq import checkpoint
 
     try:
-        return checkpoint.weights_hash(checkpoint.load_encoder(file))
+        return checkpoint.verified(file)["weights"]
     except CheckpointError:
         return None
 

@@ -16,7 +16,7 @@ from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.files import only_one
 from dabs_rq.launch import launch, reporting
-from dabs_rq.method import Method
+from dabs_rq.method import Method, around
 from dabs_rq.provenance import code, now, provenance
 from dabs_rq.ranks import Ranks, started, wanted
 from dabs_rq.run import Run, announce
@@ -85,7 +85,7 @@ def is_finished(file: Path) -> bool:
     if not file.exists():
         return False
     try:
-        checkpoint.load_encoder(file)
+        checkpoint.verified(file)
     except CheckpointError as error:
         aside = file.with_suffix(".damaged")
         print(f"{error}\n  kept as {aside}")
@@ -102,9 +102,7 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder), mask_padding=options.protocol.padding_mask)
-        method: Method = spec.build(options.method, encoder, run.inputs)
-    if not method.trains_embeddings:
-        encoder.embeddings.requires_grad_(False)
+        method = around(spec, options.method, encoder)
     return encoder, method
 
 

@@ -65,6 +65,10 @@ class Record:
     format: int = FORMAT
 
     @property
+    def why_no_score(self) -> str:
+        return self.reason or "no reason given"
+
+    @property
     def file_name(self) -> str:
         return f"{self.task}.json" if self.split == "test" else f"{self.task}@{self.split}.json"
 

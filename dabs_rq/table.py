@@ -46,7 +46,7 @@ class Table:
 
     `comparisons`: of pairs of methods, see `significance`. `averages`: see `averages`. `variant`: "default", or a hash
     of the options that differ from configs/. `notes`: what a reader has to know. `errors`: of records that are left
-    out."""
+    out. `known`: (domain, task) -> the records behind a row, without their predictions."""
 
     title: str
     frame: pd.DataFrame
@@ -57,6 +57,7 @@ class Table:
     comparisons: pd.DataFrame
     averages: pd.DataFrame
     options: TableOptions
+    known: Mapping[tuple[str, str], table_records.Row]
 
 
 def build(run: Run) -> Table:
@@ -77,7 +78,7 @@ def build(run: Run) -> Table:
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
-    known: list[tuple[str, table_records.Row]] = []  # the title of each row and what it is made of
+    known: dict[tuple[str, str], table_records.Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows whose published numbers are shown without a difference, and why
     for domain_name, task_name in table_order():
@@ -102,7 +103,7 @@ def build(run: Run) -> Table:
             row |= values
             incomparable += [f"{task.row} ({why})"] if why else []
         one.scored.clear()  # predictions of large test splits
-        known.append((task.row, one))
+        known[domain_name, task_name] = one
         rows.append(row)
 
     if incomparable:
@@ -120,7 +121,8 @@ def build(run: Run) -> Table:
     if published is not None:
         columns += [f"{method}_{what}" for what in ("published", "difference") for method in published.methods]
     frame = pd.DataFrame(rows, columns=columns)
-    notes = table_notes.notes(run, methods, known, changed, published)
+    titled = [(row["row"], one) for row, one in zip(rows, known.values(), strict=True)]
+    notes = table_notes.notes(run, methods, titled, changed, published)
     return Table(
         title=table_notes.title(run),
         frame=frame,
@@ -131,6 +133,7 @@ def build(run: Run) -> Table:
         comparisons=significance.frame(comparisons),
         averages=averages(frame, methods),
         options=options.table,
+        known=known,
     )
 
 

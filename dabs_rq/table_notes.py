@@ -79,9 +79,9 @@ def _fewer(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds: int) 
 
 def _failed(methods: Sequence[str], rows: Sequence[tuple[str, Row]]) -> list[str]:
     return [
-        f"{name}, {method_title(method)}, seed {seed}: no score ({reason})."
+        f"{name}, {method_title(method)}, seed {seed}: no score ({one.why_no_score})."
         for name, row in rows
-        for (method, seed), reason in sorted(row.failed.items(), key=lambda one: (methods.index(one[0][0]), one[0][1]))
+        for (method, seed), one in sorted(row.failed.items(), key=lambda item: (methods.index(item[0][0]), item[0][1]))
     ]
 
 

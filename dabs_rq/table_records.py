@@ -20,12 +20,12 @@ _FOLDER = "Was it in a folder named in DABS_RQ_PATH?"
 
 @dataclass
 class Row:
-    """What is known of one task, by method and seed: records whose score holds, what comparisons need of them, and why
-    there is no score where computing it failed."""
+    """What is known of one task, by method and seed: records whose score holds, what comparisons need of them, and the
+    records of results that have no score."""
 
     records: dict[str, dict[int, Record]] = field(default_factory=dict)
     scored: dict[str, dict[int, Scored]] = field(default_factory=dict)
-    failed: dict[tuple[str, int], str] = field(default_factory=dict)
+    failed: dict[tuple[str, int], Record] = field(default_factory=dict)
 
 
 def find(run: Run, variants: Mapping[str, str]) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
@@ -47,7 +47,7 @@ def check(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[Record
     row, errors = Row(), []
     for one in records:
         if one.score is None:
-            row.failed[one.method, one.seed] = one.reason or "no reason given"
+            row.failed[one.method, one.seed] = one
             continue
         try:
             scored = _scored(run, task, one)
@@ -61,12 +61,17 @@ def check(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[Record
 
 def _scored(run: Run, task: Task, one: Record) -> Scored:
     """Raises RecordError unless what the record says follows from its predictions."""
-    file = run.records_folder(_place(one)) / one.file_name
+    file = file_of(run, one)
     predictions = recheck.predictions(file, one)
     try:
         return significance.scored(task, one, predictions)
     except (Undefined, ValueError, TypeError, IndexError) as error:
         raise RecordError(f"{file}: its predictions do not compare ({error}); {recheck.AGAIN}") from error
+
+
+def file_of(run: Run, one: Record) -> Path:
+    """Where a record belongs."""
+    return run.records_folder(_place(one)) / one.file_name
 
 
 def _place(one: Record) -> Identity:
@@ -78,7 +83,7 @@ def _check_place(run: Run, file: Path, one: Record) -> None:
     place, domains = _place(one), registry.domain_names()
     if one.domain in domains:
         tasks = [task.name for task in registry.domain(one.domain).tasks]
-        if place == run.identity_of(*place[3:]) and file == run.records_folder(place) / one.file_name:
+        if place == run.identity_of(*place[3:]) and file == file_of(run, one):
             if one.task not in tasks:
                 raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)} {_FOLDER}")
             return

@@ -69,7 +69,7 @@ def _state(
     if weights is None:
         return "broken", wrong
     if one.status == "failed":
-        return "failed", (one.reason or "no reason given",)
+        return "failed", (one.why_no_score,)
     reasons = [f"encoder: {reason}" for reason in wrong]
     if one.checkpoint != weights:
         reasons.append(f"encoder: the record is of {one.checkpoint}, its checkpoint has {weights} now")
@@ -88,10 +88,10 @@ def _encoder(run: Run, seed: int) -> tuple[str | None, tuple[str, ...]]:
     """The hash of the weights that are there (None: there are none to trust), and what changed since they were made."""
     file = run.checkpoint_file(seed)
     try:
-        encoder = checkpoint.load_encoder(file)
-        about = checkpoint.describe(file)["about"]
+        built = checkpoint.verified(file)
     except DabsRqError as error:
         return None, (first_line(error),)
+    about = built["about"]
     reasons = [
         *_changed_options(run, about["options"], of_pretraining=True),
         *_changed_code(about["code"], pretrain.computed_by(run), about["versions"]),
@@ -102,7 +102,7 @@ def _encoder(run: Run, seed: int) -> tuple[str | None, tuple[str, ...]]:
                 reasons.append(f"data: pretrained on {about['examples']}, there is {found} now")
         except (DabsRqError, OSError, ValueError) as error:
             reasons.append(f"data: {first_line(error)}")
-    return checkpoint.weights_hash(encoder), tuple(reasons)
+    return built["weights"], tuple(reasons)
 
 
 @cache

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dabs_rq import registry, table_records
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
-from dabs_rq.run import Identity, Run
+from dabs_rq.run import Run
 from dabs_rq.table import DASH, Table
 from dabs_rq.table_layout import Cell, Layout, Line
 from dabs_rq.table_notes import method_title
+from dabs_rq.table_records import file_of
 
 _TITLES = {str(name): metric.title for name, metric in METRICS.items()}
 
@@ -64,20 +64,16 @@ class Cells:
 def build(runs: Mapping[str, Run], table: Table, shown: Layout) -> Cells:
     """`runs`: of each of the table's methods. `shown`: the layout of `table`."""
     run = runs[table.methods[0]]
-    variants = {method: one.composed.variant(of_pretraining=False) for method, one in runs.items()}
-    found, _ = table_records.find(run, variants)  # errors are the table's
     made = Cells()
     for (name, rows), group in zip(table.frame.groupby("domain", sort=False), shown.groups, strict=True):
         domain = str(name)
         for task, line in zip(rows["task"], group.lines, strict=True):
-            of_task = found.get((domain, task), [])
-            good, _ = table_records.check(run, registry.task(domain, task), of_task)
-            made.records[domain, task] = [one for seeds in good.records.values() for one in seeds.values()]
+            known = table.known[domain, task]
+            made.records[domain, task] = [one for seeds in known.records.values() for one in seeds.values()]
             numbers = [_number(cell) for cell in line.cells]
             for place, method in enumerate(table.methods):
-                seeds = good.records.get(method, {})
-                counted = [one for one in of_task if one.method == method and one.seed in seeds]
-                failed = [one for one in of_task if one.method == method and (method, one.seed) in good.failed]
+                counted = list(known.records.get(method, {}).values())
+                failed = [one for one in known.failed.values() if one.method == method]
                 if not counted and not failed:
                     made.missing.setdefault(method, []).append(line.title)
                     continue
@@ -87,7 +83,7 @@ def build(runs: Mapping[str, Run], table: Table, shown: Layout) -> Cells:
                 title = f"{line.title}, {method_title(method)}"
                 mean = f": {line.cells[place].text}" if len(counted) > 1 else ""
                 made.opened.append(_opened(runs[method], title + mean, [*counted, *failed]))
-                made.failed += [f"{title}, seed {one.seed}: no score ({one.reason})." for one in failed]
+                made.failed += [f"{title}, seed {one.seed}: no score ({one.why_no_score})." for one in failed]
             made.rows.append(Row(domain, line.title, line.metric, tuple(numbers)))
         made.averages += [_average(domain, group.mean)] if group.mean else []
     made.averages += [_average("", shown.rank)] if shown.rank else []
@@ -114,9 +110,8 @@ def _opened(run: Run, title: str, records: Sequence[Record]) -> Opened:
 
 
 def _facts(run: Run, one: Record) -> dict[str, str]:
-    place = Identity(one.data, one.scale, one.protocol, one.domain, one.method, one.variant, one.seed)
     facts = {
-        _TITLES[one.metric]: _percent(one.score) if one.score is not None else f"no score: {one.reason}",
+        _TITLES[one.metric]: _percent(one.score) if one.score is not None else f"no score: {one.why_no_score}",
         "Standard error": _percent(one.standard_error),
         "Most frequent class": _percent(one.majority),
         **{_TITLES[metric]: _percent(value) for metric, value in one.also.items()},
@@ -132,7 +127,7 @@ def _facts(run: Run, one: Record) -> dict[str, str]:
         "Hardware": one.hardware,
         "Commit": one.commit or "unknown",
         "Versions": _listed(one.versions),
-        "Record": str(run.records_folder(place) / one.file_name),
+        "Record": str(file_of(run, one)),
     }
     return {label: text for label, text in facts.items() if text != DASH}
 

@@ -130,11 +130,7 @@ def _draw_series(line: list[Axes], views: list[np.ndarray]) -> None:
             before, after = ((one[:, channel] - low) / (high - low) - 1.3 * place for one in (views[0], view))
             if view is not views[0]:
                 axes.plot(before, color=FAINT, lw=0.6, alpha=0.7)
-            axes.plot(
-                after,
-                color=INK,
-                lw=0.9,
-            )
+            axes.plot(after, color=INK, lw=0.9)
         axes.set(yticks=[], ylim=(-1.3 * (len(channels) - 1) - 0.15, 1.15))
         axes.spines["left"].set_visible(False)
         axes.margins(x=0)
