@@ -6,7 +6,8 @@ Each text says what was expected, what was found, where (file and line, key, opt
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DabsRqError(Exception):
@@ -39,6 +40,23 @@ class RecordError(DabsRqError):
 
 class TrainingError(DabsRqError):
     """Training that cannot start or must not go on."""
+
+
+class ResourceError(DabsRqError):
+    """Memory that ran out."""
+
+
+@contextmanager
+def memory_told(advice: str) -> Iterator[None]:
+    """Memory that runs out in this block, of the processor or of a GPU, is a ResourceError with `advice`: what needs
+    less of it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+        if not of_torch and not isinstance(error, MemoryError):
+            raise
+        raise ResourceError(f"memory ran out ({first_line(error)}). {advice}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """The prepared cache: every fixed preprocessing is done once and read back from memory-mapped files.
 
 `datasets` does the work (processes, progress, writing, renaming into place); its fingerprint is our key, which also
-notices changed files. A cache that cannot be read is deleted and built again.
+notices changed files. Every array is stored with its hash, which is checked when a process first reads it. A cache that
+cannot be read is built again; one that turns out to be damaged while it is read is deleted, and what read it stops.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from xxhash import xxh3_64_intdigest
 
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import DataError, OptionError
 from dabs_rq.examples import Column, Decoded, Shared
 from dabs_rq.files import atomic_folder, digest, only_one
 
@@ -53,12 +55,15 @@ class Stored:
 
 
 class _Views(Sequence[np.ndarray]):
-    """Row i of a binary Arrow column as an array, found by its offset; no Python object per row is kept."""
+    """Row i of the table in `folder` as an array, found by its offset; no Python object per row is kept."""
 
-    def __init__(self, column: pa.ChunkedArray, shape: tuple[int | None, ...], dtype: str) -> None:
+    def __init__(self, folder: Path, table: pa.Table, shape: tuple[int | None, ...], dtype: str) -> None:
+        self.folder = folder
         self.shape, self.dtype = tuple(-1 if n is None else n for n in shape), np.dtype(dtype)
+        self.hashes = table["hash"].to_numpy()
+        self.checked = np.zeros(len(self.hashes), bool)
         self.chunks = []
-        for chunk in column.chunks:
+        for chunk in table["array"].chunks:
             if len(chunk) == 0:
                 continue
             _, offsets, data = chunk.buffers()
@@ -75,7 +80,19 @@ class _Views(Sequence[np.ndarray]):
         chunk = int(np.searchsorted(self.first, index, side="right")) - 1
         ends, data = self.chunks[chunk]
         row = index - self.first[chunk]
-        return data[ends[row] : ends[row + 1]].view(self.dtype).reshape(self.shape)
+        array = data[ends[row] : ends[row + 1]]
+        if not self.checked[index]:
+            self._check(index, array)
+        return array.view(self.dtype).reshape(self.shape)
+
+    def _check(self, index: int, array: np.ndarray) -> None:
+        if xxh3_64_intdigest(array.data) != self.hashes[index]:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise DataError(
+                f"{self.folder}: prepared example {index} is not what was written there (a failing disk?). The folder "
+                "was deleted: run again, which prepares it anew"
+            )
+        self.checked[index] = True
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,9 @@ class Store:
         with only_one(folder):
             if (kept := _kept(folder, column)) is not None:  # by the process that was waited for
                 return kept
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                print(f"{folder}: damaged, or of another version; preparing it again")
+                shutil.rmtree(folder, ignore_errors=True)
             with atomic_folder(folder) as building:
                 self._build(building, column)
             return _read(folder, column)
@@ -146,7 +165,7 @@ class Store:
                 batch_size=_rows_per_batch(column),
                 writer_batch_size=_rows_per_batch(column),
                 remove_columns=["row"],
-                features=Features({"array": Value("large_binary")}),
+                features=Features({"array": Value("large_binary"), "hash": Value("uint64")}),
                 num_proc=processes if processes > 1 else None,
                 cache_file_name=str(folder / "data.arrow"),
                 new_fingerprint=column.key,
@@ -163,8 +182,7 @@ def _kept(folder: Path, column: Decoded) -> Stored | None:
         return None
     try:
         return _read(folder, column)
-    except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
-        print(f"{folder}: damaged ({error}); preparing it again")
+    except Exception:  # there is hardly one that a damaged Arrow file does not raise
         return None
 
 
@@ -172,20 +190,21 @@ def _read(folder: Path, column: Decoded) -> Stored:
     from datasets import Dataset, concatenate_datasets
 
     parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
-    views = _Views(concatenate_datasets(parts).data.table["array"], column.shape, column.dtype)
+    views = _Views(folder, concatenate_datasets(parts).data.table, column.shape, column.dtype)
     if len(views) != len(column):
         raise ValueError(f"{len(views)} arrays, expected {len(column)}")
     return Stored(views, np.arange(len(views)), column.key)
 
 
 class _Encode:
-    """Rows to bytes, in the process that decodes."""
+    """Rows to bytes and their hashes, in the process that decodes."""
 
     def __init__(self, column: Decoded) -> None:
         self.column = column
 
-    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes]]:
-        return {"array": [np.ascontiguousarray(self.column.row(row)).tobytes() for row in batch["row"]]}
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes] | np.ndarray]:
+        arrays = [np.ascontiguousarray(self.column.row(row)).tobytes() for row in batch["row"]]
+        return {"array": arrays, "hash": np.array([xxh3_64_intdigest(array) for array in arrays], np.uint64)}
 
 
 def _rows_per_batch(column: Decoded, size: float = 32e6) -> int:

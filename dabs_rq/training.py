@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dabs_rq.batches import Shuffled, Streamed
 from dabs_rq.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError
+from dabs_rq.errors import OptionError, TrainingError, memory_told
 from dabs_rq.files import atomic_path
 from dabs_rq.method import Batch, Method
 from dabs_rq.ranks import Ranks
@@ -32,6 +32,10 @@ from dabs_rq.run import Run
 
 MATMUL = ("highest", "high", "medium")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+NEEDS_LESS = (
+    "trainer.devices shares every batch among several, trainer.precision=bf16-mixed needs less for each example; "
+    "a smaller pretrain.batch_size makes it another training"
+)
 RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
 
 
@@ -113,7 +117,8 @@ class Pretraining(lightning.LightningModule):
 def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> None:
     """Train `method` in place, from the resume point in `folder` if there is one. Every one of the `ranks` calls it.
 
-    Raises TrainingError if the loss is not finite or the training was stopped before its end.
+    Raises TrainingError if the loss is not finite or the training was stopped before its end, ResourceError if memory
+    ran out.
     """
     options = run.options
     _quiet()
@@ -146,7 +151,8 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
         plugins=[WholeFiles()],
     )
     try:
-        trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
+        with memory_told(NEEDS_LESS):
+            trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
     if trainer.global_step < options.pretrain.steps:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,17 @@ import numpy as np
 
 from dabs_rq import checkpoint, features, probe, recheck, record, registry
 from dabs_rq.encoder import Encoder
-from dabs_rq.errors import CheckpointError, DataError, MissingDataError, OptionError, RecordError, TrainingError
+from dabs_rq.errors import (
+    CheckpointError,
+    DabsRqError,
+    DataError,
+    MissingDataError,
+    OptionError,
+    RecordError,
+    ResourceError,
+    TrainingError,
+    memory_told,
+)
 from dabs_rq.examples import Examples
 from dabs_rq.files import only_one
 from dabs_rq.metrics import Undefined, majority, score, standard_error
@@ -52,9 +64,15 @@ def _probe_tasks(
             files.append(file)
             continue
         try:
-            files += _probe_task(run, seed, task, encoder, weights, folder, method)
-        except (DataError, TrainingError) as error:
+            with memory_told("Fewer jobs at a time (suite.workers) leave more for each."):
+                files += _probe_task(run, seed, task, encoder, weights, folder, method)
+        except (DataError, TrainingError, ResourceError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))
+        except DabsRqError:  # of what all tasks share
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            errors.append(RuntimeError(f"{task.name}: {type(error).__name__}: {error}"))
     return files, errors
 
 
@@ -65,15 +83,18 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
 
 
 def is_finished(file: Path, weights: str) -> bool:
-    """Whether there is a record of a score with these weights. One that cannot be read, or whose predictions do not
-    give its score, is made again."""
+    """Whether there is a task's record of a score with these weights. If it, or one of the task's other splits, cannot
+    be read or has predictions that do not give its score, all are made again."""
     if not file.exists():
         return False
     try:
         found = record.read(file)
         if found.status != "ok" or found.checkpoint != weights:
             return False
-        recheck.predictions(file, found)
+        for one in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
+            of_split = record.read(one)
+            if of_split.status == "ok":
+                recheck.predictions(one, of_split)
     except RecordError as error:
         print(f"{error}; computing it again")
         return False
@@ -128,7 +149,7 @@ def _probe_task(
     train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
     evaluated = [
         (split, run.prepare(part), probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
-        for split, part in [("test", test), *_extra(run, task)]
+        for split, part in [*_extra(run, task), ("test", test)]  # whose record says that the task is finished: last
     ]
     train = run.prepare(train)
     kept = partial(_features, run, encoder, weights)

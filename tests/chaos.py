@@ -1,4 +1,5 @@
-"""python -m tests.chaos: kill a suite again and again at random moments; its table has to be that of a quiet one.
+"""python -m tests.chaos: kill a suite again and again at random moments; its table has to be that of a quiet one, and
+what was finished before a kill must not be computed again.
 
 Every kill is SIGKILL: of the whole suite, or of one of the processes it started (which the suite itself has to mend).
 """
@@ -36,6 +37,7 @@ class Suite:
         self.command = [sys.executable, "-m", "dabs_rq", "suite", *words, f"runs={folder / 'runs'}", f"out={folder}"]
         folder.mkdir(parents=True)
         self.log = folder / "log.txt"
+        self.seen: dict[Path, int] = {}
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -47,6 +49,17 @@ class Suite:
         if code := self.start().wait():
             raise RuntimeError(f"the suite ended with exit code {code}; see {self.log}\n{self.log.read_text()[-3000:]}")
         return time.monotonic() - started
+
+    def look(self) -> None:
+        """Remember which checkpoints and records are finished, and when each was first seen to be written."""
+        for pattern in ("**/encoder.safetensors", "**/records/**/*.json"):
+            for file in (self.folder / "runs").glob(pattern):
+                self.seen.setdefault(file, file.stat().st_mtime_ns)
+
+    def computed_twice(self) -> list[str]:
+        """What was finished when somebody looked, and was written again since."""
+        again = [file for file, written in self.seen.items() if file.stat().st_mtime_ns != written]
+        return [str(file.relative_to(self.folder)) for file in again]
 
     def results(self) -> dict[str, str]:
         """The table, and every record's predictions."""
@@ -83,6 +96,7 @@ def disturbed(folder: Path, words: Sequence[str], kills: int, longest: float, se
             except subprocess.TimeoutExpired:
                 done += 1
                 what = kill(process, generator)
+                suites[-1].look()
                 print(f"kill {done}: {what} of run {len(suites) - 1}", flush=True)
                 if what == "the suite":
                     break
@@ -122,9 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if expected.get(name) != found.get(name)
         ]
         left = [str(file) for one in suites for file in one.folder.rglob("*.tmp")]
+        twice = [f"run {number}: {name}" for number, one in enumerate(suites) for name in one.computed_twice()]
+        kept = sum(len(one.seen) for one in suites)
     print(f"{given.kills} kills in {len(suites)} runs: {len(expected)} files compared, {len(different)} different")
-    print("\n".join([*different, *(f"left behind: {file}" for file in left)]))
-    return 1 if different or left else 0
+    print(f"{kept} checkpoints and records were finished before a kill, {len(twice)} of them computed again")
+    print("\n".join([*different, *(f"twice: {one}" for one in twice), *(f"left behind: {file}" for file in left)]))
+    return 1 if different or twice or left else 0
 
 
 if __name__ == "__main__":

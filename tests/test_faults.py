@@ -24,8 +24,10 @@ WORDS = (
 )
 
 
-def start(folder: Path, *words: str, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dabs_rq", "suite", *WORDS, f"runs={folder / 'runs'}", f"out={folder}", *words]
+def start(
+    folder: Path, *words: str, program: tuple[str, ...] = ("-m", "dabs_rq"), **options: object
+) -> subprocess.Popen[str]:
+    command = [sys.executable, *program, "suite", *WORDS, f"runs={folder / 'runs'}", f"out={folder}", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)  # type: ignore[call-overload]
 
 
@@ -73,6 +75,31 @@ def test_a_full_disk_stops_nothing_that_fits_and_the_next_run_finishes(finished:
     assert code == 0 and table(tmp_path) == table(finished), text
 
 
+LITTLE_MEMORY = """
+import re, resource, sys
+from pathlib import Path
+from dabs_rq.cli import main
+
+words = sys.argv[1:]
+assert main([*words, "methods=[none]"]) == 0  # everything is imported, and memory allocated that comes with it
+used = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_DATA, (used + 200_000_000,) * 2)
+sys.exit(main([*words, "methods=[none,rq]"]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_is_told_and_the_next_run_finishes(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "runs" / "miniature", tmp_path / "runs" / "miniature")
+    words = ("pretrain.batch_size=256", "pretrain.steps=1", "suite.executor=in_process")
+    code, text = ended(start(tmp_path, *words, program=("-c", LITTLE_MEMORY)))
+    assert code == 1, text
+    assert re.search(r"  pretrain sensor with rq, seed 0: ResourceError: memory ran out .* trainer.devices", text), text
+    assert "  transfer sensor with rq, seed 0 waits for pretrain" in text
+    code, text = ended(start(tmp_path, *words))
+    assert code == 0 and "pretrain sensor with none" not in text and "wrote" in text, text
+
+
 def empty(whole: bytes) -> bytes:
     return b""
 
@@ -91,6 +118,7 @@ def test_every_damaged_file_is_noticed_and_made_again(finished: Path, tmp_path: 
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     damages = {
+        "prepared/**/*.arrow": halved,
         "**/rq/**/*.safetensors": flipped,
         "**/none/**/*.safetensors": halved,
         "**/*.npz": flipped,
@@ -107,6 +135,22 @@ def test_every_damaged_file_is_noticed_and_made_again(finished: Path, tmp_path: 
     assert code == 0 and table(copy) == table(finished), text
     verified, text = ended(start(copy, "--verify"))
     assert verified == 0 and "2 fresh, 0 stale, 0 broken" in text, text
+
+
+@pytest.mark.slow
+def test_a_prepared_cache_with_other_bytes_is_never_used(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    shutil.rmtree(next((copy / "runs").rglob("features")))
+    for record in (copy / "runs").rglob("records/**/*.json"):
+        record.unlink()
+    for file in (copy / "runs" / "prepared").rglob("*.arrow"):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:4096] + bytes(255 - byte for byte in whole[4096:-4096]) + whole[-4096:])
+    code, text = ended(start(copy, "suite.executor=in_process"))
+    assert code == 1 and "run again, which prepares it anew" in text, text
+    code, text = ended(start(copy, "suite.executor=in_process"))
+    assert code == 0 and table(copy) == table(finished), text
 
 
 def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:

@@ -142,6 +142,39 @@ def test_a_damaged_cache_is_built_again(root: Path, store: Store, damage: Callab
     np.testing.assert_array_equal(everything(store.prepare(column(root, decode_never, per_file=400))), expected)
 
 
+def test_no_flipped_byte_gives_other_numbers(root: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    source = column(root)
+    expected = everything(source)
+    store.prepare(source)
+    file = store.folder / source.key / "data.arrow"
+    whole = file.read_bytes()
+    noticed = 0
+    for place in range(0, len(whole), 5):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:  # what is noticed at once is built again; the byte may also be one of the padding
+            np.testing.assert_array_equal(everything(store.prepare(source)), expected)
+        except DataError:
+            noticed += 1
+            assert not file.exists()
+    assert noticed > 50 and capsys.readouterr().out.count("preparing it again") > 50
+
+
+def test_a_damaged_array_is_told_when_it_is_read(root: Path, store: Store) -> None:
+    source = column(root)
+    kept = store.prepare(source)
+    folder = store.folder / source.key
+    content = (folder / "data.arrow").read_bytes()
+    last = kept[11].tobytes()
+    assert content.count(last) == 1
+    (folder / "data.arrow").write_bytes(content.replace(last, bytes(reversed(last))))
+    again = store.prepare(column(root, decode_never))
+    np.testing.assert_array_equal(again[10], kept[10])
+    with pytest.raises(DataError, match=r"prepared example 11 is not what was written .* run again"):
+        again[11]
+    assert not folder.exists()
+
+
 def test_what_an_interrupted_build_left_is_never_read(root: Path, store: Store) -> None:
     source = column(root)
     leftover = store.folder / f".{source.key}.killed.tmp"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from dabs_rq import cli, executors, registry
+from dabs_rq import cli, executors, record, registry
 from dabs_rq.errors import OptionError
 from dabs_rq.jobs import Job, Outcome, work
 from dabs_rq.plan import Plan, plan
@@ -101,6 +103,34 @@ def test_a_record_of_other_weights_or_that_cannot_be_read_is_to_do(run: Run, key
     made = plan(Run.of([*run.words, "methods=[none]"]))
     assert counts(made, "sensor", "pretrain") == (1, 0, 0) and counts(made, "sensor", "transfer") == (0, 1, 0)
     assert names(made) == ["prepare sensor", "transfer sensor with none, seed 0"]
+
+
+def test_a_damaged_record_of_a_further_split_is_to_do(run: Run) -> None:
+    one = run.with_method("none", "sensor")
+    file = one.records_folder(one.identity(0)) / "pamap2@subject106.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    one = Run.of([*run.words, "methods=[none]"])
+    assert names(plan(one)) == ["prepare sensor", "transfer sensor with none, seed 0"]
+    assert suite(one).state == "done" and file.read_bytes() == whole and not plan(one).jobs
+
+
+def test_a_transfer_that_ends_between_two_splits_is_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Run.of([*run.words, "methods=[none]", "suite.executor=in_process"])
+    of_method = one.with_method("none", "sensor")
+    folder = of_method.records_folder(of_method.identity(0))
+    shutil.rmtree(folder)
+    write = record.write
+
+    def write_one(*given: Any) -> Path:
+        if list(folder.glob("*.json")):
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(*given)
+
+    monkeypatch.setattr(record, "write", write_one)
+    assert suite(one).state == "failed" and len(list(folder.glob("*.json"))) == 1
+    monkeypatch.undo()
+    assert suite(one).state == "done" and len(list(folder.glob("*.json"))) == 2
 
 
 def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:

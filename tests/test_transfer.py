@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from dabs_rq import checkpoint, features, record, table
+from dabs_rq import checkpoint, features, probe, record, table
 from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.pretrain import pretrain
@@ -238,6 +241,33 @@ def test_a_damaged_file_is_named_and_the_other_tasks_go_on(
     files, errors = transfer(one, 0)
     assert [record.read(file).task for file in files] == ["cifar10"]
     assert len(errors) == 1 and str(errors[0]).startswith("dtd: ") and ".jpg" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (ValueError("not foreseen"), "ValueError: not foreseen"),
+        (MemoryError("Unable to allocate 9 TiB"), r"memory ran out \(Unable to allocate 9 TiB\)\. Fewer jobs"),
+        (torch.OutOfMemoryError("CUDA out of memory."), r"memory ran out \(CUDA out of memory\.\)\. Fewer jobs"),
+    ],
+)
+def test_whatever_one_task_raises_the_others_go_on(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, wrong: Exception, message: str
+) -> None:
+    one = run("images", "tasks=[dtd,cifar10]")
+    pretrain(one, 0)
+    fit, calls = probe.fit_regression, iter([True, False])
+
+    def fail_once(*arguments: Any) -> Any:
+        if next(calls):
+            raise wrong
+        return fit(*arguments)
+
+    monkeypatch.setattr(probe, "fit_regression", fail_once)
+    files, errors = transfer(one, 0)
+    (first, second) = [task.name for task in one.tasks]
+    assert [record.read(file).task for file in files] == [second]
+    assert len(errors) == 1 and re.match(f"{first}: {message}", str(errors[0]))
 
 
 def test_one_failing_cell_does_not_keep_the_others_from_going_on(
