@@ -12,6 +12,11 @@ from pathlib import Path
 from dabs_rq.jobs import Job, Outcome
 
 
+def heed_interrupts() -> None:
+    """For a child before it runs: what starts tests in the background lets them ignore SIGINT, which is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def job(domain: str, *words: str, after: tuple[str, ...] = ()) -> Job:
     return Job("prepare", domain, words, after=after)
 

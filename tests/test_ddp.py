@@ -23,6 +23,7 @@ from dabs_rq.quantize import randomized_quantization
 from dabs_rq.ranks import Ranks, started
 from dabs_rq.run import Run
 from tests.ddp_ranks import gradients
+from tests.stand_ins import heed_interrupts
 from tests.test_pretrain import SMALL, losses
 
 PARTS = (Ranks(0, 2), Ranks(1, 2))
@@ -201,7 +202,9 @@ def test_ranks_end_with_the_process_that_started_them(
 ) -> None:
     long = words("indexed", miniature("sensor"), tmp_path, "trainer.devices=2", "pretrain.checkpoint_every=1")
     command = [sys.executable, "-m", "dabs_rq", "pretrain", *long, "pretrain.steps=1000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupts
+    ) as process:
         assert process.stdout is not None
         waiting = time.monotonic() + 300
         while not list(tmp_path.rglob("resume.ckpt")) and time.monotonic() < waiting:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dabs_rq.files import only_one
 from tests import chaos
+from tests.stand_ins import heed_interrupts
 
 WORDS = (
     "domains=[sensor]",
@@ -73,6 +79,29 @@ def test_a_full_disk_stops_nothing_that_fits_and_the_next_run_finishes(finished:
     assert not list((tmp_path / "runs").rglob("encoder.safetensors")) and table(tmp_path) != table(finished)
     code, text = ended(start(tmp_path, "suite.executor=in_process"))
     assert code == 0 and table(tmp_path) == table(finished), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["in_process", "processes", "ray"])
+def test_an_interrupt_ends_everything_and_names_what_is_left(executor: str, tmp_path: Path) -> None:
+    words = (f"suite.executor={executor}", "pretrain.steps=1000000", "pretrain.checkpoint_every=1")
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # none in the home folder
+    process = start(tmp_path, *words, preexec_fn=heed_interrupts, start_new_session=True, env=environment)
+    assert process.stdout is not None
+    waiting = time.monotonic() + 120
+    while not list(tmp_path.rglob("resume.ckpt")) and time.monotonic() < waiting:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    begun = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    process.send_signal(signal.SIGINT)
+    code, text = ended(process)
+    assert code == 130, text
+    assert re.search(r"\d of 5 jobs left:\n(  .*\n)*  transfer sensor with rq, seed 0\n", text), text
+    assert "the same command goes on where this one stopped" in text
+    left = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in begun):
+        assert time.monotonic() < left, text
+        time.sleep(0.1)
 
 
 LITTLE_MEMORY = """
