@@ -121,16 +121,16 @@ class SuiteOptions:
     other), processes (several on this machine), ray (this machine or a cluster), or auto: processes, and in_process
     where there is a GPU. workers: jobs at a time (null: as many as there are processors for; a cluster has its own
     number). cpus: threads of each job. ray_address: of a running cluster (null: the environment's RAY_ADDRESS, else Ray
-    is started here). pretrain_gpus, transfer_gpus: what such a job asks Ray for, where there are any (null:
-    trainer.devices, and 1); parts of one let jobs share it. gpu_tflops: what a GPU is taken to sustain, for the
-    estimate of a dry run."""
+    is started here). pretrain_gpus (null: trainer.devices), transfer_gpus: what such a job asks Ray for, where there
+    are any; parts of one let jobs share it, so that probes of one are fitted while others encode. gpu_tflops: what a
+    GPU is taken to sustain, for the estimate of a dry run."""
 
     executor: str = "auto"
     workers: int | None = None
     cpus: int = 1
     ray_address: str | None = None
     pretrain_gpus: float | None = None
-    transfer_gpus: float | None = None
+    transfer_gpus: float = 0.25
     gpu_tflops: float = 20.0
 
     def __post_init__(self) -> None:

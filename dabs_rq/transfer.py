@@ -33,6 +33,8 @@ from dabs_rq.record import Record
 from dabs_rq.run import Run, announce
 from dabs_rq.spec import Input, Task
 
+NEEDS_LESS = "Fewer jobs at a time leave more for each: suite.workers, or on Ray a larger suite.transfer_gpus"
+
 
 def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     """Probe the run's encoder on the run's tasks. Finished records are kept.
@@ -64,7 +66,7 @@ def _probe_tasks(
             files.append(file)
             continue
         try:
-            with memory_told("Fewer jobs at a time (suite.workers) leave more for each."):
+            with memory_told(NEEDS_LESS):
                 files += _probe_task(run, seed, task, encoder, weights, folder, method)
         except (DataError, TrainingError, ResourceError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))
@@ -203,7 +205,8 @@ def _probe_task(
         files.append(record.write(folder, result, examples.ids, targets, outputs))
         shown = reason if value is None else f"{100 * value:.2f} % {task.metric}"
         print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
-    return files
+    *others, own = files
+    return [own, *others]  # the table's first
 
 
 def _fit(

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.batches import training_batches
+from dabs_rq.errors import ResourceError
 from dabs_rq.examples import Examples
 from dabs_rq.pretrain import pretrain
 from dabs_rq.run import Run
@@ -406,7 +407,7 @@ def test_a_resumed_run_goes_on_exactly_where_the_stream_was(
             return real(self, *rest)
 
         patched.setattr(EMix, "loss", fails_late)
-        with pytest.raises(MemoryError):
+        with pytest.raises(ResourceError, match="memory ran out"):
             pretrain(disturbed, 0)
     assert not disturbed.checkpoint_file(0).exists()
     found = checkpoint.describe(pretrain(disturbed, 0))

@@ -14,7 +14,7 @@ import torch
 from dabs_rq import checkpoint, registry
 from dabs_rq.batches import Order, training_batches
 from dabs_rq.embed import to_model_input
-from dabs_rq.errors import CheckpointError, OptionError, TrainingError
+from dabs_rq.errors import CheckpointError, OptionError, ResourceError, TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.method import Batch
 from dabs_rq.pretrain import build, pretrain
@@ -137,7 +137,7 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
             return real(self, *rest)  # type: ignore[arg-type]
 
         patched.setattr(EMix, "loss", fails_late)
-        with pytest.raises(MemoryError):
+        with pytest.raises(ResourceError, match="memory ran out"):
             pretrain(disturbed, 0)
     assert not disturbed.checkpoint_file(0).exists()
     assert checkpoint.describe(pretrain(disturbed, 0))["weights"] == expected

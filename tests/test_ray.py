@@ -130,7 +130,7 @@ def test_jobs_that_compute_ask_for_gpus_where_there_are_any() -> None:
     one = asked(nodes, "trainer.devices=4")
     assert one["pretrain images with rq"] == {"num_cpus": 4, "num_gpus": 4}
     assert one["pretrain images with none"] == {"num_cpus": 1}  # which keeps the initial weights
-    assert one["transfer images with rq"] == {"num_cpus": 1, "num_gpus": 1}
+    assert one["transfer images with rq"] == {"num_cpus": 1, "num_gpus": 0.25}
     shared = asked(nodes, "suite.pretrain_gpus=0.5", "suite.transfer_gpus=0")
     assert shared["pretrain images with rq"]["num_gpus"] == 0.5 and shared["transfer images with rq"]["num_gpus"] == 0
     assert "num_gpus" not in asked(nodes, "trainer.accelerator=cpu")["pretrain images with rq"]
