@@ -6,10 +6,12 @@ Heavy imports wait until a command runs, so that --help answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dabs_rq.errors import DabsRqError, DataWarning, OptionError
 
@@ -53,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.show_options:
             options = [word for word in (*given.words, *words) if given.command != "data" or "=" in word]
             return _show_options(options)
-        return run_command([*given.words, *words], **flags)
+        with _terminable():
+            return run_command([*given.words, *words], **flags)
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
@@ -63,6 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, which SLURM, systemd and `kill` send, ends this block as Ctrl-C does."""
+    process = os.getpid()
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() != process:  # forked from this one, and ended by it
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _short(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

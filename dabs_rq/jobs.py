@@ -93,12 +93,13 @@ def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
 
 
 def _prepare(run: Run, seed: int, outcome: Outcome) -> None:
-    """Fill the prepared cache, once for all methods and seeds. What cannot be read is told by the job that needs it."""
+    """Fill the prepared cache, once for all methods and seeds. What goes wrong is told by the job that needs it; the
+    others go on."""
     steps: list[Callable[[], object]] = [partial(_prepare_task, run, task) for task in run.tasks]
     if any(registry.method(name).trains for name in run.options.methods):
         steps.insert(0, partial(run.unlabelled, "train"))
     for step in steps:
-        with warnings.catch_warnings(), contextlib.suppress(DabsRqError, ValueError, OSError, RuntimeError):
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
             step()
 

@@ -152,7 +152,8 @@ def _with_tasks(words: tuple[str, ...], tasks: Sequence[Task] | None) -> tuple[s
 
 
 def shown(made: Plan) -> str:
-    """The plan as text: a table of counts with totals, the jobs in their order, and what is missing."""
+    """The plan as text: a table of counts with totals, the jobs in their order (one line for all seeds), and what is
+    missing."""
     from tabulate import tabulate
 
     headers = ["domain", "to prepare", *(f"{what}\n{state}" for what in ("checkpoints", "records") for state in STATES)]
@@ -164,13 +165,25 @@ def shown(made: Plan) -> str:
     totals = ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]
     parts = [tabulate([*rows, totals], headers=headers)]
     parts.append(f"{len(made.jobs)} jobs left, then the table:" if made.jobs else "No job left but the table.")
-    parts += [f"  {job.name}{_of_tasks(job)}" for job in made.jobs]
+    parts += [f"  {line}" for line in _listed(made.jobs)]
     if made.missing:
         parts.append(f"\n{made.total('waiting')} checkpoints and records wait for data:")
         parts += [f"  {text} (for {', '.join(purposes)})" for text, purposes in made.missing.items()]
     return "\n".join(parts)
 
 
+def _listed(jobs: Sequence[Job]) -> list[str]:
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        of_method = f" with {job.method}" if job.method else ""
+        alike.setdefault(f"{job.step} {job.domain}{of_method}{_of_tasks(job)}", []).append(job)
+    return [f"{line}{_of_seeds(of) if of[0].method else ''}" for line, of in alike.items()]
+
+
 def _of_tasks(job: Job) -> str:
     named = [word.removeprefix("tasks=[").removesuffix("]") for word in job.words if word.startswith("tasks=")]
-    return f" ({named[0].replace(',', ', ')})" if named and job.step == "transfer" else ""
+    return f" on {named[0].replace(',', ', ')}" if named and job.step == "transfer" else ""
+
+
+def _of_seeds(jobs: Sequence[Job]) -> str:
+    return f", seed{'s' if len(jobs) > 1 else ''} {', '.join(str(job.seed) for job in jobs)}"

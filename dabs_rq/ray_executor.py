@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,10 +61,12 @@ def _connect(ray: Any, run: Run) -> None:
         own = {"num_cpus": cpus, "object_store_memory": OBJECTS, "include_dashboard": False}
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells that it makes itself a token
     environment = {"env_vars": _environment(suite.cpus)}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if at := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):  # which Ray itself would try for many minutes
             socket.create_connection((at[1], int(at[2])), timeout=10).close()
         ray.init(address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **own)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own
     except (OSError, ValueError, RuntimeError) as error:
         hint = "" if address == "local" else " Start it with `ray start`, see docs/cluster.md."
         raise OptionError(f"no Ray at {address}: {first_line(error)}{hint}") from error

@@ -82,8 +82,18 @@ def test_a_full_disk_stops_nothing_that_fits_and_the_next_run_finishes(finished:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["in_process", "processes", "ray"])
-def test_an_interrupt_ends_everything_and_names_what_is_left(executor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("executor", "number"),
+    [
+        ("in_process", signal.SIGINT),
+        ("in_process", signal.SIGTERM),
+        ("processes", signal.SIGINT),
+        ("ray", signal.SIGTERM),
+    ],
+)
+def test_an_interrupt_ends_everything_and_names_what_is_left(
+    executor: str, number: signal.Signals, tmp_path: Path
+) -> None:
     words = (f"suite.executor={executor}", "pretrain.steps=1000000", "pretrain.checkpoint_every=1")
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # none in the home folder
     process = start(tmp_path, *words, preexec_fn=heed_interrupts, start_new_session=True, env=environment)
@@ -93,7 +103,7 @@ def test_an_interrupt_ends_everything_and_names_what_is_left(executor: str, tmp_
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.1)
     begun = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     code, text = ended(process)
     assert code == 130, text
     assert re.search(r"\d of 5 jobs left:\n(  .*\n)*  transfer sensor with rq, seed 0\n", text), text

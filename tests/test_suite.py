@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from dabs_rq import cli, executors, record, registry
 from dabs_rq.errors import OptionError
+from dabs_rq.examples import Examples
 from dabs_rq.jobs import Job, Outcome, work
-from dabs_rq.plan import Plan, plan
+from dabs_rq.plan import STEPS, Plan, plan
 from dabs_rq.pretrain import pretrain
 from dabs_rq.progress import LiveProgress, Progress
 from dabs_rq.run import Run
+from dabs_rq.spec import Task
 from dabs_rq.suite import suite
 from dabs_rq.transfer import transfer
 from tests.test_pretrain import SMALL
@@ -196,7 +199,7 @@ def test_a_dry_run_tells_counts_jobs_and_what_is_missing(finished: Run, capsys: 
         "sensor": ["1", "1", "5", "0", "1", "5", "0"],
         "all": ["2", "1", "7", "4", "1", "5", "36"],
     }
-    assert "14 jobs left" in shown and "  transfer sensor with rq, seed 1\n" in shown and "CIFAR-10" in shown
+    assert "14 jobs left" in shown and "  transfer sensor with rq, seeds 0, 1\n" in shown and "CIFAR-10" in shown
     assert sorted(finished.runs.rglob("*")) == before
 
 
@@ -208,18 +211,41 @@ def test_a_suite_with_nothing_left_runs_nothing(finished: Run, capsys: pytest.Ca
     assert outcome == Outcome(seconds=outcome.seconds) and capsys.readouterr().out == "nothing left to compute\n"
 
 
-def test_a_transfer_waits_for_a_pretraining_that_failed(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [
+        (lambda *_: {}["no such thing"], "KeyError: 'no such thing'"),
+        (lambda method, *_: (method.encoder.positions.sum() * torch.nan, {}), "TrainingError: the loss is not finite"),
+    ],
+)
+def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
+    loss: Callable[..., Any], why: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dabs_rq.methods.emix import EMix
 
-    monkeypatch.setattr(EMix, "loss", lambda *_: {}["no such thing"])
-    code = cli.main(["suite", *run.words, "methods=[none,emix]", "suite.executor=in_process", f"out={run.runs}"])
+    monkeypatch.setattr(EMix, "loss", loss)
+    code = cli.main(["suite", *run.words, "suite.executor=in_process", f"out={run.runs}"])
     shown = capsys.readouterr()
     assert code == 1
-    assert "pretrain sensor with emix, seed 0: KeyError" in shown.err and "Traceback" in shown.err
-    assert "transfer sensor with emix, seed 0 waits for pretrain sensor with emix, seed 0" in shown.out
-    assert "[3/3] transfer sensor with emix, seed 0: waiting" in shown.out
+    assert f"  pretrain sensor with emix, seed 0: {why}" in shown.err
+    assert "  transfer sensor with emix, seed 0 waits for pretrain sensor with emix, seed 0" in shown.out
+    assert "[3/5] transfer sensor with emix, seed 0: waiting" in shown.out
+    assert names(plan(run)) == ["prepare sensor", *(f"{step} sensor with emix, seed 0" for step in STEPS)]
+
+
+def test_a_task_that_cannot_be_read_costs_itself_and_nothing_else(
+    tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Run.labelled
+
+    def labelled(self: Run, task: Task) -> tuple[Examples, Examples]:
+        return {}["no such column"] if task.name == "dtd" else real(self, task)
+
+    monkeypatch.setattr(Run, "labelled", labelled)
+    words = ["domains=[images]", "tasks=[dtd,cifar10]", "methods=[none]", "suite.executor=in_process"]
+    outcome = suite(Run.of([*words, f"data={miniature('images')}", f"runs={tmp_path}", *SMALL, *BUDGET]))
+    assert outcome.wrong == ["transfer images with none, seed 0: dtd: KeyError: 'no such column'"]
+    assert not outcome.waiting and [file.stem for file in tmp_path.rglob("records/**/*.json")] == ["cifar10"]
 
 
 def test_the_plan_agrees_with_what_the_jobs_themselves_keep(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
