@@ -16,7 +16,7 @@ option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(if $(SEEDS),[$(SEEDS)])) \
 	$(call option,out,$(OUT)) $(OPTIONS)
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
-several = $(common) $(call option,suite.executor,$(EXECUTOR)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify)
+several = $(common) $(call option,suite.executor,$(EXECUTOR)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo test lint format bench pretrain transfer suite table report ablate domains data docs clean
@@ -61,7 +61,7 @@ pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
 transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [CHECKPOINT=file]
 	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
 
-suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1] [VERIFY=1]
+suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
 	$(RUN) suite $(several) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)])) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -40,6 +41,9 @@ _COMMANDS = {
 }
 
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 something failed, 2 wrong options, 130 interrupted (141 by
     a closed pipe)."""
@@ -63,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
@@ -124,11 +133,15 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
         if name == "suite":
-            command.add_argument("--dry-run", action="store_true", help="tell what is done and what is left, and stop")
-            command.add_argument(
+            only = command.add_mutually_exclusive_group()
+            only.add_argument("--dry-run", action="store_true", help="tell what is done and what is left, and stop")
+            only.add_argument(
                 "--verify",
                 action="store_true",
                 help="compute nothing: check that every cell still follows from code, data, options and checkpoint",
+            )
+            only.add_argument(
+                "--refresh", action="store_true", help="verify, then compute again what is stale (kept as *.stale)"
             )
     return parser
 
@@ -159,17 +172,20 @@ def _transfer(words: list[str]) -> int:
     return code
 
 
-def _suite(words: list[str], dry_run: bool, verify: bool) -> int:
+def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
     from dabs_rq import suite
     from dabs_rq.run import Run
 
     run = Run.of(words)
-    if verify:
+    if verify or refresh:
         from dabs_rq import verify as verification
 
         cells = verification.verify(run)
-        print(verification.to_text(cells))
-        return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
+        print(verification.to_text(cells), flush=True)
+        if verify:
+            return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
+        renamed = verification.set_aside(run, cells)
+        print("\n".join(f"stale, kept as {file.name}{verification.ASIDE}: {file}" for file in renamed), flush=True)
     if dry_run:
         from dabs_rq import cost
 
@@ -178,7 +194,11 @@ def _suite(words: list[str], dry_run: bool, verify: bool) -> int:
         return 0
     outcome = suite.suite(run)
     # `domains` and `tasks` say what to compute; the table keeps the rows of the others.
-    code = _show_table(Run.of([word for word in words if not word.startswith(("domains=", "tasks="))]))
+    code = 0
+    try:
+        code = _show_table(Run.of([word for word in words if not word.startswith(("domains=", "tasks="))]))
+    except OSError as error:
+        outcome.wrong.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
         print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")

@@ -152,8 +152,8 @@ def logged(job: Job, before: Sequence[Outcome], logs: Path) -> Outcome:
         with _output_to(logs / job.log_name):
             print(f"---- {now()} {job.name}: {' '.join(job.words)}")
             return work(job, before)
-    except OSError as error:  # of the log itself
-        return Outcome(wrong=[f"{job.name}: {type(error).__name__}: {error}"])
+    except OSError as error:
+        return Outcome(wrong=[f"{job.name}: its log cannot be written: {error}"])
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from dabs_rq.encoder import Encoder
 from dabs_rq.errors import TrainingError
 from dabs_rq.examples import Examples
 from dabs_rq.files import atomic_path, digest, only_one
+from dabs_rq.provenance import code
 
 BATCH = 256  # a feature does not depend on its batch, so this is about memory only
 
@@ -47,9 +48,9 @@ def extract(encoder: Encoder, examples: Examples, workers: int = 0) -> np.ndarra
 
 
 def cached(encoder: Encoder, weights: str, examples: Examples, folder: Path, workers: int = 0) -> np.ndarray:
-    """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash) and of what it sees - never of
-    the task, so that tasks with the same inputs share one pass."""
-    about = [weights, encoder.pool, encoder.mask_padding, repr(encoder.inputs)]
+    """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash), of what it sees and of the code
+    that lets it - never of the task, so that tasks with the same inputs share one pass."""
+    about = [weights, encoder.pool, encoder.mask_padding, repr(encoder.inputs), code(__name__)]
     file = folder / f"{digest(*about, examples.inputs_key)}.npz"
     with only_one(file):
         if (features := _read(file)) is not None and len(features) == len(examples):

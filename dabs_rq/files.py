@@ -25,6 +25,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # a full disk does not say which file had to go there
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -110,9 +110,14 @@ def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
     return is_finished(run.records_folder(run.identity(seed)) / f"{task.name}.json", weights)
 
 
+def is_there(run: Run, source: Source) -> bool:
+    """Whether something of a source is under the data root, or it can be had from the hub."""
+    return run.made_up or source.hub is not None or source.state(run.root) != "missing"
+
+
 def _is_missing(made: Plan, run: Run, source: Source, purpose: str) -> bool:
-    """Whether nothing of a source is under the data root, and it is not to be had from the hub either."""
-    if run.made_up or source.hub or source.state(run.root) != "missing":
+    """Whether a source is not there, which is then noted in `made`."""
+    if is_there(run, source):
         return False
     text = missing_text(source, run.root, source.missing(run.root)).splitlines()[0]
     purposes = made.missing.setdefault(text, [])

@@ -7,7 +7,6 @@ point. That needs a `runs` folder which all nodes share.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -25,7 +24,7 @@ from dabs_rq.executors import THREADS, Events, logged
 from dabs_rq.jobs import Job, Outcome, unattended
 from dabs_rq.run import Run
 
-RETRIES = 3  # of a job, for processes and nodes that are lost
+RETRIES = 3  # of a job, for processes and nodes that are lost; and as often again for nodes that run out of memory
 OBJECTS = 100_000_000  # bytes of Ray's object store, which holds nothing but outcomes
 
 
@@ -43,8 +42,9 @@ def on_ray(run: Run, jobs: Sequence[Job], logs: Path) -> Events:
 
 
 def _ray() -> Any:
-    # It would tell its makers how it is used.
+    # It would tell its makers how it is used, and try for ever a job that is too large for the memory of its node.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     try:
         import ray
     except ImportError as error:
@@ -81,27 +81,24 @@ def _environment(threads: int) -> dict[str, str]:
 
 def _tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
     from ray.exceptions import RayError
-    from ray.util.queue import Queue
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     asked = resources(run, jobs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    begun = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     task = ray.remote(_on_node)
     refs: dict[str, Any] = {}
     for job in jobs:
         of_job = asked[job.name]
         portable = _portable(job, int(of_job["num_cpus"]) if job.step == "prepare" else 1)
         options = task.options(name=job.name, max_retries=RETRIES, **of_job)
-        refs[job.name] = options.remote(portable, logs, begun, *(refs[name] for name in job.after))
+        refs[job.name] = options.remote(portable, logs, *(refs[name] for name in job.after))
     left, lost = {job.name: job for job in jobs}, set[str]()
+    begun = Begun(jobs, logs)
     try:
         while left:
             ray.wait([refs[name] for name in left], timeout=1.0)
             ready, _ = ray.wait([refs[name] for name in left], num_returns=len(left), timeout=0)
-            for name in begun.get_nowait_batch(begun.size()):
-                if name in left:
-                    yield left[name], None
+            for job in begun.since():
+                if job.name in left:
+                    yield job, None
             for job in [job for job in left.values() if refs[job.name] in ready]:
                 del left[job.name]
                 try:
@@ -116,20 +113,40 @@ def _tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
         raise
 
 
-def _on_node(job: Job, logs: Path, begun: Any, *before: Outcome) -> Outcome:
-    from ray.exceptions import RayError
-
-    with contextlib.suppress(RayError):  # whoever looks on is told, if still there
-        begun.put(job.name)
+def _on_node(job: Job, logs: Path, *before: Outcome) -> Outcome:
     return logged(job, before, logs)
+
+
+class Begun:
+    """Which jobs have begun: those whose logs, in a folder that all nodes share, have grown. No process of Ray's has to
+    live on for it."""
+
+    def __init__(self, jobs: Sequence[Job], logs: Path) -> None:
+        self.waiting = {logs / job.log_name: job for job in jobs}
+        self.before = {log: _size(log) for log in self.waiting}
+
+    def since(self) -> list[Job]:
+        """Those that have since this was asked before."""
+        grown = [log for log in self.waiting if _size(log) > self.before[log]]
+        return [self.waiting.pop(log) for log in grown]
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _lost(job: Job, lost: set[str], error: Exception) -> Outcome:
     """The outcome of a task that Ray gave up, or never ran because it gave up another."""
+    from ray.exceptions import OutOfMemoryError
+
     for name in job.after:
         if name in lost:
             return Outcome(waiting=[f"{job.name} waits for {name}"])
-    return Outcome(wrong=[f"{job.name}: its process or node was lost {RETRIES + 1} times ({first_line(error)})"])
+    if isinstance(error, OutOfMemoryError):
+        why = f"memory ran out on its node, {RETRIES + 1} times: a larger suite.cpus runs fewer jobs beside it"
+    else:
+        why = f"its process or node was lost {RETRIES + 1} times"
+    return Outcome(wrong=[f"{job.name}: {why} ({first_line(error)})"])
 
 
 def _portable(job: Job, processes: int) -> Job:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dabs_rq import checkpoint, plan, pretrain, recheck, record, transfer
+from dabs_rq import checkpoint, plan, pretrain, recheck, record, registry, transfer
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
+
+ASIDE = ".stale"
 
 State = Literal["fresh", "stale", "broken", "failed", "missing"]
 
@@ -23,7 +26,8 @@ State = Literal["fresh", "stale", "broken", "failed", "missing"]
 class Cell:
     """One cell of the table and its record's `file`. fresh: it follows from what is there now. stale: code, data,
     options or the encoder changed since. broken: the record, its predictions or its encoder cannot be trusted. failed:
-    there was no score. missing: there is no record. `reasons` say why it is not fresh."""
+    there was no score. missing: there is no record. `reasons` say why it is not fresh. stale_encoder: the checkpoint
+    file, if it is that which would have to be made again."""
 
     domain: str
     task: str
@@ -32,6 +36,7 @@ class Cell:
     file: Path
     state: State
     reasons: tuple[str, ...] = ()
+    stale_encoder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -51,8 +56,27 @@ def verify(run: Run) -> list[Cell]:
                 for task in tasks:
                     file = one.records_folder(one.identity(seed)) / f"{task.name}.json"
                     state, reasons = _state(one, task, file, weights, wrong)
-                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons))
+                    encoder = one.checkpoint_file(seed) if weights and wrong else None
+                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, encoder))
     return cells
+
+
+def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
+    """Rename the records of stale `cells`, their predictions, and stale encoders to *.stale, so that a suite makes them
+    again; a cell whose data are not there now keeps them. Returns the files by their old names."""
+    files: dict[Path, None] = {}
+    for cell in cells:
+        domain = registry.domain(cell.domain)
+        needed = [registry.task(cell.domain, cell.task).source]
+        if cell.stale_encoder and registry.method(cell.method).trains:
+            needed.append(domain.pretraining.source)
+        if cell.state == "stale" and all(plan.is_there(run.in_domain(cell.domain), source) for source in needed):
+            beside = sorted(cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*"))
+            files |= dict.fromkeys([*beside, *([cell.stale_encoder] if cell.stale_encoder else [])])
+    renamed = [file for file in files if file.suffix != ASIDE and file.exists()]
+    for file in renamed:
+        file.replace(file.with_name(file.name + ASIDE))
+    return renamed
 
 
 def _state(
@@ -142,7 +166,7 @@ def _changed_code(was: Mapping[str, str], now: Mapping[str, str], versions: Mapp
     return [f"code: {', '.join(changed)}"] if changed else []
 
 
-def to_text(cells: list[Cell]) -> str:
+def to_text(cells: Sequence[Cell]) -> str:
     """What is not fresh with its reasons, cells that share them in one place; then a line of counts."""
     lines = []
     for state in ("broken", "stale", "failed", "missing"):
@@ -156,5 +180,7 @@ def to_text(cells: list[Cell]) -> str:
             if len(alike) > 1:
                 lines += [f"  {cell.name}" for cell in alike]
     counts = Counter(cell.state for cell in cells)
+    if counts["stale"]:
+        lines.append("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
     lines.append(", ".join(f"{counts[state]} {state}" for state in get_args(State)))
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -91,8 +92,7 @@ def test_a_suite_outlives_a_node(alone: Run, tmp_path: Path, cluster: tuple[Clus
 
 @pytest.mark.slow
 def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_node(one: Job, logs: Path, begun: Any, *before: Any) -> Any:
-        begun.put(one.name)
+    def on_node(one: Job, logs: Path, *before: Any) -> Any:
         return killed_once(one, list(before), logs)
 
     monkeypatch.setattr(ray_executor, "_on_node", on_node)
@@ -103,6 +103,17 @@ def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monk
     assert outcomes["kill"].state == outcomes["last"].state == "done"
     assert "lost 4 times" in outcomes["doomed"].wrong[0]
     assert outcomes["after"].waiting == ["prepare after waits for prepare doomed"]
+
+
+@pytest.mark.slow
+def test_jobs_that_are_too_large_for_the_memory_end_and_say_so(alone: Run, tmp_path: Path) -> None:
+    little = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+    words = [*alone.words, f"runs={tmp_path / 'runs'}", f"out={tmp_path}", "methods=[none]", "suite.executor=ray"]
+    command = [sys.executable, "-m", "dabs_rq", "suite", *words]
+    done = subprocess.run(command, env=os.environ | little, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "  prepare sensor: memory ran out on its node, 4 times" in done.stderr
+    assert "  transfer sensor with none, seed 0 waits for pretrain sensor with none, seed 0" in done.stdout
 
 
 # ---- what is asked of a cluster ------------------------------------------------------------------------------------

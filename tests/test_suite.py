@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from dabs_rq import cli, executors, record, registry
+from dabs_rq import cli, executors, record, registry, table
 from dabs_rq.errors import OptionError
 from dabs_rq.examples import Examples
 from dabs_rq.jobs import Job, Outcome, work
@@ -246,6 +246,21 @@ def test_a_task_that_cannot_be_read_costs_itself_and_nothing_else(
     outcome = suite(Run.of([*words, f"data={miniature('images')}", f"runs={tmp_path}", *SMALL, *BUDGET]))
     assert outcome.wrong == ["transfer images with none, seed 0: dtd: KeyError: 'no such column'"]
     assert not outcome.waiting and [file.stem for file in tmp_path.rglob("records/**/*.json")] == ["cifar10"]
+
+
+def test_a_table_that_cannot_be_written_is_told_beside_what_else_failed(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(target: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(table, "write_text", full)
+    words = [*finished.words, "methods=[none]", f"out={tmp_path}"]
+    assert cli.main(["suite", *words]) == 1
+    assert "failed (the others are done" in (shown := capsys.readouterr().err)
+    assert "  the table: OSError: [Errno 28] No space left on device: " in shown and "table.csv" in shown
+    assert cli.main(["table", *words]) == 1
+    assert capsys.readouterr().err.startswith("error: [Errno 28] No space left on device: ")
 
 
 def test_the_plan_agrees_with_what_the_jobs_themselves_keep(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:

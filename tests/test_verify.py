@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import config, provenance, verify
+from dabs_rq import cli, config, provenance, verify
+from dabs_rq import pretrain as pretrain_module
 from dabs_rq import transfer as transfer_module
 from dabs_rq.pretrain import pretrain
 from dabs_rq.run import Run
@@ -113,6 +114,30 @@ def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.probe": "other"})
     cell = verified(folder)
     assert cell.state == "stale" and "code: dabs_rq.probe" in cell.reasons
+
+
+def test_what_is_stale_is_computed_again_when_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, parts = pretrain_module.computed_by, {"dabs_rq.encoder": "other"}
+    monkeypatch.setattr(pretrain_module, "computed_by", lambda *of: real(*of) | parts)
+    stale = verified(folder)
+    assert stale.state == "stale" and stale.reasons == ("encoder: code: dabs_rq.encoder",)
+    before = {file: file.read_bytes() for file in folder.rglob("seed-0/[!.]*") if file.is_file()}
+    assert len(before) == 5  # an encoder, a record of two splits, and their predictions
+    refresh = ["suite", "--refresh", *words(folder), f"out={folder}", "suite.executor=in_process"]
+
+    shutil.move(folder / "data" / "sensor", folder / "elsewhere")
+    assert cli.main(refresh) == 0 and "is not under" in capsys.readouterr().out
+    assert all(file.read_bytes() == whole for file, whole in before.items()), "without data nothing can be made again"
+    shutil.move(folder / "elsewhere", folder / "data" / "sensor")
+
+    assert cli.main(refresh) == 0
+    shown = capsys.readouterr().out
+    assert "stale: sensor / pamap2 with none, seed 0\n  why: encoder: code: dabs_rq.encoder\n" in shown
+    assert verified(folder).state == "fresh"
+    assert all(file.with_name(f"{file.name}.stale").read_bytes() == whole for file, whole in before.items())
+    assert cli.main(refresh) == 0 and "nothing left to compute" in capsys.readouterr().out
 
 
 def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
