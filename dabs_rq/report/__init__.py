@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dabs_rq import registry, table, table_published
+from dabs_rq import registry, table
 from dabs_rq.examples import missing_text
 from dabs_rq.files import write_text
 from dabs_rq.report import cells, curves, figure, page, scores, views
@@ -21,8 +21,9 @@ from dabs_rq.report.page import Figure, Part
 from dabs_rq.run import Run
 from dabs_rq.spec import Domain
 from dabs_rq.table import Table
-from dabs_rq.table_layout import layout
-from dabs_rq.table_notes import method_title
+from dabs_rq.table.layout import layout
+from dabs_rq.table.notes import method_title
+from dabs_rq.table.published import read as read_published
 
 FIGURES = "figures"
 QUANTIZER = "rq"  # the method whose options the quantizer is shown with
@@ -104,7 +105,7 @@ def _scores(runs: Mapping[str, Run], built: Table, found: Cells, domains: Sequen
     rows: list[Any] = built.frame.to_dict("records")
     published: Mapping[str, Mapping[str, float]] = {}
     if run.options.scale.name == "paper" and not run.made_up:
-        known = table_published.read(run, built.methods, _changed(runs))
+        known = read_published(run, built.methods, _changed(runs))
         published = known.scores
         texts.append(
             "Hollow: the published number." + (f" It does not compare: {known.reason}." if known.reason else "")

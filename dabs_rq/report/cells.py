@@ -10,9 +10,9 @@ from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table import DASH, Table
-from dabs_rq.table_layout import Cell, Layout, Line
-from dabs_rq.table_notes import method_title
-from dabs_rq.table_records import file_of
+from dabs_rq.table.layout import Cell, Layout, Line
+from dabs_rq.table.notes import method_title
+from dabs_rq.table.records import file_of
 
 _TITLES = {str(name): metric.title for name, metric in METRICS.items()}
 

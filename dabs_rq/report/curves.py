@@ -11,7 +11,7 @@ from dabs_rq.report import figure
 from dabs_rq.report.figure import INK, Drawn
 from dabs_rq.run import Run
 from dabs_rq.spec import Domain
-from dabs_rq.table_notes import method_title
+from dabs_rq.table.notes import method_title
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,8 @@ from typing import Any
 
 from dabs_rq.report.cells import Cells, Opened
 from dabs_rq.report.figure import Drawn
-from dabs_rq.table_layout import DASH, DIFFERS, DOUBTFUL, Layout
+from dabs_rq.table.contents import DASH
+from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Layout
 
 MEANINGS = {DOUBTFUL: "not clearly above a constant answer", DIFFERS: "differs significantly, see the notes"}
 

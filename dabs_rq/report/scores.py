@@ -11,7 +11,7 @@ from dabs_rq.metrics import METRICS
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Drawn
 from dabs_rq.spec import Domain
-from dabs_rq.table_notes import method_title
+from dabs_rq.table.notes import method_title
 
 Row = Mapping[str, Any]  # of Table.frame
 _LOWEST = {METRICS[name].title: 0.0 for name in ("accuracy", "auroc")}

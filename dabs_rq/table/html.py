@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dabs_rq.table_layout import DASH, DIFFERS, DOUBTFUL, layout
-
-if TYPE_CHECKING:
-    from dabs_rq.table import Table
+from dabs_rq.table.contents import DASH, Table
+from dabs_rq.table.layout import DIFFERS, DOUBTFUL, layout
 
 _PAGE = """\
 <!doctype html>

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
 
-from dabs_rq.table_layout import DASH, DIFFERS, DOUBTFUL, Cell, Layout, Line, layout
-
-if TYPE_CHECKING:
-    from dabs_rq.table import Table
+from dabs_rq.table.contents import DASH, Table
+from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Cell, Layout, Line, layout
 
 
 def to_csv(table: Table) -> str:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dabs_rq import compare, registry, significance, table_notes, table_published, table_records
-from dabs_rq.config import TableOptions
-from dabs_rq.errors import OptionError, RecordError
+from dabs_rq import compare, registry, significance
+from dabs_rq.errors import OptionError
 from dabs_rq.files import digest, only_one, write_text
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
 from dabs_rq.run import Run
-from dabs_rq.table_html import to_html
-from dabs_rq.table_published import PUBLISHED
-from dabs_rq.table_text import DASH, to_csv, to_latex, to_markdown
-
-if TYPE_CHECKING:
-    import pandas as pd
+from dabs_rq.table.contents import DASH, Table, averages
+from dabs_rq.table.html import to_html
+from dabs_rq.table.notes import notes as notes_of
+from dabs_rq.table.notes import title as title_of
+from dabs_rq.table.published import PUBLISHED
+from dabs_rq.table.published import read as read_published
+from dabs_rq.table.records import Row
+from dabs_rq.table.records import check as check_records
+from dabs_rq.table.records import find as find_records
+from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
 __all__ = [
     "DASH",
@@ -37,29 +39,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Table:
-    """`frame`: a row per task in table order: domain, task, row, metric, one column per method (percent, NaN where
-    there is no score), then `<method>_std` over seeds, `<method>_interval` (half of the 95 % interval of their mean),
-    `<method>_se` over test examples, `<method>_seeds`, per task `n_examples` and `majority` (the accuracy of the most
-    frequent class), and if asked for `<method>_published` and `<method>_difference`.
-
-    `comparisons`: of pairs of methods, see `significance`. `averages`: see `averages`. `variant`: "default", or a hash
-    of the options that differ from configs/. `notes`: what a reader has to know. `errors`: of records that are left
-    out. `known`: (domain, task) -> the records behind a row, without their predictions."""
-
-    title: str
-    frame: pd.DataFrame
-    methods: tuple[str, ...]
-    variant: str
-    notes: tuple[str, ...]
-    errors: tuple[RecordError, ...]
-    comparisons: pd.DataFrame
-    averages: pd.DataFrame
-    options: TableOptions
-    known: Mapping[tuple[str, str], table_records.Row]
-
-
 def build(run: Run) -> Table:
     """The table of one (data, scale, protocol) and of the options that `run` has, unchanged ones or a variant.
 
@@ -73,12 +52,12 @@ def build(run: Run) -> Table:
     composed = {method: run.with_method(method).composed for method in methods}
     variants = {method: one.variant(of_pretraining=False) for method, one in composed.items()}
     changed = {key: value for one in composed.values() for key, value in one.changed(of_pretraining=False).items()}
-    published = table_published.read(run, methods, changed) if options.table.published else None
-    found, errors = table_records.find(run, variants)
+    published = read_published(run, methods, changed) if options.table.published else None
+    found, errors = find_records(run, variants)
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
-    known: dict[tuple[str, str], table_records.Row] = {}
+    known: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows whose published numbers are shown without a difference, and why
     for domain_name, task_name in table_order():
@@ -86,7 +65,7 @@ def build(run: Run) -> Table:
         if options.domains is not None and domain_name not in options.domains:
             continue
         task = registry.task(domain_name, task_name)
-        one, wrong = table_records.check(run, task, found.get((domain_name, task_name), []))
+        one, wrong = check_records(run, task, found.get((domain_name, task_name), []))
         errors += wrong
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
         row["metric"] = METRICS[task.metric].title
@@ -122,9 +101,9 @@ def build(run: Run) -> Table:
         columns += [f"{method}_{what}" for what in ("published", "difference") for method in published.methods]
     frame = pd.DataFrame(rows, columns=columns)
     titled = [(row["row"], one) for row, one in zip(rows, known.values(), strict=True)]
-    notes = table_notes.notes(run, methods, titled, changed, published)
+    notes = notes_of(run, methods, titled, changed, published)
     return Table(
-        title=table_notes.title(run),
+        title=title_of(run),
         frame=frame,
         methods=methods,
         variant=digest(changed) if changed else "default",
@@ -163,28 +142,6 @@ def _of_split(records: Sequence[Record]) -> dict[str, float | int]:
         return {}
     majority = records[0].majority
     return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
-
-
-def averages(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Columns `what` (mean, a line per domain, or rank, the last line, where 1 is best and ties share their ranks),
-    domain, `rows` (how many are averaged) and one per method. Only rows that all methods have count, apart from methods
-    that have no score there at all."""
-    import pandas as pd
-
-    lines = []
-    for domain, part in frame.groupby("domain", sort=False):
-        common = _common(part, methods)
-        lines.append({"what": "mean", "domain": domain, "rows": len(common)} | common.mean().to_dict())
-    common = _common(frame, methods)
-    if common.shape[1] > 1 and len(common):
-        ranks = common.round(4).rank(axis=1, ascending=False).mean()
-        lines.append({"what": "rank", "domain": DASH, "rows": len(common)} | ranks.to_dict())
-    return pd.DataFrame(lines, columns=["what", "domain", "rows", *methods])
-
-
-def _common(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    there = [method for method in methods if frame[method].notna().any()]
-    return frame[there].dropna().astype(float) if there else frame[there].head(0)
 
 
 def table_order() -> list[tuple[str, str]]:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from dabs_rq import registry, significance
 from dabs_rq.metrics import METRICS
-from dabs_rq.table_notes import method_title
+from dabs_rq.table.contents import DASH, Table
+from dabs_rq.table.notes import method_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dabs_rq.table import Table
-
-DASH = "-"
 DOUBTFUL, DIFFERS = "°", "†"
 
 

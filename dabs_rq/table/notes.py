@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from dabs_rq import registry
 from dabs_rq.run import Run
-from dabs_rq.table_published import Published
-from dabs_rq.table_records import Row
+from dabs_rq.table.published import Published
+from dabs_rq.table.records import Row
 
 # What the published table calls its columns.
 TITLES = {"rq": "Ours"}
