@@ -184,8 +184,8 @@ def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         print(verification.to_text(cells), flush=True)
         if verify:
             return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
-        renamed = verification.set_aside(run, cells)
-        print("\n".join(f"stale, kept as {file.name}{verification.ASIDE}: {file}" for file in renamed), flush=True)
+        for file in verification.set_aside(run, cells):
+            print(f"kept as {file.name}{verification.ASIDE}: {file}", flush=True)
     if dry_run:
         from dabs_rq import cost
 

@@ -107,10 +107,12 @@ def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monk
 
 @pytest.mark.slow
 def test_jobs_that_are_too_large_for_the_memory_end_and_say_so(alone: Run, tmp_path: Path) -> None:
-    little = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+    little = {"memory_usage_threshold": "0.001", "memory_monitor_refresh_ms": "100"}
+    little |= {"task_oom_retry_delay_base_ms": "9"}
+    environment = os.environ | {f"RAY_{name}": value for name, value in little.items()}
     words = [*alone.words, f"runs={tmp_path / 'runs'}", f"out={tmp_path}", "methods=[none]", "suite.executor=ray"]
     command = [sys.executable, "-m", "dabs_rq", "suite", *words]
-    done = subprocess.run(command, env=os.environ | little, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
     assert "  prepare sensor: memory ran out on its node, 4 times" in done.stderr
     assert "  transfer sensor with none, seed 0 waits for pretrain sensor with none, seed 0" in done.stdout

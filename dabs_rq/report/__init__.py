@@ -20,7 +20,7 @@ from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Part
 from dabs_rq.run import Run
 from dabs_rq.spec import Domain
-from dabs_rq.table import Table
+from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import layout
 from dabs_rq.table.notes import method_title
 from dabs_rq.table.published import read as read_published

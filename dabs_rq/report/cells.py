@@ -9,7 +9,7 @@ from typing import Any
 from dabs_rq.metrics import METRICS
 from dabs_rq.record import Record
 from dabs_rq.run import Run
-from dabs_rq.table import DASH, Table
+from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.layout import Cell, Layout, Line
 from dabs_rq.table.notes import method_title
 from dabs_rq.table.records import file_of

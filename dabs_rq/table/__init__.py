@@ -25,19 +25,6 @@ from dabs_rq.table.records import check as check_records
 from dabs_rq.table.records import find as find_records
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
-__all__ = [
-    "DASH",
-    "PUBLISHED",
-    "Table",
-    "build",
-    "table_order",
-    "to_csv",
-    "to_html",
-    "to_latex",
-    "to_markdown",
-    "write",
-]
-
 
 def build(run: Run) -> Table:
     """The table of one (data, scale, protocol) and of the options that `run` has, unchanged ones or a variant.
