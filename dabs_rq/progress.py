@@ -10,6 +10,7 @@ from datetime import timedelta
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from dabs_rq import registry
 from dabs_rq.jobs import Job, Outcome
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Progress:
         self.running: dict[str, float] = {}  # name -> when it began
         self.at_once = 1  # the most that ran together
         self.states: Counter[str] = Counter()
-        self.seconds: dict[tuple[str, ...], list[float]] = {}  # kind of job -> of those that are done
+        self.seconds: dict[tuple[object, ...], list[float]] = {}  # kind of job -> of those that are done
 
     def __enter__(self) -> Progress:
         return self
@@ -55,16 +56,18 @@ class Progress:
         print(line + (f" ({left})" if left else ""), flush=True)
 
     def time_left(self) -> str:
-        """Such as "about 0:03:20 left", by what jobs of the same kind took; nothing while that is not known."""
-        if not self.left or not self.seconds:
+        """Such as "about 0:03:20 left", by what jobs of the same kind took; nothing while that is not known of all."""
+        if not self.left:
             return ""
-        now = self.clock()
-        each = (self._expected(job) - now + self.running.get(name, now) for name, job in self.left.items())
-        seconds = sum(max(0.0, one) for one in each) / min(self.at_once, len(self.left))
-        return f"about {_shown(seconds)} left"
+        now, seconds = self.clock(), 0.0
+        for name, job in self.left.items():
+            if (each := self._expected(job)) is None:
+                return ""
+            seconds += max(0.0, each - now + self.running.get(name, now))
+        return f"about {_shown(seconds / min(self.at_once, len(self.left)))} left"
 
-    def _expected(self, job: Job) -> float:
-        return next(mean(self.seconds[kind]) for kind in _kinds(job) if kind in self.seconds)
+    def _expected(self, job: Job) -> float | None:
+        return next((mean(self.seconds[kind]) for kind in _kinds(job) if kind in self.seconds), None)
 
 
 class LiveProgress(Progress):
@@ -111,9 +114,10 @@ class LiveProgress(Progress):
         return Group(bar, jobs)
 
 
-def _kinds(job: Job) -> list[tuple[str, ...]]:
-    """From the narrowest to the widest, which all jobs belong to."""
-    return [(job.step, job.domain, job.method), (job.step, job.method), (job.step,), ()]
+def _kinds(job: Job) -> list[tuple[object, ...]]:
+    """From the narrowest to the widest. A method that only keeps the initial encoder tells nothing of the others."""
+    trains = job.step == "pretrain" and registry.method(job.method).trains
+    return [(job.step, job.domain, job.method), (job.step, job.method), (job.step, trains)]
 
 
 def _shown(seconds: float) -> str:

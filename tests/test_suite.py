@@ -321,8 +321,12 @@ def test_time_left_is_told_by_kind_of_job() -> None:
     assert progress.time_left() == "about 0:00:06 left"
 
 
+def alike() -> list[Job]:
+    return [Job("pretrain", domain, (), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
+
+
 def test_time_left_is_shared_by_jobs_that_run_together() -> None:
-    jobs = [Job("pretrain", domain, (), "rq") for domain in ("a", "b", "c", "d", "e")]
+    jobs = alike()
     progress = Progress(jobs, Clock())
     progress.begun(jobs[0])
     progress.begun(jobs[1])
@@ -330,8 +334,17 @@ def test_time_left_is_shared_by_jobs_that_run_together() -> None:
     assert progress.time_left() == "about 0:02:00 left"
 
 
-def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
+def test_what_takes_no_time_says_nothing_of_what_does() -> None:
     jobs = some_jobs()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=1.0))  # none, which is not trained
+    assert progress.time_left() == ""
+    progress.over(jobs[1], Outcome(seconds=50.0))
+    assert progress.time_left() == "about 0:00:50 left"
+
+
+def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
+    jobs = alike()[:3]
     progress = Progress(jobs, Clock())
     progress.over(jobs[0], Outcome(seconds=50.0))
     progress.over(jobs[1], Outcome(wrong=["no"], seconds=0.0))
@@ -339,15 +352,15 @@ def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
 
 
 def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) -> None:
-    jobs = some_jobs()[:3]
+    jobs = alike()[:3]
     progress = Progress(jobs, Clock())
     progress.over(jobs[0], Outcome(seconds=70.0))
     progress.over(jobs[1], Outcome(wrong=["out of memory"]))
-    progress.over(jobs[2], Outcome(missing=["PAMAP2"]))
+    progress.over(jobs[2], Outcome(missing=["WikiText"]))
     assert capsys.readouterr().out.splitlines() == [
-        "[1/3] pretrain sensor with none, seed 0: 0:01:10 (about 0:02:20 left)",
-        "[2/3] pretrain sensor with rq, seed 0: failed (about 0:01:10 left)",
-        "[3/3] pretrain sensor with emix, seed 0: data missing",
+        "[1/3] pretrain images with rq, seed 0: 0:01:10 (about 0:02:20 left)",
+        "[2/3] pretrain speech with rq, seed 0: failed (about 0:01:10 left)",
+        "[3/3] pretrain text with rq, seed 0: data missing",
     ]
 
 
@@ -362,6 +375,4 @@ def test_the_live_view_counts_and_names_what_runs() -> None:
     with console.capture() as captured:
         console.print(progress.view())
     shown = captured.get()
-    assert (
-        "1 done, 1 failed, 1 running, 2 left, about" in shown and "pretrain sensor with emix, seed 0  0:00:0" in shown
-    )
+    assert "1 done, 1 failed, 1 running, 2 left" in shown and "pretrain sensor with emix, seed 0  0:00:0" in shown
