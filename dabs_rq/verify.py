@@ -66,13 +66,14 @@ def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
     again; a cell whose data are not there now keeps them. Returns the files by their old names."""
     files: dict[Path, None] = {}
     for cell in cells:
-        domain = registry.domain(cell.domain)
+        encoder = cell.stale_encoder
         needed = [registry.task(cell.domain, cell.task).source]
-        if cell.stale_encoder and registry.method(cell.method).trains:
-            needed.append(domain.pretraining.source)
-        if cell.state == "stale" and all(plan.is_there(run.in_domain(cell.domain), source) for source in needed):
-            beside = sorted(cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*"))
-            files |= dict.fromkeys([*beside, *([cell.stale_encoder] if cell.stale_encoder else [])])
+        if encoder and registry.method(cell.method).trains:
+            needed.append(registry.domain(cell.domain).pretraining.source)
+        can_be_made = all(plan.is_there(run.in_domain(cell.domain), source) for source in needed)
+        if can_be_made and (encoder or cell.state == "stale"):
+            beside = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*")
+            files |= dict.fromkeys([*sorted(beside), *([encoder] if encoder else [])])
     renamed = [file for file in files if file.suffix != ASIDE and file.exists()]
     for file in renamed:
         file.replace(file.with_name(file.name + ASIDE))

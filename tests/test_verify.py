@@ -139,6 +139,10 @@ def test_what_is_stale_is_computed_again_when_asked_for(
     assert all(file.with_name(f"{file.name}.stale").read_bytes() == whole for file, whole in before.items())
     assert cli.main(refresh) == 0 and "nothing left to compute" in capsys.readouterr().out
 
+    parts["dabs_rq.encoder"] = "another"
+    stale.file.unlink()  # no record is stale, but the next would be, of this encoder
+    assert cli.main(refresh) == 0 and verified(folder).state == "fresh"
+
 
 def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ours").mkdir()
