@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,10 @@ def _connect(ray: Any, run: Run) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         hint = "" if address == "local" else " Start it with `ray start`, see docs/cluster.md."
         raise OptionError(f"no Ray at {address}: {first_line(error)}{hint}") from error
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":  # Ray sets it where it has found or made a token
+        print(
+            "warning: this Ray has no token, so whoever reaches it can run anything: docs/cluster.md", file=sys.stderr
+        )
 
 
 def _environment(threads: int) -> dict[str, str]:
