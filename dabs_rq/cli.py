@@ -185,7 +185,7 @@ def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         if verify:
             return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
         for file in verification.set_aside(run, cells):
-            print(f"kept as {file.name}{verification.ASIDE}: {file}", flush=True)
+            print(f"kept as {file}", flush=True)
     if dry_run:
         from dabs_rq import cost
 

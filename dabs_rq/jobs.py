@@ -35,8 +35,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        of_method = f" with {self.method}, seed {self.seed}" if self.method else ""
-        return f"{self.step} {self.domain}{of_method}"
+        return f"{self.title}, seed {self.seed}" if self.method else self.title
+
+    @property
+    def title(self) -> str:
+        """The name without the seed."""
+        return f"{self.step} {self.domain} with {self.method}" if self.method else f"{self.step} {self.domain}"
 
     @property
     def log_name(self) -> str:

@@ -180,8 +180,7 @@ def shown(made: Plan) -> str:
 def _listed(jobs: Sequence[Job]) -> list[str]:
     alike: dict[str, list[Job]] = {}
     for job in jobs:
-        of_method = f" with {job.method}" if job.method else ""
-        alike.setdefault(f"{job.step} {job.domain}{of_method}{_of_tasks(job)}", []).append(job)
+        alike.setdefault(f"{job.title}{_of_tasks(job)}", []).append(job)
     return [f"{line}{_of_seeds(of) if of[0].method else ''}" for line, of in alike.items()]
 
 

@@ -90,13 +90,13 @@ def _tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
     asked = resources(run, jobs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     task = ray.remote(_on_node)
     refs: dict[str, Any] = {}
+    begun = Begun(jobs, logs)
     for job in jobs:
         of_job = asked[job.name]
         portable = _portable(job, int(of_job["num_cpus"]) if job.step == "prepare" else 1)
         options = task.options(name=job.name, max_retries=RETRIES, **of_job)
         refs[job.name] = options.remote(portable, logs, *(refs[name] for name in job.after))
     left, lost = {job.name: job for job in jobs}, set[str]()
-    begun = Begun(jobs, logs)
     try:
         while left:
             ray.wait([refs[name] for name in left], timeout=1.0)

@@ -53,17 +53,17 @@ def verify(run: Run) -> list[Cell]:
             one = Run.of([*words, "loader.prepare=never"])
             for seed in run.options.seeds:
                 weights, wrong = _encoder(one, seed)
+                stale = one.checkpoint_file(seed) if weights and wrong else None
                 for task in tasks:
                     file = one.records_folder(one.identity(seed)) / f"{task.name}.json"
                     state, reasons = _state(one, task, file, weights, wrong)
-                    encoder = one.checkpoint_file(seed) if weights and wrong else None
-                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, encoder))
+                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale))
     return cells
 
 
 def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
     """Rename the records of stale `cells`, their predictions, and stale encoders to *.stale, so that a suite makes them
-    again; a cell whose data are not there now keeps them. Returns the files by their old names."""
+    again; a cell whose data are not there now keeps them. Returns the files by their new names."""
     files: dict[Path, None] = {}
     for cell in cells:
         encoder = cell.stale_encoder
@@ -74,10 +74,7 @@ def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
         if can_be_made and (encoder or cell.state == "stale"):
             beside = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*")
             files |= dict.fromkeys([*sorted(beside), *([encoder] if encoder else [])])
-    renamed = [file for file in files if file.suffix != ASIDE and file.exists()]
-    for file in renamed:
-        file.replace(file.with_name(file.name + ASIDE))
-    return renamed
+    return [file.replace(file.with_name(file.name + ASIDE)) for file in files if file.suffix != ASIDE and file.exists()]
 
 
 def _state(

@@ -1,4 +1,4 @@
-"""The suite's plan, what its dry run says, and how far it says it is."""
+"""The suite's plan, what its dry run says, and what one failure costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from dabs_rq import cli, executors, record, registry, table
 from dabs_rq.errors import OptionError
@@ -19,7 +18,6 @@ from dabs_rq.examples import Examples
 from dabs_rq.jobs import Job, Outcome, work
 from dabs_rq.plan import STEPS, Plan, plan
 from dabs_rq.pretrain import pretrain
-from dabs_rq.progress import LiveProgress, Progress
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
 from dabs_rq.suite import suite
@@ -211,15 +209,28 @@ def test_a_suite_with_nothing_left_runs_nothing(finished: Run, capsys: pytest.Ca
     assert outcome == Outcome(seconds=outcome.seconds) and capsys.readouterr().out == "nothing left to compute\n"
 
 
+def unforeseen(*_: object) -> Any:
+    return {}["no such thing"]
+
+
+def not_finite(method: Any, *_: object) -> Any:
+    return method.encoder.positions.sum() * torch.nan, {}
+
+
 @pytest.mark.parametrize(
-    ("loss", "why"),
+    ("loss", "why", "foreseen"),
     [
-        (lambda *_: {}["no such thing"], "KeyError: 'no such thing'"),
-        (lambda method, *_: (method.encoder.positions.sum() * torch.nan, {}), "TrainingError: the loss is not finite"),
+        (unforeseen, "KeyError: 'no such thing'", False),
+        (not_finite, "TrainingError: the loss is not finite", True),
     ],
 )
 def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
-    loss: Callable[..., Any], why: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    loss: Callable[..., Any],
+    why: str,
+    foreseen: bool,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from dabs_rq.methods.emix import EMix
 
@@ -228,6 +239,7 @@ def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
     shown = capsys.readouterr()
     assert code == 1
     assert f"  pretrain sensor with emix, seed 0: {why}" in shown.err
+    assert ("Traceback" in shown.err) != foreseen
     assert "  transfer sensor with emix, seed 0 waits for pretrain sensor with emix, seed 0" in shown.out
     assert "[3/5] transfer sensor with emix, seed 0: waiting" in shown.out
     assert names(plan(run)) == ["prepare sensor", *(f"{step} sensor with emix, seed 0" for step in STEPS)]
@@ -286,93 +298,3 @@ def test_an_interrupt_tells_what_is_left(
 
 def test_a_job_that_raises_anything_is_an_outcome() -> None:
     assert "OptionError" in work(Job("pretrain", "sensor", ("no_such_option=1",), "rq")).wrong[0]
-
-
-# ---- progress ------------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def some_jobs() -> list[Job]:
-    steps = [("pretrain", method) for method in ("none", "rq", "emix")] + [("transfer", "none"), ("transfer", "rq")]
-    return [Job(step, "sensor", (), method) for step, method in steps]  # type: ignore[arg-type]
-
-
-def test_time_left_is_told_by_kind_of_job() -> None:
-    jobs, clock = some_jobs(), Clock()
-    progress = Progress(jobs, clock)
-    assert progress.time_left() == ""
-    for job, seconds in zip(jobs[:3], (2.0, 100.0, 300.0), strict=True):
-        progress.begun(job)
-        clock.now += seconds
-        progress.over(job, Outcome(seconds=seconds))
-    progress.begun(jobs[3])
-    clock.now += 10
-    progress.over(jobs[3], Outcome(seconds=10.0))
-    # One transfer is left, which is expected to take what the other one took.
-    assert progress.time_left() == "about 0:00:10 left"
-    progress.begun(jobs[4])
-    clock.now += 4
-    assert progress.time_left() == "about 0:00:06 left"
-
-
-def alike() -> list[Job]:
-    return [Job("pretrain", domain, (), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
-
-
-def test_time_left_is_shared_by_jobs_that_run_together() -> None:
-    jobs = alike()
-    progress = Progress(jobs, Clock())
-    progress.begun(jobs[0])
-    progress.begun(jobs[1])
-    progress.over(jobs[0], Outcome(seconds=60.0))
-    assert progress.time_left() == "about 0:02:00 left"
-
-
-def test_what_takes_no_time_says_nothing_of_what_does() -> None:
-    jobs = some_jobs()[:3]
-    progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=1.0))  # none, which is not trained
-    assert progress.time_left() == ""
-    progress.over(jobs[1], Outcome(seconds=50.0))
-    assert progress.time_left() == "about 0:00:50 left"
-
-
-def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
-    jobs = alike()[:3]
-    progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=50.0))
-    progress.over(jobs[1], Outcome(wrong=["no"], seconds=0.0))
-    assert progress.time_left() == "about 0:00:50 left"
-
-
-def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) -> None:
-    jobs = alike()[:3]
-    progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=70.0))
-    progress.over(jobs[1], Outcome(wrong=["out of memory"]))
-    progress.over(jobs[2], Outcome(missing=["WikiText"]))
-    assert capsys.readouterr().out.splitlines() == [
-        "[1/3] pretrain images with rq, seed 0: 0:01:10 (about 0:02:20 left)",
-        "[2/3] pretrain speech with rq, seed 0: failed (about 0:01:10 left)",
-        "[3/3] pretrain text with rq, seed 0: data missing",
-    ]
-
-
-def test_the_live_view_counts_and_names_what_runs() -> None:
-    jobs, console = some_jobs(), Console(width=120)
-    progress = LiveProgress(jobs)
-    progress.begun(jobs[0])
-    progress.over(jobs[0], Outcome(seconds=2.0))
-    progress.begun(jobs[1])
-    progress.over(jobs[1], Outcome(wrong=["no"]))
-    progress.begun(jobs[2])
-    with console.capture() as captured:
-        console.print(progress.view())
-    shown = captured.get()
-    assert "1 done, 1 failed, 1 running, 2 left" in shown and "pretrain sensor with emix, seed 0  0:00:0" in shown

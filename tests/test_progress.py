@@ -1,0 +1,96 @@
+"""How far a suite says it is: counts, what runs, and the time left."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from dabs_rq.jobs import Job, Outcome
+from dabs_rq.progress import LiveProgress, Progress
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def some_jobs() -> list[Job]:
+    steps = [("pretrain", method) for method in ("none", "rq", "emix")] + [("transfer", "none"), ("transfer", "rq")]
+    return [Job(step, "sensor", (), method) for step, method in steps]  # type: ignore[arg-type]
+
+
+def test_time_left_is_told_by_kind_of_job() -> None:
+    jobs, clock = some_jobs(), Clock()
+    progress = Progress(jobs, clock)
+    assert progress.time_left() == ""
+    for job, seconds in zip(jobs[:3], (2.0, 100.0, 300.0), strict=True):
+        progress.begun(job)
+        clock.now += seconds
+        progress.over(job, Outcome(seconds=seconds))
+    progress.begun(jobs[3])
+    clock.now += 10
+    progress.over(jobs[3], Outcome(seconds=10.0))
+    # One transfer is left, which is expected to take what the other one took.
+    assert progress.time_left() == "about 0:00:10 left"
+    progress.begun(jobs[4])
+    clock.now += 4
+    assert progress.time_left() == "about 0:00:06 left"
+
+
+def alike() -> list[Job]:
+    return [Job("pretrain", domain, (), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
+
+
+def test_time_left_is_shared_by_jobs_that_run_together() -> None:
+    jobs = alike()
+    progress = Progress(jobs, Clock())
+    progress.begun(jobs[0])
+    progress.begun(jobs[1])
+    progress.over(jobs[0], Outcome(seconds=60.0))
+    assert progress.time_left() == "about 0:02:00 left"
+
+
+def test_what_takes_no_time_says_nothing_of_what_does() -> None:
+    jobs = some_jobs()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=1.0))  # none, which is not trained
+    assert progress.time_left() == ""
+    progress.over(jobs[1], Outcome(seconds=50.0))
+    assert progress.time_left() == "about 0:00:50 left"
+
+
+def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
+    jobs = alike()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=50.0))
+    progress.over(jobs[1], Outcome(wrong=["no"], seconds=0.0))
+    assert progress.time_left() == "about 0:00:50 left"
+
+
+def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = alike()[:3]
+    progress = Progress(jobs, Clock())
+    progress.over(jobs[0], Outcome(seconds=70.0))
+    progress.over(jobs[1], Outcome(wrong=["out of memory"]))
+    progress.over(jobs[2], Outcome(missing=["WikiText"]))
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] pretrain images with rq, seed 0: 0:01:10 (about 0:02:20 left)",
+        "[2/3] pretrain speech with rq, seed 0: failed (about 0:01:10 left)",
+        "[3/3] pretrain text with rq, seed 0: data missing",
+    ]
+
+
+def test_the_live_view_counts_and_names_what_runs() -> None:
+    jobs, console = alike(), Console(width=120)
+    progress = LiveProgress(jobs)
+    progress.begun(jobs[0])
+    progress.over(jobs[0], Outcome(seconds=2.0))
+    progress.begun(jobs[1])
+    progress.over(jobs[1], Outcome(wrong=["no"]))
+    progress.begun(jobs[2])
+    with console.capture() as captured:
+        console.print(progress.view())
+    shown = captured.get()
+    assert "1 done, 1 failed, 1 running, 2 left, about" in shown and "pretrain text with rq, seed 0  0:00:0" in shown
