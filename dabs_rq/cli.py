@@ -183,7 +183,10 @@ def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         cells = verification.verify(run)
         print(verification.to_text(cells), flush=True)
         if verify:
-            return 1 if any(cell.state in ("stale", "broken") for cell in cells) else 0
+            states = {cell.state for cell in cells}
+            if "stale" in states:
+                print("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
+            return 1 if states & {"stale", "broken"} else 0
         for file in verification.set_aside(run, cells):
             print(f"kept as {file}", flush=True)
     if dry_run:

@@ -178,7 +178,5 @@ def to_text(cells: Sequence[Cell]) -> str:
             if len(alike) > 1:
                 lines += [f"  {cell.name}" for cell in alike]
     counts = Counter(cell.state for cell in cells)
-    if counts["stale"]:
-        lines.append("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
     lines.append(", ".join(f"{counts[state]} {state}" for state in get_args(State)))
     return "\n".join(lines)
