@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Line, Target, interleaved
-from dabs_rq.encoder import Attention, Encoder
+from dabs_rq.encoders.transformer import Attention, Encoder
 from dabs_rq.spec import Grid
 
 IMAGE = Grid(name="image", height=224, width=224, channels=3, patch=16)  # 196 patches and the class token

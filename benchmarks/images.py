@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import Line, Spread, Target, seconds
-from dabs_rq.batches import Order, loader
-from dabs_rq.examples import Decoded, Examples
-from dabs_rq.prepared import Store
+from dabs_rq.data.batches import Order, loader
+from dabs_rq.data.examples import Decoded, Examples
+from dabs_rq.data.prepared import Store
 
 
 def noise(row: dict[str, Any], shape: tuple[int, int, int]) -> np.ndarray:

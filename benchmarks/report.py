@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.measure import THREADS, Line
 from dabs_rq.files import write_text
-from dabs_rq.provenance import now, provenance
+from dabs_rq.records.provenance import now, provenance
 
 UNITS = {"s": [(1, "s"), (1e-3, "ms"), (1e-6, "µs")]}  # others are shown as they are
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import Line, Target, interleaved
-from dabs_rq import config, registry
-from dabs_rq.examples import Examples, Request
-from dabs_rq.prepared import Store
+from dabs_rq import registry
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.prepared import Store
+from dabs_rq.run import options as config
 from domains.sensor import pamap2
 
 LENGTH = 320  # rows of a window

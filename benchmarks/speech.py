@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import Line, Target, interleaved
-from dabs_rq.examples import Decoded
-from dabs_rq.prepared import Store
-from dabs_rq.readers import audio
+from dabs_rq.data.examples import Decoded
+from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers import audio
 
 RATE = 16_000
 SECONDS = 12.0  # about the mean of LibriSpeech

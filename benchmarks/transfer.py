@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Line, Spread, Target, interleaved
-from dabs_rq import config, features, probe, registry
-from dabs_rq.batches import Order
+from dabs_rq import registry
 from dabs_rq.checkpoint import weights_hash
-from dabs_rq.config import TransferOptions
-from dabs_rq.encoder import Encoder
-from dabs_rq.examples import Examples, Request, Windows
-from dabs_rq.features import Kept
-from dabs_rq.prepared import Store
+from dabs_rq.data.batches import Order
+from dabs_rq.data.examples import Examples, Request, Windows
+from dabs_rq.data.prepared import Store
+from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.run import options as config
+from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Multiclass, Series
+from dabs_rq.transfer import features, probe
+from dabs_rq.transfer.features import Kept
 
 SERIES = Series(name="sensor", length=320, channels=52, segment=5)  # 64 tokens
 CLASSES = 11

@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pretrain(words: list[str]) -> int:
-    from dabs_rq.pretrain import pretrain
+    from dabs_rq.pretrain.pretrain import pretrain
     from dabs_rq.run import Run
 
     run = Run.of(words)
@@ -158,7 +158,7 @@ def _pretrain(words: list[str]) -> int:
 
 def _transfer(words: list[str]) -> int:
     from dabs_rq.run import Run
-    from dabs_rq.transfer import transfer
+    from dabs_rq.transfer.transfer import transfer
 
     run = Run.of(words)
     code = 0
@@ -173,12 +173,12 @@ def _transfer(words: list[str]) -> int:
 
 
 def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
-    from dabs_rq import suite
     from dabs_rq.run import Run
+    from dabs_rq.suite import suite
 
     run = Run.of(words)
     if verify or refresh:
-        from dabs_rq import verify as verification
+        from dabs_rq.suite import verify as verification
 
         cells = verification.verify(run)
         print(verification.to_text(cells), flush=True)
@@ -190,7 +190,7 @@ def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         for file in verification.set_aside(run, cells):
             print(f"kept as {file}", flush=True)
     if dry_run:
-        from dabs_rq import cost
+        from dabs_rq.suite import cost
 
         print(f"{suite.dry_run(run)}\n", flush=True)
         print(cost.describe(run))
@@ -248,7 +248,7 @@ def _report(words: list[str]) -> int:
 
 
 def _ablate(words: list[str], over: str, each: bool) -> int:
-    from dabs_rq import ablate
+    from dabs_rq.experiment import ablate
     from dabs_rq.run import Run
 
     run = Run.of(words)
@@ -264,7 +264,8 @@ def _ablate(words: list[str], over: str, each: bool) -> int:
 def _export(words: list[str]) -> int:
     from pathlib import Path
 
-    from dabs_rq import checkpoint, config
+    from dabs_rq import checkpoint
+    from dabs_rq.run import options as config
 
     options = config.compose(words).options
     if options.checkpoint is None or options.out is None:
@@ -275,21 +276,21 @@ def _export(words: list[str]) -> int:
 
 
 def _domains(words: list[str]) -> int:
-    from dabs_rq.listing import listing
     from dabs_rq.run import Run
+    from dabs_rq.sources.catalogue import listing
 
     print(listing(Run.of(words)))
     return 0
 
 
 def _data(words: list[str]) -> int:
-    from dabs_rq.data import data
+    from dabs_rq.sources.command import data
 
     return data(words)
 
 
 def _show_options(words: list[str]) -> int:
-    from dabs_rq import config
+    from dabs_rq.run import options as config
 
     for key, value in sorted(config.compose(words).values.items()):
         print(f"{key}={value if value is not None else 'null'}")

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from dabs_rq.config import TrainerOptions
 from dabs_rq.errors import OptionError
+from dabs_rq.run.options import TrainerOptions
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # how the packages of those folders are called
+SHARED = ("base", "losses")  # modules beside the methods that are none
 
 
 def _extra_folders() -> tuple[Path, ...]:
@@ -52,7 +53,7 @@ def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
     found: Files = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
-            if pattern == "*.py" and file.name.startswith("_"):
+            if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED):
                 continue
             name = file.parent.name if file.name == "__init__.py" else file.stem
             if name in found:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from dabs_rq.examples import Examples, Request
-    from dabs_rq.stream import Stream
+    from dabs_rq.data.examples import Examples, Request
+    from dabs_rq.data.streams import Stream
 
 Scale = Literal["mini", "paper"]
 State = Literal["present", "partial", "missing"]

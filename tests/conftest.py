@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from dabs_rq import config, registry
-from dabs_rq import miniature as made_up_data
-from dabs_rq.examples import Examples, Request
-from dabs_rq.prepared import Store
-from dabs_rq.readers.tokenizer import with_vocabulary
+from dabs_rq import registry
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers.tokenizer import with_vocabulary
+from dabs_rq.miniature import write as made_up_data
+from dabs_rq.run import options as config
 
 # Read when those libraries are imported, which is later: no test needs a network or leaves anything behind.
 os.environ["HF_HUB_OFFLINE"] = "1"

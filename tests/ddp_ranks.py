@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dabs_rq.embed import to_model_input
-from dabs_rq.method import Batch
-from dabs_rq.pretrain import build, pretrain, source_batches
+from dabs_rq.encoders.embed import to_model_input
+from dabs_rq.methods.base import Batch
+from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
 from dabs_rq.ranks import Ranks, started
 from dabs_rq.run import Run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dabs_rq import registry, report
 from dabs_rq.run import Run
-from dabs_rq.suite import suite
+from dabs_rq.suite.suite import suite
 from tests.test_pretrain import SMALL
 from tests.test_records_and_table import fill
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from dabs_rq.jobs import Job, Outcome
+from dabs_rq.suite.jobs import Job, Outcome
 
 
 def heed_interrupts() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dabs_rq import ablate, compare, record, settings
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
-from dabs_rq.metrics import accuracy
+from dabs_rq.experiment import ablate, settings
 from dabs_rq.protocol import Protocol
-from dabs_rq.record import Record
+from dabs_rq.records import intervals as compare
+from dabs_rq.records import record
+from dabs_rq.records.metrics import accuracy
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from tests.test_pretrain import SMALL
 from tests.test_records_and_table import VALUES

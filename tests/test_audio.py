@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import torch
 
+from dabs_rq.data.readers import audio
 from dabs_rq.errors import DataError
-from dabs_rq.readers import audio
 from tests.golden_cases import Case, names
 
 PLAIN = audio.Statistics(mean=0, std=1)

@@ -14,11 +14,11 @@ import torch
 from benchmarks import __main__ as bench
 from benchmarks import encoder, images, quantizer, report, sensor, speech, transfer
 from benchmarks.measure import Line, Spread, Target, extra_bytes, interleaved
-from dabs_rq import features
-from dabs_rq.encoder import Encoder
-from dabs_rq.features import Kept
-from dabs_rq.prepared import Store
+from dabs_rq.data.prepared import Store
+from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.spec import Grid, Series
+from dabs_rq.transfer import features
+from dabs_rq.transfer.features import Kept
 
 SMALL_IMAGE = Grid(name="image", height=8, width=8, channels=3, patch=4)
 SMALL_SERIES = Series(name="sensor", length=20, channels=3, segment=5)

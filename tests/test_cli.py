@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import cli, record, registry
+from dabs_rq import cli, registry
 from dabs_rq.errors import DataWarning
+from dabs_rq.records import record
 
 COMMANDS = ("pretrain", "transfer", "suite", "table", "ablate", "export", "domains", "data")
 Output = tuple[int, str, str]
@@ -133,7 +134,7 @@ def test_an_interruption_ends_with_130(call: Callable[..., Output], monkeypatch:
     def interrupted(_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dabs_rq.listing.listing", interrupted)
+    monkeypatch.setattr("dabs_rq.sources.catalogue.listing", interrupted)
     code, _, err = call("domains")
     assert code == 130 and "the same command goes on where this one stopped" in err
 
@@ -219,7 +220,7 @@ def test_pretraining_says_its_steps_before_it_starts(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dabs_rq.training.train", interrupted)
+    monkeypatch.setattr("dabs_rq.pretrain.loop.train", interrupted)
     words = (
         "domain=sensor",
         "pretrain.steps=9",
@@ -237,7 +238,7 @@ def test_warnings_about_data_are_one_line_and_said_once(
     call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "dabs_rq.listing.listing",
+        "dabs_rq.sources.catalogue.listing",
         lambda _: "".join(warnings.formatwarning("10 files", DataWarning, "x.py", 1) for _ in "ab"),
     )
     code, out, _ = call("domains")

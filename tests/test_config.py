@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dabs_rq import config, registry
-from dabs_rq.config import Composed, compose
+from dabs_rq import registry
 from dabs_rq.errors import MissingDataError, OptionError
 from dabs_rq.protocol import Protocol
 from dabs_rq.run import Run
+from dabs_rq.run import options as config
+from dabs_rq.run.options import Composed, compose
 from dabs_rq.spec import Tokens
 
 OPTIONS = [option for option in dataclasses.fields(Protocol) if option.name != "name"]

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from dabs_rq import registry
-from dabs_rq.batches import training_batches
-from dabs_rq.examples import Examples
-from dabs_rq.listing import listing
-from dabs_rq.probe import check_evaluable, check_trainable
+from dabs_rq.data.batches import training_batches
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.streams import Stream
 from dabs_rq.run import Run
+from dabs_rq.sources.catalogue import listing
 from dabs_rq.spec import Domain, Source, Task, Tokens
-from dabs_rq.stream import Stream
 from dabs_rq.table import PUBLISHED
+from dabs_rq.transfer.probe import check_evaluable, check_trainable
 
 DOMAINS = registry.domains()
 TASKS = [(domain, task) for domain in DOMAINS for task in domain.tasks]
@@ -176,7 +176,7 @@ def test_the_order_of_the_file_system_does_not_matter(
 def test_prepared_examples_are_the_decoded_ones(
     domain: Domain, task: Task, protocol: str, load: Callable[..., Examples], tmp_path: Path
 ) -> None:
-    from dabs_rq.prepared import Store
+    from dabs_rq.data.prepared import Store
 
     examples = load(domain, task, "test", protocol=protocol).sample(6)
     prepared = examples.prepared(Store(tmp_path / "kept", policy="always").prepare)

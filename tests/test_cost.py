@@ -9,11 +9,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dabs_rq import cost, registry
-from dabs_rq.embed import to_model_input
-from dabs_rq.method import Batch
-from dabs_rq.pretrain import build, pretrain, source_batches
+from dabs_rq import registry
+from dabs_rq.encoders.embed import to_model_input
+from dabs_rq.methods.base import Batch
+from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
 from dabs_rq.run import Run
+from dabs_rq.suite import cost
 
 
 def costs(*words: str) -> dict[str, cost.Cost]:

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from dabs_rq import checkpoint, record
+from dabs_rq import checkpoint
+from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.cli import main
-from dabs_rq.dabs_checkpoint import to_dabs
-from dabs_rq.encoder import Encoder
+from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import CheckpointError
-from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.spec import Grid, Series, Tokens
-from dabs_rq.transfer import transfer
+from dabs_rq.transfer.transfer import transfer
 from tests.golden_cases import Case, names
 from tests.test_encoder import inputs_of
 from tests.test_pretrain import SMALL

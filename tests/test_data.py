@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
-from dabs_rq import archives, cli, download, fetch, registry
+from dabs_rq import cli, registry
 from dabs_rq.errors import DataError
+from dabs_rq.sources import archives, download, fetch
 from dabs_rq.spec import Archive, Domain, Source
 
 Output = tuple[int, str, str]

@@ -15,10 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabs_rq import checkpoint, contrast
+from dabs_rq import checkpoint
 from dabs_rq.errors import OptionError, TrainingError
 from dabs_rq.methods import emix, rq
-from dabs_rq.pretrain import pretrain, source_batches
+from dabs_rq.methods import losses as contrast
+from dabs_rq.pretrain.pretrain import pretrain, source_batches
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.ranks import Ranks, started
 from dabs_rq.run import Run

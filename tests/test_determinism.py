@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dabs_rq import checkpoint, record, registry
-from dabs_rq.pretrain import pretrain
+from dabs_rq import checkpoint, registry
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.transfer import transfer
+from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
 
 BUDGET = ("pretrain.steps=4", "transfer.max_examples=80", "transfer.epochs=2", "transfer.strengths=[1]")

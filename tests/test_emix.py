@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dabs_rq.dabs_checkpoint import dabs_name
+from dabs_rq.checkpoint.dabs import dabs_name
 from dabs_rq.methods.emix import emix_loss
 from tests.golden_cases import Case, names
 from tests.test_encoder import reference_encoder

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from dabs_rq.dabs_checkpoint import dabs_name, from_dabs
-from dabs_rq.encoder import Encoder
+from dabs_rq.checkpoint.dabs import dabs_name, from_dabs
+from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.spec import Grid, Input, Series, Tokens
 from tests.golden_cases import Case, names
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import checkpoint, executors, record
-from dabs_rq.jobs import Job, Outcome
+from dabs_rq import checkpoint
+from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.suite import suite
+from dabs_rq.suite import local as executors
+from dabs_rq.suite.jobs import Job, Outcome
+from dabs_rq.suite.suite import suite
 from tests.stand_ins import job, killed_once, own_process, sleeps_with_a_child
 from tests.test_pretrain import SMALL
 

@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from dabs_rq import registry
-from dabs_rq.examples import Examples
-from dabs_rq.readers import image
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.readers import image
 from dabs_rq.spec import Task
 from domains.images import miniature as generator
 

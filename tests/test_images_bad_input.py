@@ -15,9 +15,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.readers import image
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples
-from dabs_rq.readers import image
 
 DOMAIN = registry.domain("images")
 LOADERS = {"imagenet": DOMAIN.pretraining.load} | {task.name: task.load for task in DOMAIN.tasks}

@@ -16,8 +16,9 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 import numpy as np
-from dabs_rq import config, registry
-from dabs_rq.examples import Request
+from dabs_rq import registry
+from dabs_rq.run import options as config
+from dabs_rq.data.examples import Request
 
 source, root = sys.argv[1], Path(sys.argv[2])
 domain = registry.domain(source)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dabs_rq.metrics import METRICS, Undefined, majority, score, standard_error
-from dabs_rq.probe import probe_loss
+from dabs_rq.records.metrics import METRICS, Undefined, majority, score, standard_error
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.transfer.probe import probe_loss
 from tests.golden_cases import Case, names
 
 # The token-wise case is of masked token prediction: no target kind has a label per position.

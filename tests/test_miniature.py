@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import miniature, registry
+from dabs_rq import registry
 from dabs_rq.errors import OptionError
+from dabs_rq.miniature import write as miniature
 from dabs_rq.run import Run
 from tests.test_registry import WRITE, add_domain, add_task, alone, extra, forget
 

@@ -20,13 +20,13 @@ import torch
 from tokenizers import Tokenizer
 
 from dabs_rq import checkpoint, registry
-from dabs_rq.batches import training_batches
+from dabs_rq.data.batches import training_batches
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.streams import Stream
 from dabs_rq.errors import ResourceError
-from dabs_rq.examples import Examples
-from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
-from dabs_rq.stream import Stream
 from domains.multilingual import mc4
 from domains.multilingual import miniature as generator
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dabs_rq import registry
-from dabs_rq.batches import training_batches
+from dabs_rq.data.batches import training_batches
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
-from dabs_rq.examples import Examples
 from domains.multilingual import mc4, paws_x
 
 DOMAIN = registry.domain("multilingual")

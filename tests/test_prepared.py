@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dabs_rq.data.examples import Decoded
+from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.errors import DataError, OptionError
-from dabs_rq.examples import Decoded
-from dabs_rq.prepared import Store, Stored
 
 FILES, PER_FILE = 3, 4
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from dabs_rq import checkpoint, registry
-from dabs_rq.batches import Order, training_batches
-from dabs_rq.embed import to_model_input
+from dabs_rq.data.batches import Order, training_batches
+from dabs_rq.data.examples import Examples
+from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import CheckpointError, OptionError, ResourceError, TrainingError
-from dabs_rq.examples import Examples
-from dabs_rq.method import Batch
-from dabs_rq.pretrain import build, pretrain
+from dabs_rq.methods.base import Batch
+from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.run import Run
 from dabs_rq.spec import Grid, Tokens
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from dabs_rq.jobs import Job, Outcome
-from dabs_rq.progress import LiveProgress, Progress
+from dabs_rq.suite.jobs import Job, Outcome
+from dabs_rq.suite.progress import LiveProgress, Progress
 
 
 class Clock:

@@ -19,13 +19,14 @@ os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
 
 from ray.cluster_utils import Cluster
 
-from dabs_rq import ray_executor, record, registry
+from dabs_rq import registry
 from dabs_rq.errors import OptionError
-from dabs_rq.jobs import Job
-from dabs_rq.plan import plan
-from dabs_rq.ray_executor import OBJECTS, on_ray, resources
+from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.suite import suite
+from dabs_rq.suite import ray_executor, suite
+from dabs_rq.suite.jobs import Job
+from dabs_rq.suite.plan import plan
+from dabs_rq.suite.ray_executor import OBJECTS, on_ray, resources
 from tests.stand_ins import job, killed_once
 from tests.test_pretrain import SMALL
 

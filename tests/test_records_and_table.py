@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dabs_rq import cli, record, registry, table
+from dabs_rq import cli, registry, table
 from dabs_rq.errors import RecordError
-from dabs_rq.metrics import majority, score
-from dabs_rq.record import Record
+from dabs_rq.records import record
+from dabs_rq.records.metrics import majority, score
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 
 VALUES: dict[str, Any] = {

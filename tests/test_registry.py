@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dabs_rq import registry, table
+from dabs_rq.data.examples import Examples, Request
 from dabs_rq.errors import MissingDataError, OptionError
-from dabs_rq.examples import Examples, Request
 from dabs_rq.run import Run
 from dabs_rq.spec import (
     Binary,

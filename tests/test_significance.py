@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dabs_rq import compare, significance, table
-from dabs_rq.metrics import METRICS, Undefined
+from dabs_rq import table
+from dabs_rq.records import intervals as compare
+from dabs_rq.records import significance
+from dabs_rq.records.metrics import METRICS, Undefined
 from dabs_rq.run import Run
 from tests.test_records_and_table import fill
 
@@ -75,7 +77,7 @@ def test_resamples_in_which_a_metric_is_undefined_are_left_out(metric: Any) -> N
 
 def test_the_p_of_a_bootstrap_is_uniform_where_nothing_differs() -> None:
     from dabs_rq import registry
-    from dabs_rq.significance import Scored
+    from dabs_rq.records.significance import Scored
 
     generator, task, found = np.random.default_rng(0), registry.task("text", "stsb"), []
     for _ in range(60):

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from dabs_rq import registry
-from dabs_rq.examples import Examples, Shared
-from dabs_rq.prepared import Store, Stored
-from dabs_rq.readers import audio
+from dabs_rq.data.examples import Examples, Shared
+from dabs_rq.data.prepared import Store, Stored
+from dabs_rq.data.readers import audio
 from dabs_rq.spec import Task
 from domains.speech import miniature as generator
 

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers import audio
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples
-from dabs_rq.prepared import Store
-from dabs_rq.readers import audio
 
 DOMAIN = registry.domain("speech")
 LOADERS = {"librispeech": DOMAIN.pretraining.load} | {task.name: task.load for task in DOMAIN.tasks}

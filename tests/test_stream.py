@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dabs_rq.batches import Shuffled, Streamed, training_batches
+from dabs_rq.data.batches import Shuffled, Streamed, training_batches
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.streams import Stream
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples
-from dabs_rq.stream import Stream
 
 
 @dataclass

@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from dabs_rq import cli, executors, record, registry, table
+from dabs_rq import cli, registry, table
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import OptionError
-from dabs_rq.examples import Examples
-from dabs_rq.jobs import Job, Outcome, work
-from dabs_rq.plan import STEPS, Plan, plan
-from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.spec import Task
-from dabs_rq.suite import suite
-from dabs_rq.transfer import transfer
+from dabs_rq.suite import local as executors
+from dabs_rq.suite.jobs import Job, Outcome, work
+from dabs_rq.suite.plan import STEPS, Plan, plan
+from dabs_rq.suite.suite import suite
+from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
 
 BUDGET = ("pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]")

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dabs_rq import cli, record, table
+from dabs_rq import cli, table
 from dabs_rq.errors import OptionError
-from dabs_rq.metrics import METRICS, standard_error
+from dabs_rq.records import record
+from dabs_rq.records.metrics import METRICS, standard_error
 from dabs_rq.run import Run
 from tests.test_records_and_table import answers, fill
 

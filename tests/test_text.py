@@ -18,9 +18,9 @@ import pytest
 from pyarrow import parquet
 
 from dabs_rq import registry
-from dabs_rq.examples import Examples
-from dabs_rq.prepared import Store
-from dabs_rq.readers import text
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers import text
 from dabs_rq.spec import Task
 from domains.text import miniature as generator
 

@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
-from dabs_rq.examples import Examples
 
 DOMAIN = registry.domain("text")
 LOADERS = {"wikitext103": DOMAIN.pretraining.load} | {task.name: task.load for task in DOMAIN.tasks}

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dabs_rq import checkpoint, features, probe, record, table
+from dabs_rq import checkpoint, table
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, TrainingError
-from dabs_rq.examples import Examples
-from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.suite import suite
-from dabs_rq.transfer import transfer
+from dabs_rq.suite.suite import suite
+from dabs_rq.transfer import features, probe, transfer
 from tests.test_pretrain import SMALL
 
 FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2")

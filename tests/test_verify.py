@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import cli, config, provenance, verify
-from dabs_rq import pretrain as pretrain_module
-from dabs_rq import transfer as transfer_module
-from dabs_rq.pretrain import pretrain
+from dabs_rq import cli
+from dabs_rq.pretrain import pretrain as pretrain_module
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import provenance
 from dabs_rq.run import Run
-from dabs_rq.transfer import transfer
+from dabs_rq.run import options as config
+from dabs_rq.suite import verify
+from dabs_rq.transfer import transfer as transfer_module
+from dabs_rq.transfer.transfer import transfer
 
 WORDS = ("domains=[sensor]", "methods=[none]", "transfer.max_examples=60")
 
@@ -111,18 +114,18 @@ def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
 
 def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = transfer_module.computed_by
-    monkeypatch.setattr(transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.probe": "other"})
+    monkeypatch.setattr(transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.transfer.probe": "other"})
     cell = verified(folder)
-    assert cell.state == "stale" and "code: dabs_rq.probe" in cell.reasons
+    assert cell.state == "stale" and "code: dabs_rq.transfer.probe" in cell.reasons
 
 
 def test_what_is_stale_is_computed_again_when_asked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, parts = pretrain_module.computed_by, {"dabs_rq.encoder": "other"}
+    real, parts = pretrain_module.computed_by, {"dabs_rq.encoders.transformer": "other"}
     monkeypatch.setattr(pretrain_module, "computed_by", lambda *of: real(*of) | parts)
     stale = verified(folder)
-    assert stale.state == "stale" and stale.reasons == ("encoder: code: dabs_rq.encoder",)
+    assert stale.state == "stale" and stale.reasons == ("encoder: code: dabs_rq.encoders.transformer",)
     before = {file: file.read_bytes() for file in folder.rglob("seed-0/[!.]*") if file.is_file()}
     assert len(before) == 5  # an encoder, a record of two splits, and their predictions
     refresh = ["suite", "--refresh", *words(folder), f"out={folder}", "suite.executor=in_process"]
@@ -134,12 +137,12 @@ def test_what_is_stale_is_computed_again_when_asked_for(
 
     assert cli.main(refresh) == 0
     shown = capsys.readouterr().out
-    assert "stale: sensor / pamap2 with none, seed 0\n  why: encoder: code: dabs_rq.encoder\n" in shown
+    assert "stale: sensor / pamap2 with none, seed 0\n  why: encoder: code: dabs_rq.encoders.transformer\n" in shown
     assert verified(folder).state == "fresh"
     assert all(file.with_name(f"{file.name}.stale").read_bytes() == whole for file, whole in before.items())
     assert cli.main(refresh) == 0 and "nothing left to compute" in capsys.readouterr().out
 
-    parts["dabs_rq.encoder"] = "another"
+    parts["dabs_rq.encoders.transformer"] = "another"
     stale.file.unlink()  # no record is stale, but the next would be, of this encoder
     assert cli.main(refresh) == 0 and verified(folder).state == "fresh"
 

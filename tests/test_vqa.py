@@ -20,10 +20,10 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples, Shared
+from dabs_rq.data.prepared import Store, Stored
+from dabs_rq.data.readers import image
 from dabs_rq.errors import DataError, DataWarning
-from dabs_rq.examples import Examples, Shared
-from dabs_rq.prepared import Store, Stored
-from dabs_rq.readers import image
 from domains.vqa import coco
 from domains.vqa import miniature as generator
 from domains.vqa.miniature_scenes import COLOURS

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples
 from domains.vqa.coco import entries
 
 DOMAIN = registry.domain("vqa")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples
 from tests.test_xray import (
     CHEXPERT_HEADER,
     DOMAIN,

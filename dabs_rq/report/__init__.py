@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry, table
-from dabs_rq.examples import missing_text
+from dabs_rq.data.examples import missing_text
 from dabs_rq.files import write_text
 from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells

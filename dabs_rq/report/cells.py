@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dabs_rq.metrics import METRICS
-from dabs_rq.record import Record
+from dabs_rq.records.metrics import METRICS
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.layout import Cell, Layout, Line

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dabs_rq.metrics import METRICS
+from dabs_rq.records.metrics import METRICS
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Drawn
 from dabs_rq.spec import Domain

@@ -59,9 +59,9 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     example's name."""
     import torch
 
-    from dabs_rq.batches import training_batches
-    from dabs_rq.embed import to_model_input
-    from dabs_rq.pretrain import build
+    from dabs_rq.data.batches import training_batches
+    from dabs_rq.encoders.embed import to_model_input
+    from dabs_rq.pretrain.pretrain import build
     from dabs_rq.quantize import randomized_quantization
 
     batch, (name,) = training_batches(run.unlabelled("train"), 1, seed).batch(0)

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dabs_rq import compare, registry, significance
+from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest, only_one, write_text
-from dabs_rq.metrics import METRICS
-from dabs_rq.record import Record
+from dabs_rq.records import intervals as compare
+from dabs_rq.records import significance
+from dabs_rq.records.metrics import METRICS
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html

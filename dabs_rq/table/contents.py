@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dabs_rq.config import TableOptions
 from dabs_rq.errors import RecordError
+from dabs_rq.run.options import TableOptions
 from dabs_rq.table.records import Row
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dabs_rq import registry, significance
-from dabs_rq.metrics import METRICS
+from dabs_rq import registry
+from dabs_rq.records import significance
+from dabs_rq.records.metrics import METRICS
 from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.notes import method_title
 

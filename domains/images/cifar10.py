@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from dabs_rq.data.examples import Decoded, Examples, Request
+from dabs_rq.data.readers import image
+from dabs_rq.data.readers.index import class_number
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Decoded, Examples, Request
-from dabs_rq.readers import image
-from dabs_rq.readers.index import class_number
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 
 FOLDER = "cifar-10-batches-py"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Examples, Request, missing_text
+from dabs_rq.data.readers import image
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples, Request, missing_text
-from dabs_rq.readers import image
 from dabs_rq.spec import Pretraining, Source
 
 CLASSES = 1000

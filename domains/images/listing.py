@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers import image
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers import image
 
 
 class Picture(NamedTuple):

@@ -6,9 +6,9 @@ import re
 from itertools import groupby
 from pathlib import Path
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.index import class_number, lines, split_80_20
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.index import class_number, lines, split_80_20
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 

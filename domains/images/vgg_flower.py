@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.index import class_number, split_80_20
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.index import class_number, split_80_20
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 

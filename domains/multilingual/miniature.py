@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.readers import small_tokenizer
+from dabs_rq.miniature import tokenizer as small_tokenizer
 from domains.multilingual.miniature_sentences import (
     TOPICS,
     Fact,

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers import text
+from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.readers.text import Place
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers import text
-from dabs_rq.readers.index import repeated
-from dabs_rq.readers.text import Place
 from dabs_rq.spec import Binary, Source, Task
 
 LANGUAGES = {"en": "EN", "fr": "FR", "es": "ES", "de": "DE", "zh": "ZH", "ja": "JP", "ko": "KO"}  # in table order

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Column, Decoded, Examples, Request, missing_text
+from dabs_rq.data.prepared import Stored
 from dabs_rq.errors import DataError, MissingDataError, OptionError, unknown
-from dabs_rq.examples import Column, Decoded, Examples, Request, missing_text
-from dabs_rq.prepared import Stored
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.sensor.windows import Recordings, Sampler
 

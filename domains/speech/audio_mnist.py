@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.audio import Statistics
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.speech import clips
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.audio import Statistics
+from dabs_rq.data.readers.index import csv_table, lines
 from dabs_rq.errors import DataError, unknown
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.audio import Statistics
-from dabs_rq.readers.index import csv_table, lines
 from dabs_rq.spec import Multiclass, Source, Task
 from domains.speech import clips
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.audio import Statistics
+from dabs_rq.data.readers.index import class_number, split_80_20
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.audio import Statistics
-from dabs_rq.readers.index import class_number, split_80_20
 from dabs_rq.spec import Archive, Multiclass, Pretraining, Source, Task
 from domains.speech import clips
 

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers import text
 from dabs_rq.errors import DataWarning
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers import text
 from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target, Task
 
 SPLITS = {"train": "train", "test": "validation"}  # the hub's names

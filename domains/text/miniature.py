@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from dabs_rq.readers import small_tokenizer
+from dabs_rq.miniature import tokenizer as small_tokenizer
 from domains.text import miniature_tasks as tasks
 from domains.text.miniature_grammar import (
     QUESTIONS,

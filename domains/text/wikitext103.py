@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers import text
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers import text
 from dabs_rq.spec import Pretraining, Source
 
 CONFIG = "wikitext-103-v1"  # not -raw: hyphens are @-@, rare words <unk>

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dabs_rq.readers import small_tokenizer
+from dabs_rq.miniature import tokenizer as small_tokenizer
 from domains.vqa.miniature_scenes import SHAPES, Scene, draw, scene
 from domains.vqa.miniature_texts import Asked, captions, questions
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dabs_rq.data.examples import Examples, Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples, Request, missing_text
 from dabs_rq.spec import Archive, Pretraining, Source
 from domains.vqa.coco import entries, pictures, texts
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dabs_rq.data.examples import Examples, Request, Shared
 from dabs_rq.errors import DataError, DataWarning
-from dabs_rq.examples import Examples, Request, Shared
 from dabs_rq.spec import Archive, Binary, Source, Task
 from domains.vqa.coco import entries, pictures, texts
 

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers import image
+from dabs_rq.data.readers.index import csv_table, lines, repeated
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers import image
-from dabs_rq.readers.index import csv_table, lines, repeated
 from dabs_rq.spec import Multilabel, Pretraining, Source, Task
 
 RELEASE, FULL_RELEASE = "CheXpert-v1.0-small", "CheXpert-v1.0"

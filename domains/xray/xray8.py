@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dabs_rq.data.examples import Examples, Request, missing_text
+from dabs_rq.data.readers import image
+from dabs_rq.data.readers.index import repeated
 from dabs_rq.errors import DataError, MissingDataError, unknown
-from dabs_rq.examples import Examples, Request, missing_text
-from dabs_rq.readers import image
-from dabs_rq.readers.index import repeated
 from dabs_rq.spec import Multilabel, Source, Task
 
 IMAGES = "images"

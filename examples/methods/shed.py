@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dabs_rq.encoder import Encoder
+from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import OptionError
-from dabs_rq.method import Batch, Method, check_choices, choice, number
+from dabs_rq.methods.base import Batch, Method, check_choices, choice, number
 from dabs_rq.spec import Input, MethodSpec
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.examples import Decoded
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Decoded
 from dabs_rq.spec import Input
 
 PAD = 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dabs_rq.data.examples import Examples, Request
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
 from dabs_rq.files import digest
 from dabs_rq.spec import Archive, Pretraining, Source
 

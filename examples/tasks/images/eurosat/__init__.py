@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.readers.index import split_80_20
 from dabs_rq.errors import DataError
-from dabs_rq.examples import Examples, Request
-from dabs_rq.readers.index import split_80_20
 from dabs_rq.spec import Archive, Multiclass, Source, Task
 from domains.images.listing import Picture, labelled
 

@@ -1,0 +1,170 @@
+"""Checkpoints that DABS wrote: the names of our tensors in theirs, both ways, and reading them without running a line.
+
+Source: DABS's code at d33021a, src/models/pytorch/transformer.py; the names are the same in its earlier versions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.errors import CheckpointError, first_line
+from dabs_rq.spec import Input, Tokens
+
+# What a checkpoint holds beside the encoder: heads of its own training.
+_EXTRA = ("predictor.", "linear.", "non_linear_evaluator.", "online_evaluator.")
+
+_BLOCK = r"blocks\.(\d+)\."
+# (pattern of our name, DABS's name with the pattern's groups)
+_NAMES = (
+    (r"positions", "pos_embedding"),
+    (r"class_token", "cls_token"),
+    (r"embeddings\.(\d+)\.projection\.(weight|bias)", r"embed_modules.\1.embed.1.\2"),
+    (r"embeddings\.(\d+)\.table", r"embed_modules.\1.embed.weight"),
+    (_BLOCK + r"attention\.norm\.(weight|bias)", r"transformer.layers.\1.0.norm.\2"),
+    (_BLOCK + r"attention\.to_qkv\.weight", r"transformer.layers.\1.0.fn.to_qkv.weight"),
+    (_BLOCK + r"attention\.to_out\.(weight|bias)", r"transformer.layers.\1.0.fn.to_out.0.\2"),
+    (_BLOCK + r"feed_forward\.norm\.(weight|bias)", r"transformer.layers.\1.1.norm.\2"),
+    (_BLOCK + r"feed_forward\.expand\.(weight|bias)", r"transformer.layers.\1.1.fn.net.0.\2"),
+    (_BLOCK + r"feed_forward\.contract\.(weight|bias)", r"transformer.layers.\1.1.fn.net.3.\2"),
+    (r"head\.([01])\.(weight|bias)", r"mlp_head.\1.\2"),
+)
+
+
+def dabs_name(name: str) -> str:
+    """DABS's name of one of our encoder's tensors. Raises KeyError for a name that is none of ours."""
+    for pattern, theirs in _NAMES:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(theirs)
+    raise KeyError(name)
+
+
+def to_dabs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our encoder's state dict under DABS's names, with the prefix that its transfer expects."""
+    return {f"model.{dabs_name(name)}": tensor for name, tensor in state.items()}
+
+
+def from_dabs(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Tensors of a DABS encoder (without the "model." prefix) under our `names`.
+
+    Raises KeyError naming every tensor that is missing, and every one that is left over.
+    """
+    wanted = {dabs_name(name): name for name in names}
+    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    if missing or extra:
+        raise KeyError(f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(extra) or 'none'}")
+    return {ours: state[theirs] for theirs, ours in wanted.items()}
+
+
+def load(path: Path, inputs: tuple[Input, ...], heads: int, head_width: int, pool: str) -> Encoder:
+    """The encoder in a Lightning .ckpt or a bare state dict of DABS. Sizes and vocabulary are read from the tensors;
+    what they cannot tell (`heads`, `head_width`, `pool`) is given.
+
+    Raises CheckpointError if the file is no such checkpoint, lacks a tensor, or does not fit `inputs`.
+    """
+    state = _encoder_state(path, read(path))
+    try:
+        sizes = _sizes(state)
+        fitted = _with_vocabulary(inputs, state)
+    except KeyError as error:
+        raise CheckpointError(f"{path} holds no DABS encoder: {error.args[0]} is missing") from None
+    attention = state["transformer.layers.0.0.fn.to_qkv.weight"].shape[0] // 3
+    if attention != heads * head_width:
+        raise CheckpointError(
+            f"{path}: its attention is {attention} wide, which is not heads={heads} x head_width={head_width}; "
+            "give the two that it was trained with"
+        )
+    encoder = Encoder(fitted, **sizes, heads=heads, head_width=head_width, pool=pool)
+    own = encoder.state_dict()
+    try:
+        ours = from_dabs(state, list(own))
+    except KeyError as error:
+        raise CheckpointError(f"{path} does not fit: {error.args[0]}") from None
+    wrong = [
+        f"{dabs_name(name)} is {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"
+        for name, tensor in ours.items()
+        if tensor.shape != own[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{path} was trained on inputs of another size: {'; '.join(wrong)}")
+    encoder.load_state_dict({name: tensor.float() for name, tensor in ours.items()})
+    return encoder.eval()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What torch saved in `path`: tensors and plain containers. Objects of other classes, which old Lightning files
+    hold, become inert placeholders: nothing of theirs is imported or run.
+
+    Raises CheckpointError if the file is damaged or wants something that is not allowed at all.
+    """
+    try:
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(_placeholder(name), name) for name in unknown]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path} holds {type(content).__name__}, a whole pickled module perhaps; a Lightning .ckpt or a state dict "
+            "is needed"
+        )
+    return content
+
+
+def _placeholder(name: str) -> type:
+    """A class that takes whatever a pickle does to an object, and does nothing."""
+
+    def ignore(self: Any, *_: Any, **__: Any) -> None:
+        return None
+
+    methods = {
+        "__new__": lambda cls, *_, **__: object.__new__(cls),
+        "__init__": ignore,
+        "__setstate__": ignore,
+        "__setitem__": ignore,
+        "append": ignore,
+        "extend": ignore,
+        "update": ignore,
+    }
+    return type(name.rpartition(".")[2], (), methods)
+
+
+def _encoder_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
+    """The encoder's tensors, without prefix: of a Lightning file, of a system's state dict or of the encoder's own."""
+    state = content.get("state_dict", content)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    prefixed = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if not prefixed:
+        return {name: value for name, value in tensors.items() if not name.startswith(_EXTRA)}
+    left_over = [name for name in tensors if not name.startswith(("model.", *_EXTRA))]
+    if left_over:
+        raise CheckpointError(f"{path}: tensors neither of the encoder nor of a known head: {left_over[:5]}")
+    return prefixed
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    blocks = {match[1] for name in state if (match := re.match(r"transformer\.layers\.(\d+)\.", name))}
+    return {
+        "width": state["cls_token"].shape[2],
+        "depth": len(blocks),
+        "mlp_width": state["transformer.layers.0.1.fn.net.0.weight"].shape[0],
+        "out_width": state["mlp_head.1.weight"].shape[0],
+    }
+
+
+def _with_vocabulary(inputs: tuple[Input, ...], state: Mapping[str, Tensor]) -> tuple[Input, ...]:
+    """The inputs with the vocabulary of the file: DABS's earlier text checkpoints have 35,022 rows by a slip."""
+    return tuple(
+        dataclasses.replace(spec, vocabulary=state[f"embed_modules.{place}.embed.weight"].shape[0])
+        if isinstance(spec, Tokens)
+        else spec
+        for place, spec in enumerate(inputs)
+    )

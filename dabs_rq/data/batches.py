@@ -1,0 +1,183 @@
+"""Batches in an order that depends on the seed alone, not on workers, and that can start at any step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.streams import Stream
+from dabs_rq.ranks import Ranks
+
+Key = tuple[int, int]  # (epoch, index of the example in that epoch)
+ALONE = Ranks()
+
+
+@dataclass(frozen=True)
+class Order:
+    """Shuffled batches of `size` out of `examples`, without end: every epoch is a permutation by (seed, epoch), and
+    its last, smaller batch is left out, as DABS does. A batch is never larger than the split."""
+
+    examples: int
+    size: int
+    seed: int
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.size, self.examples)
+
+    @property
+    def per_epoch(self) -> int:
+        return self.examples // self.batch_size
+
+    def batch(self, number: int) -> list[Key]:
+        epoch, place = divmod(number, self.per_epoch)
+        return self._of_epoch(epoch, place, 1)[0]
+
+    def epoch(self, epoch: int) -> list[list[Key]]:
+        return self._of_epoch(epoch, 0, self.per_epoch)
+
+    def _of_epoch(self, epoch: int, first: int, count: int) -> list[list[Key]]:
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
+        size = self.batch_size
+        chosen = order[first * size : (first + count) * size].reshape(count, size)
+        return [[(epoch, int(index)) for index in batch] for batch in chosen]
+
+
+class Endless(Sampler[list[Key]]):
+    """All batches of an order from `start` on, of each the part that is this rank's."""
+
+    def __init__(self, order: Order, start: int = 0, ranks: Ranks = ALONE) -> None:
+        self.order, self.start = order, start
+        self.part = ranks.part(order.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, place = divmod(self.start, self.order.per_epoch)
+        while True:
+            yield from (keys[self.part] for keys in self.order.epoch(epoch)[place:])
+            epoch, place = epoch + 1, 0
+
+
+class Gather(Dataset[Any]):
+    """Takes whole batches out of examples: (raw inputs, targets or None, rows)."""
+
+    def __init__(self, examples: Examples, seed: int = 0) -> None:
+        self.examples, self.seed = examples, seed
+        self._epoch, self._redrawn = -1, examples
+
+    def __getitems__(self, keys: list[Key]) -> tuple[tuple[Tensor, ...], Tensor | None, Tensor]:
+        examples = self.at(keys[0][0])
+        rows = np.array([row for _, row in keys])
+        inputs = tuple(torch.from_numpy(column.take(rows)) for column in examples.inputs)
+        targets = None if examples.targets is None else torch.from_numpy(examples.targets[rows])
+        return inputs, targets, torch.from_numpy(rows)
+
+    def at(self, epoch: int) -> Examples:
+        if epoch != self._epoch:
+            self._epoch, self._redrawn = epoch, self.examples.of_epoch(self.seed, epoch)
+        return self._redrawn
+
+
+def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
+    """A DataLoader over lists of keys; its batches are what `Gather` gives."""
+    workers = _affordable(workers)
+    return DataLoader(
+        Gather(examples, seed),
+        batch_sampler=batches,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+    )
+
+
+def _affordable(workers: int) -> int:
+    """At most a worker per processor."""
+    return min(workers, os.cpu_count() or 1)
+
+
+class Shuffled:
+    """The training batches of an indexed split, without end."""
+
+    def __init__(self, examples: Examples, size: int, seed: int) -> None:
+        self.examples, self.seed = examples, seed
+        self.order = Order(len(examples), size, seed)
+
+    @property
+    def key(self) -> str:
+        return self.examples.key
+
+    @property
+    def size(self) -> int:
+        return self.order.batch_size
+
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
+        """This rank's part of the batches from number `start` on; the first of each is its raw inputs."""
+        return loader(self.examples, Endless(self.order, start, ranks), seed=self.seed, workers=workers, pin=pin)
+
+    def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
+        """The raw inputs of one whole batch, and the ids of its examples."""
+        keys = self.order.batch(number)
+        gather = Gather(self.examples, self.seed)
+        inputs, _, rows = gather.__getitems__(keys)
+        return inputs, gather.at(keys[0][0]).ids.take(rows.numpy()).to_pylist()
+
+
+class Streamed:
+    """The training batches of a stream, without end."""
+
+    def __init__(self, stream: Stream, size: int, seed: int) -> None:
+        self.stream, self.size, self.seed = stream, size, seed
+
+    @property
+    def key(self) -> str:
+        return self.stream.key
+
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
+        workers = self.stream.readers(_affordable(workers))
+        return DataLoader(
+            _Share(self, start, ranks.part(self.size)),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
+        )
+
+    def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
+        inputs, ids = next(self.stream.batches(self.size, self.seed, number))
+        return tuple(map(torch.from_numpy, inputs)), ids
+
+
+class _Share(IterableDataset[Any]):
+    """What one loader worker delivers of a stream: the `part` of every batch whose turn it is."""
+
+    def __init__(self, batches: Streamed, start: int, part: slice) -> None:
+        self.batches, self.start, self.part = batches, start, part
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], None]]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        source = self.batches
+        for inputs, _ in source.stream.batches(source.size, source.seed, self.start + first, step, self.part):
+            yield tuple(map(torch.from_numpy, inputs)), None
+
+
+def training_batches(source: Examples | Stream, size: int, seed: int) -> Shuffled | Streamed:
+    """Batches to pretrain on; `size` is that of a batch."""
+    return Streamed(source, size, seed) if isinstance(source, Stream) else Shuffled(source, size, seed)
+
+
+def in_order(examples: Examples, size: int) -> list[list[Key]]:
+    """All examples once, in their own order; the last batch may be smaller."""
+    return [[(0, row) for row in range(i, min(i + size, len(examples)))] for i in range(0, len(examples), size)]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,213 @@
+"""The prepared cache: every fixed preprocessing is done once and read back from memory-mapped files.
+
+`datasets` does the work (processes, progress, writing, renaming into place); its fingerprint is our key, which also
+notices changed files. Every array is stored with its hash, which is checked when a process first reads it. A cache that
+cannot be read is built again; one that turns out to be damaged while it is read is deleted, and what read it stops.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from xxhash import xxh3_64_intdigest
+
+from dabs_rq.data.examples import Column, Decoded, Shared
+from dabs_rq.errors import DataError, OptionError
+from dabs_rq.files import atomic_folder, digest, only_one
+
+Policy = Literal["auto", "always", "never"]
+ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Arrays kept as bytes in memory-mapped Arrow files, seen through numpy without a copy."""
+
+    arrays: Sequence[np.ndarray]
+    rows: np.ndarray
+    content: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def key(self) -> str:
+        if np.array_equal(self.rows, np.arange(len(self.arrays))):
+            return self.content  # whole: as the column that was prepared, so that no key depends on the policy
+        return digest(self.content, np.asarray(self.rows, np.int64).tobytes())
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.arrays[self.rows[row]]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        arrays = self.arrays
+        return np.stack([arrays[row] for row in self.rows[rows]])
+
+    def select(self, rows: np.ndarray) -> Stored:
+        return replace(self, rows=self.rows[rows])
+
+
+class _Views(Sequence[np.ndarray]):
+    """Row i of the table in `folder` as an array, found by its offset; no Python object per row is kept."""
+
+    def __init__(self, folder: Path, table: pa.Table, shape: tuple[int | None, ...], dtype: str) -> None:
+        self.folder = folder
+        self.shape, self.dtype = tuple(-1 if n is None else n for n in shape), np.dtype(dtype)
+        self.hashes = table["hash"].to_numpy()
+        self.checked = np.zeros(len(self.hashes), bool)
+        self.chunks = []
+        for chunk in table["array"].chunks:
+            if len(chunk) == 0:
+                continue
+            _, offsets, data = chunk.buffers()
+            ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+            self.chunks.append((ends, np.frombuffer(data, np.uint8)))
+        self.first = np.cumsum([0] + [len(ends) - 1 for ends, _ in self.chunks])
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        chunk = int(np.searchsorted(self.first, index, side="right")) - 1
+        ends, data = self.chunks[chunk]
+        row = index - self.first[chunk]
+        array = data[ends[row] : ends[row + 1]]
+        if not self.checked[index]:
+            self._check(index, array)
+        return array.view(self.dtype).reshape(self.shape)
+
+    def _check(self, index: int, array: np.ndarray) -> None:
+        if xxh3_64_intdigest(array.data) != self.hashes[index]:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise DataError(
+                f"{self.folder}: prepared example {index} is not what was written there (a failing disk?). The folder "
+                "was deleted: run again, which prepares it anew"
+            )
+        self.checked[index] = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """Prepares columns under `folder`.
+
+    policy: "always", "never" (decode on the fly, with the same numbers) or "auto": as long as the column fits
+    `cache_gb` and the disk. workers: processes that decode.
+    """
+
+    folder: Path
+    policy: Policy = "auto"
+    cache_gb: float = 20.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("auto", "always", "never"):
+            raise OptionError(f"loader.prepare is one of auto, always, never; got {self.policy!r}")
+
+    def prepare(self, column: Column) -> Column:
+        """The column, read from the cache if there may be one; columns of arrays come back as they are."""
+        if isinstance(column, Shared):
+            return replace(column, column=self.prepare(column.column))
+        if not isinstance(column, Decoded) or len(column) == 0:
+            return column
+        if self.policy == "never" or not self._fits(column):
+            return column
+        return self.keep(column)
+
+    def keep(self, column: Decoded) -> Stored:
+        """The column from the cache, built first where it is missing or damaged."""
+        folder = self.folder / column.key
+        if (kept := _kept(folder, column)) is not None:
+            return kept
+        with only_one(folder):
+            if (kept := _kept(folder, column)) is not None:  # by the process that was waited for
+                return kept
+            if folder.exists():
+                print(f"{folder}: damaged, or of another version; preparing it again")
+                shutil.rmtree(folder, ignore_errors=True)
+            with atomic_folder(folder) as building:
+                self._build(building, column)
+            return _read(folder, column)
+
+    def _fits(self, column: Decoded) -> bool:
+        if self.policy == "always" or None in column.shape:
+            return True
+        needed = len(column) * column.row_bytes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        fits = needed <= min(self.cache_gb * 1e9, free * 0.9)
+        if needed > 1e9 or not fits:
+            print(
+                f"prepared cache: {needed / 1e9:.1f} GB needed, loader.cache_gb={self.cache_gb:g}, "
+                f"{free / 1e9:.0f} GB free: {'kept on disk' if fits else 'decoding on the fly'}"
+            )
+        return fits
+
+    def _build(self, folder: Path, column: Decoded) -> None:
+        from datasets import Dataset, Features, Value
+        from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+
+        processes = min(self.workers, len(column) // ROWS_PER_PROCESS)
+        if len(column) < ROWS_PER_PROCESS:
+            disable_progress_bar()
+        try:
+            Dataset(pa.table({"row": np.arange(len(column), dtype=np.int64)})).map(
+                _Encode(column),
+                batched=True,
+                batch_size=_rows_per_batch(column),
+                writer_batch_size=_rows_per_batch(column),
+                remove_columns=["row"],
+                features=Features({"array": Value("large_binary"), "hash": Value("uint64")}),
+                num_proc=processes if processes > 1 else None,
+                cache_file_name=str(folder / "data.arrow"),
+                new_fingerprint=column.key,
+                load_from_cache_file=False,
+                desc="prepare",
+            )
+        finally:
+            enable_progress_bar()
+
+
+def _kept(folder: Path, column: Decoded) -> Stored | None:
+    """What lies in `folder`; None if that is nothing, or nothing whole."""
+    if not folder.exists():
+        return None
+    try:
+        return _read(folder, column)
+    except Exception:  # there is hardly one that a damaged Arrow file does not raise
+        return None
+
+
+def _read(folder: Path, column: Decoded) -> Stored:
+    from datasets import Dataset, concatenate_datasets
+
+    parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
+    views = _Views(folder, concatenate_datasets(parts).data.table, column.shape, column.dtype)
+    if len(views) != len(column):
+        raise ValueError(f"{len(views)} arrays, expected {len(column)}")
+    return Stored(views, np.arange(len(views)), column.key)
+
+
+class _Encode:
+    """Rows to bytes and their hashes, in the process that decodes."""
+
+    def __init__(self, column: Decoded) -> None:
+        self.column = column
+
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes] | np.ndarray]:
+        arrays = [np.ascontiguousarray(self.column.row(row)).tobytes() for row in batch["row"]]
+        return {"array": arrays, "hash": np.array([xxh3_64_intdigest(array) for array in arrays], np.uint64)}
+
+
+def _rows_per_batch(column: Decoded, size: float = 32e6) -> int:
+    if None in column.shape:
+        return 1
+    return max(1, min(1000, int(size / column.row_bytes)))

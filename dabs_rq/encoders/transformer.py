@@ -1,0 +1,155 @@
+"""The transformer that all domains share.
+
+Source: DABS (arXiv:2111.12062) and its code: pre-norm blocks, no norm after the last one, a class token, learned
+positions, the mean over all tokens as the feature, and a projection head of LayerNorm and Linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dabs_rq.encoders import embed
+from dabs_rq.spec import Input
+
+
+class Encoded(NamedTuple):
+    """tokens: (B, 1 + S, width), class token first. pooled: (B, width), the feature that transfer uses."""
+
+    tokens: Tensor
+    pooled: Tensor
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention. No dropout on attention weights, no bias on queries, keys and values.
+
+    Shape: (B, N, width) -> (B, N, width). `mask`: bool (B, N), True may be attended to.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.to_qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
+        # One head as wide as the model needs no output projection (and its dropout goes with it).
+        trivial = heads == 1 and head_width == width
+        self.to_out = nn.Identity() if trivial else nn.Linear(heads * head_width, width)
+        self.dropout = nn.Identity() if trivial else nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = self.to_qkv(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
+        return self.dropout(self.to_out(attended.transpose(1, 2).flatten(2)))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with GELU between. Shape: (B, N, width) -> (B, N, width)."""
+
+    def __init__(self, width: int, mlp_width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, mlp_width)
+        self.contract = nn.Linear(mlp_width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.contract(self.dropout(F.gelu(self.expand(self.norm(x))))))
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, head_width: int, mlp_width: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, head_width, dropout)
+        self.feed_forward = FeedForward(width, mlp_width, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attention(x, mask)
+        return x + self.feed_forward(x)
+
+
+class Encoder(nn.Module):
+    """Embeds the inputs of a domain and encodes the embeddings.
+
+    inputs: the domain's declared inputs; several are concatenated along the tokens, in order.
+    width: of embeddings and features (D). mlp_width: hidden width of a block. out_width: of the projection.
+    pool: "mean" over class token and real tokens, or "class". dropout: after embeddings and in every block.
+    mask_padding: False lets padding take part in attention and pooling, as DABS does.
+
+    Example: `encoder(inputs)` is the projection (B, out_width); transfer uses
+    `encoder.encode(encoder.embed(inputs), encoder.mask(inputs)).pooled` (B, width).
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        width: int = 256,
+        depth: int = 12,
+        heads: int = 8,
+        head_width: int = 64,
+        mlp_width: int = 512,
+        out_width: int = 128,
+        pool: str = "mean",
+        dropout: float = 0.1,
+        mask_padding: bool = True,
+    ) -> None:
+        super().__init__()
+        if pool not in ("mean", "class"):
+            raise ValueError(f"pool is one of mean, class; got {pool!r}")
+        self.inputs = tuple(inputs)
+        self.pool, self.mask_padding = pool, mask_padding
+        sequence = sum(spec.sequence_length for spec in self.inputs)
+        # Modules are built in DABS's order, so that a seed gives the same initial weights.
+        self.embeddings = nn.ModuleList(embed.build(spec, width) for spec in self.inputs)
+        self.positions = nn.Parameter(torch.randn(1, 1 + sequence, width))
+        self.class_token = nn.Parameter(torch.randn(1, 1, width))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, heads, head_width, mlp_width, dropout) for _ in range(depth))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out_width))
+
+    @property
+    def width(self) -> int:
+        return self.class_token.shape[2]
+
+    def embed(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Token embeddings (B, S, D) of raw inputs, without class token and positions."""
+        embed.check(inputs, self.inputs)
+        return torch.cat(
+            [module(given).to(self.positions.dtype) for module, given in zip(self.embeddings, inputs, strict=True)],
+            dim=1,
+        )
+
+    def mask(self, inputs: tuple[Tensor, ...]) -> Tensor | None:
+        """bool (B, S), True = real token; None where there is no padding, or where padding counts as a token."""
+        return embed.padding_mask(inputs, self.inputs) if self.mask_padding else None
+
+    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Encoded:
+        """Encode token embeddings (B, S, D). The class token is always real."""
+        expected = self.positions.shape[1] - 1, self.positions.shape[2]
+        if tuple(tokens.shape[1:]) != expected:
+            raise ValueError(f"tokens of shape (B, {expected[0]}, {expected[1]}) expected; got {tuple(tokens.shape)}")
+        x = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        x = self.dropout(x + self.positions)
+        if mask is not None:
+            mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+        for block in self.blocks:
+            x = block(x, mask)
+        return Encoded(x, self._pooled(x, mask))
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Projection (B, out_width) of pooled features (B, D): what contrastive losses compare."""
+        return self.head(pooled)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return self.project(self.encode(self.embed(inputs), self.mask(inputs)).pooled)
+
+    def _pooled(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.pool == "class":
+            return x[:, 0]
+        if mask is None:
+            return x.mean(1)
+        real = mask.unsqueeze(2).to(x.dtype)
+        return (x * real).sum(1) / real.sum(1)

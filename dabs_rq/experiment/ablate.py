@@ -1,0 +1,207 @@
+"""Ablations: the same cells under several values of some options, side by side with intervals.
+
+Every setting is a variant like any other: its checkpoints and records are kept, and a setting that is there already is
+not computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dabs_rq import registry
+from dabs_rq.errors import DabsRqError
+from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons
+from dabs_rq.files import digest, write_text
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import intervals as compare
+from dabs_rq.records import record
+from dabs_rq.records.metrics import METRICS
+from dabs_rq.records.record import Record
+from dabs_rq.run import Run
+from dabs_rq.spec import Task
+from dabs_rq.transfer.transfer import transfer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Ablation:
+    """`frame`: a row per setting and task: the options' values, domain, task, row, metric, then score, low and high of
+    its 95 % interval, seeds, n_examples, majority, and the difference to the first setting of the row's comparison with
+    its low and high (all in percent). `errors`: what could not be computed, by setting."""
+
+    frame: pd.DataFrame
+    options: tuple[str, ...]
+    each: bool
+    errors: list[str] = field(default_factory=list)
+
+
+def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
+    """Compute what is missing of every setting, for the run's domain (all if none is given), method(s) and seeds."""
+    import pandas as pd
+
+    compared = comparisons(axes(run, over), each=each)
+    options = tuple(dict.fromkeys(name for one in compared for setting in one.settings for name in setting))
+    rows: list[dict[str, Any]] = []
+    errors: list[str] = []
+    for comparison in compared:
+        for domain, method, tasks in _places(run, comparison.axis):
+            reference: dict[str, list[_Result]] = {}
+            for setting in comparison.settings:
+                results = _results(run, domain, method, tasks, setting, errors)
+                for task in tasks:
+                    if task.name not in results:
+                        continue
+                    reference.setdefault(task.name, results[task.name])
+                    rows.append(
+                        {"compared": comparison.axis.option if comparison.axis else "all"}
+                        | setting
+                        | {"domain": domain, "method": method, "task": task.name, "row": task.row}
+                        | {"metric": METRICS[task.metric].title}
+                        | _numbers(task, results[task.name], reference[task.name])
+                    )
+    columns = ["compared", *options, "domain", "method", "task", "row", "metric", *_NUMBERS]
+    return Ablation(pd.DataFrame(rows, columns=columns), options, each, list(dict.fromkeys(errors)))
+
+
+_DIFFERENCE = ("difference", "difference_low", "difference_high")
+_NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERENCE)
+
+
+def _places(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
+    """The domains, methods and tasks that a comparison can move."""
+    options = run.options
+    given = any(word.startswith("methods=") for word in run.words)
+    several = options.methods if given else [options.method.name]
+    methods = [name for name in several if axis is None or not axis.methods or name in axis.methods]
+    names = [options.domain] if options.domain else list(options.domains or registry.domain_names())
+    for name, method in product(names, methods):
+        tasks = registry.domain(name).tasks
+        if options.tasks is not None:
+            tasks = tuple(task for task in tasks if task.name in options.tasks)
+        if axis and axis.moves and name not in axis.moves:
+            tasks = tuple(task for task in tasks if task.name in axis.moves)
+        if tasks:
+            yield name, method, tasks
+
+
+@dataclass(frozen=True)
+class _Result:
+    record: Record
+    file: Path
+
+
+def _results(
+    run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
+) -> dict[str, list[_Result]]:
+    """Task -> one result a seed, computed now where it is missing."""
+    kept = [word for word in run.words if not word.startswith(("domain=", "domains=", "tasks="))]
+    words = [*kept, f"domain={domain}", f"tasks=[{','.join(task.name for task in tasks)}]"]
+    words += [f"{name}={value}" for name, value in setting.items()]
+    shown = f"{domain}, {method}, " + ", ".join(f"{name}={value}" for name, value in setting.items())
+    found: dict[str, list[_Result]] = {}
+    try:
+        one = Run.of(words).with_method(method)
+    except DabsRqError as error:
+        errors.append(f"{shown}: {error}")
+        return found
+    for seed in run.options.seeds:
+        try:
+            pretrain(one, seed)
+            files, failed = transfer(one, seed)
+        except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
+            errors.append(f"{shown}, seed {seed}: {type(error).__name__}: {error}")
+            continue
+        errors += [f"{shown}, seed {seed}: {error}" for error in failed]
+        for file in files:
+            result = record.read(file)
+            if result.split == "test" and result.score is not None:
+                found.setdefault(result.task, []).append(_Result(result, file))
+    return found
+
+
+def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> dict[str, float | int]:
+    scores = [100 * one.record.score for one in results if one.record.score is not None]
+    errors = [100 * (one.record.standard_error or math.nan) for one in results]
+    low, high = compare.interval(scores, errors)
+    majority = results[0].record.majority
+    numbers: dict[str, float | int] = {
+        "score": sum(scores) / len(scores),
+        "low": low,
+        "high": high,
+        "seeds": len(scores),
+        "n_examples": results[0].record.n_examples,
+        "majority": math.nan if majority is None else 100 * majority,
+    }
+    if results is reference:
+        return numbers
+    seeds = {one.record.seed: one for one in reference}
+    pairs = [(seeds[one.record.seed], one) for one in results if one.record.seed in seeds]
+    differences = [100 * ((b.record.score or 0.0) - (a.record.score or 0.0)) for a, b in pairs]
+    if not differences:
+        return numbers
+    paired = [100 * compare.difference_error(task.metric, a.file, b.file) for a, b in pairs]
+    low, high = compare.interval(differences, paired)
+    mean = sum(differences) / len(differences)
+    return numbers | {"difference": mean, "difference_low": low, "difference_high": high}
+
+
+def write(run: Run, done: Ablation) -> Path:
+    """Write ablation.csv and ablation.md below the run's results; return the folder."""
+    scope = run.options.domain or "all"
+    methods = "-".join(done.frame["method"].unique()) or "none"
+    folder = run.results / f"ablation-{scope}-{methods}-{digest(done.options, done.each)}"
+    write_text(folder / "ablation.csv", done.frame.round(4).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "ablation.md", to_markdown(run, done))
+    return folder
+
+
+def to_markdown(run: Run, done: Ablation) -> str:
+    """A line per setting and task with score and difference; with `each`, a line per change and task with the
+    difference it makes to every method. Then what the numbers are of."""
+    table = (_changes(done.frame) if done.each else _grid(done)).to_markdown(index=False, disable_numparse=True)
+    options = run.options
+    one_seed = "over test examples, training variance not included"
+    several = "over seeds (Student's t)" if len(options.seeds) > 1 else one_seed
+    seeds = ", ".join(map(str, options.seeds))
+    notes = [
+        run.data_note,
+        f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
+        f"95 % intervals {several}. Differences are to the first value, paired by seed and test example.",
+    ]
+    return "\n".join([table, "", *(f"- {note}" for note in notes), ""])
+
+
+def _grid(done: Ablation) -> pd.DataFrame:
+    shown = done.frame[list(done.options)].copy()
+    for title, column in (("method", "method"), ("task", "row"), ("metric", "metric")):
+        shown[title] = done.frame[column]
+    shown["score [95 %]"] = _with_interval(done.frame, "score", "low", "high", "")
+    shown["difference [95 %]"] = _with_interval(done.frame, "difference", "difference_low", "difference_high", "+")
+    return shown
+
+
+def _changes(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.copy()
+    frame["value"] = [row[row["compared"]] for _, row in frame.iterrows()]
+    place = ["compared", "domain", "task", "method"]
+    frame["change"] = frame.groupby(place, sort=False)["value"].transform("first") + " to " + frame["value"]
+    frame["shown"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
+    changed = frame[frame["difference"].notna()]
+    wide = changed.pivot_table("shown", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
+    wide = wide[[name for name in registry.method_names() if name in wide.columns]]
+    titles = {name: registry.method(name).title for name in wide.columns}
+    return wide.fillna("").rename(columns=titles).reset_index().rename(columns={"compared": "option"})
+
+
+def _with_interval(frame: pd.DataFrame, value: str, low: str, high: str, sign: str) -> list[str]:
+    return [
+        "" if math.isnan(a) else f"{a:{sign}.2f} [{b:{sign}.2f}, {c:{sign}.2f}]"
+        for a, b, c in zip(frame[value], frame[low], frame[high], strict=True)
+    ]

@@ -1,0 +1,81 @@
+"""A small tokenizer of a published family for made-up text: miniatures have no other way to one.
+
+The library's own trainers give another vocabulary every time (their counts come out of hash tables), so the pieces are
+counted here; the model that uses them is the published one's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dabs_rq.data.readers.tokenizer import TOKENIZERS
+from dabs_rq.files import write_text
+
+LONGEST = 6  # characters of a unigram piece that is no whole word
+
+
+def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
+    """Save below `root`, under a published `name`, a tokenizer of about `size` ids: the characters of `texts`, then
+    their most frequent pieces. "bert-base-uncased" has word pieces in lower case, "xlm-roberta-base" unigrams of any
+    script. The same texts, in any order, give the same bytes."""
+    normalizer: Any
+    splitter: Any
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    if name == "bert-base-uncased":
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        normalizer = normalizers.BertNormalizer(lowercase=True)
+        splitter = pre_tokenizers.BertPreTokenizer()
+        words = _words(texts, normalizer, splitter)
+        single_characters = sorted({character for word in words for character in word})
+        pieces = special + single_characters + [f"##{character}" for character in single_characters]
+        pieces += [word for word in _by_count(words) if len(word) > 1][: max(0, size - len(pieces))]
+        ids = {piece: number for number, piece in enumerate(pieces)}
+        tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+        tokenizer.decoder = decoders.WordPiece()
+        single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"
+    elif name == "xlm-roberta-base":
+        special = ["<s>", "<pad>", "</s>", "<unk>"]
+        normalizer = normalizers.NFKC()
+        splitter = pre_tokenizers.Metaspace()
+        words = _words(texts, normalizer, splitter)
+        parts: Counter[str] = Counter()
+        for word, count in words.items():
+            found = {word[i:j] for i in range(len(word)) for j in range(i + 1, min(i + LONGEST, len(word)) + 1)}
+            parts.update(dict.fromkeys(found | {word}, count))
+        alphabet = sorted(part for part in parts if len(part) == 1)
+        longer = [part for part in _by_count(Counter({p: n * len(p) for p, n in parts.items()})) if len(part) > 1]
+        kept = alphabet + longer[: max(0, size - len(special) - len(alphabet))]
+        total = sum(parts.values())
+        # A piece's log probability, as the trainer would give it; the worst of all for the special ones.
+        scored = [(token, 0.0) for token in special] + [(part, math.log(parts[part] / total)) for part in kept]
+        tokenizer = Tokenizer(models.Unigram(scored, unk_id=special.index("<unk>")))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+        tokenizer.decoder = decoders.Metaspace()
+        tokenizer.add_special_tokens(["<mask>"])
+        single, pair = "<s> $A </s>", "<s> $A </s> </s> $B </s>"
+    else:
+        raise ValueError(f"no family of tokenizers is known by the name {name!r}")
+    tokenizer.add_special_tokens(special)
+    used = [token for token in special if token in single]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(token, tokenizer.token_to_id(token)) for token in used]
+    )
+    write_text(root / TOKENIZERS / name / "tokenizer.json", tokenizer.to_str(pretty=True))
+
+
+def _words(texts: Iterable[str], normalizer: Any, splitter: Any) -> Counter[str]:
+    words: Counter[str] = Counter()
+    for text in texts:
+        clean = normalizer.normalize_str(text)
+        words.update(word for word, _ in splitter.pre_tokenize_str(clean))
+    return words
+
+
+def _by_count(counted: Counter[str]) -> list[str]:
+    return sorted(counted, key=lambda piece: (-counted[piece], piece))

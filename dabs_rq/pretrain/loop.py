@@ -1,0 +1,230 @@
+"""The training loop of pretraining: a LightningModule around a method, and the trainer that runs it.
+
+Every batch seeds its own random numbers from (seed, batch number), so a resumed run repeats them exactly and none of
+their state has to be stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from dabs_rq.data.batches import Shuffled, Streamed
+from dabs_rq.encoders.embed import to_model_input
+from dabs_rq.errors import OptionError, TrainingError, memory_told
+from dabs_rq.files import atomic_path
+from dabs_rq.methods.base import Batch, Method
+from dabs_rq.ranks import Ranks
+from dabs_rq.run import Run
+
+MATMUL = ("highest", "high", "medium")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+NEEDS_LESS = (
+    "trainer.devices shares every batch among several, trainer.precision=bf16-mixed needs less for each example; "
+    "a smaller pretrain.batch_size makes it another training"
+)
+RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
+
+
+class Pretraining(lightning.LightningModule):
+    """Trains a method; one optimizer (AdamW), constant learning rate, weight decay on every parameter."""
+
+    first_bad_batch: Tensor
+
+    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int, ranks: Ranks) -> None:
+        super().__init__()
+        self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
+        self.options = run.options
+        self.batch_number = 0
+        self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        budget = self.options.pretrain
+        return torch.optim.AdamW(trained, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
+
+    def on_train_start(self) -> None:
+        if self.ranks.count > 1:
+            # At once: Lightning's handler has the ranks wait for each other, which one that is gone never ends.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def train_dataloader(self) -> Any:
+        workers = self.options.loader.workers
+        start = self.trainer.global_step * self.options.pretrain.accumulate
+        self.batch_number = start
+        return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["examples"] = self.batches.key
+        for logger in self.loggers:  # so that no step before a resume point is missing from the log
+            logger.save()
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        number = self.batch_number
+        self.batch_number += 1
+        rank = self.ranks.rank
+        torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
+        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
+        inputs = tuple(to_model_input(raw) for raw in batch[0])
+        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks), generator)
+        means = self.ranks.mean({"loss": loss.detach(), **logs})
+        self._watch(means["loss"], number)
+        self.log("loss", means.pop("loss"), prog_bar=True)
+        self.log_dict(means)
+        return loss
+
+    def _watch(self, loss: Tensor, number: int) -> None:
+        """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
+        there and looked at now and then, so that no step waits for the host."""
+        bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
+        self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
+        if self.on_gpu and number % self.options.trainer.log_every:
+            return
+        if (first := int(self.first_bad_batch)) >= 0:
+            raise TrainingError(self._what_went_wrong(first))
+
+    def _what_went_wrong(self, number: int) -> str:
+        inputs, ids = self.batches.batch(number)
+        found = []
+        for spec, raw in zip(self.method.inputs, inputs, strict=True):
+            bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
+            if bad.any():
+                named = [ids[place] for place in torch.nonzero(bad)[:3, 0]]
+                count = int(bad.sum())
+                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
+        names = ", ".join(repr(spec.name) for spec in self.method.inputs)
+        why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
+
+
+def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> None:
+    """Train `method` in place, from the resume point in `folder` if there is one. Every one of the `ranks` calls it.
+
+    Raises TrainingError if the loss is not finite or the training was stopped before its end, ResourceError if memory
+    ran out.
+    """
+    options = run.options
+    _quiet()
+    resume = folder / f"{RESUME}.ckpt"
+    start = _resume_step(resume, batches.key)
+    module = Pretraining(run, method, batches, seed, ranks)
+    if options.trainer.matmul not in MATMUL:
+        raise OptionError(f"trainer.matmul is one of {', '.join(MATMUL)}; got {options.trainer.matmul!r}")
+    if options.trainer.strategy not in STRATEGIES:
+        raise OptionError(f"trainer.strategy is one of {', '.join(STRATEGIES)}; got {options.trainer.strategy!r}")
+    torch.set_float32_matmul_precision(options.trainer.matmul)
+    if options.trainer.compile:
+        method.compile_parts()
+    trainer = lightning.Trainer(
+        accelerator=options.trainer.accelerator,
+        devices=options.trainer.devices,
+        num_nodes=options.trainer.nodes,
+        strategy=options.trainer.strategy,
+        precision=options.trainer.precision,  # type: ignore[arg-type]
+        max_steps=options.pretrain.steps,
+        accumulate_grad_batches=options.pretrain.accumulate,
+        logger=_loggers(run, folder, seed, start),
+        callbacks=_callbacks(run, folder),
+        enable_progress_bar=options.trainer.progress,
+        enable_model_summary=False,
+        log_every_n_steps=options.trainer.log_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=str(folder),
+        plugins=[WholeFiles()],
+    )
+    try:
+        with memory_told(NEEDS_LESS):
+            trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
+    if trainer.global_step < options.pretrain.steps:
+        raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to go on")
+    method.to("cpu")
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes resume points whole or not at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _callbacks(run: Run, folder: Path) -> list[Callback]:
+    points = ModelCheckpoint(
+        dirpath=folder,
+        filename=RESUME,
+        every_n_train_steps=run.options.pretrain.checkpoint_every,
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    return [points, TQDMProgressBar(refresh_rate=10)] if run.options.trainer.progress else [points]
+
+
+def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
+    """The CSV log always (a file for each start: a resumed run keeps what it logged before), others by option."""
+    loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
+    name = run.options.trainer.logger
+    if name not in ("csv", "tensorboard", "wandb"):
+        raise OptionError(f"trainer.logger is one of csv, tensorboard, wandb; got {name!r}")
+    try:
+        if name == "tensorboard":
+            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from-step-{step}"))
+        if name == "wandb":
+            title = f"{run.domain.name}-{run.options.method.name}-seed-{seed}"
+            loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
+    except ModuleNotFoundError as error:
+        raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
+    return loggers
+
+
+def _resume_step(resume: Path, examples: str) -> int:
+    """The step a resume point stands at; 0 if there is none. One that cannot be read, or that is of other examples, is
+    moved aside."""
+    if not resume.exists():
+        return 0
+    try:
+        point = torch.load(resume, map_location="cpu", weights_only=True)
+        if point["examples"] == examples:
+            print(f"going on from step {point['global_step']}")
+            return int(point["global_step"])
+        why = "it is of other examples than those under the data root now"
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        why = f"it cannot be read ({type(error).__name__})"
+    aside = resume.with_suffix(".unused")
+    print(f"not going on from {resume}: {why}; kept as {aside}")
+    with contextlib.suppress(FileNotFoundError):  # another rank was faster
+        resume.replace(aside)
+    return 0
+
+
+def _mixed(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _quiet() -> None:
+    """Keep Lightning's hints about workers and hardware out of the way of ours."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")

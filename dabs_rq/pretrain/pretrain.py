@@ -1,0 +1,130 @@
+"""Pretraining: examples and a method to a checkpoint, with Lightning."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+
+import torch
+
+from dabs_rq import checkpoint, registry
+from dabs_rq.data.batches import Shuffled, Streamed, training_batches
+from dabs_rq.data.examples import Examples
+from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.errors import CheckpointError, OptionError, TrainingError
+from dabs_rq.files import only_one
+from dabs_rq.methods.base import Method, around
+from dabs_rq.pretrain.launch import launch, reporting
+from dabs_rq.ranks import Ranks, started, wanted
+from dabs_rq.records.provenance import code, now, provenance
+from dabs_rq.run import Run, announce
+
+
+def pretrain(run: Run, seed: int) -> Path:
+    """Pretrain the run's method on its domain; return the checkpoint file.
+
+    A finished checkpoint is kept as it is, an interrupted run goes on where its last resume point is, with the same
+    losses as without the interruption. Where the options want several devices, their processes are started, or this is
+    one of those that torchrun or srun started.
+    """
+    file, options = run.checkpoint_file(seed), run.options
+    trains = registry.method(options.method.name).trains
+    ranks = started(options.trainer) if trains else Ranks()
+    # Where ranks were started, who started them keeps others out.
+    alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
+    with reporting(ranks.rank), ranks.first_tells(), alone:
+        if is_finished(file):
+            print(f"pretrained already: {file}")
+        elif trains and ranks.count < (count := wanted(options.trainer)):
+            source_batches(run, seed)  # so that what is wrong with it is told before anything is started
+            launch(("pretrain", *run.words, f"seeds=[{seed}]"), count)
+        else:
+            _pretrain(run, seed, file, ranks)
+    return file
+
+
+def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
+    options = run.options
+    encoder, method = build(run, seed)
+    announce(run, f"pretrain {run.domain.name} with {options.method.name}, seed {seed}, {_budget(run)}")
+    started = time.monotonic()
+    examples_key = None
+    if registry.method(options.method.name).trains:
+        from dabs_rq.pretrain.loop import train
+
+        batches = source_batches(run, seed)
+        examples_key = batches.key
+        train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
+    if ranks.rank > 0:
+        return
+    about = {
+        **run.identity(seed, of_pretraining=True)._asdict(),
+        "made_up_data": run.made_up,
+        "examples": examples_key,
+        "options": run.composed.values,
+        "seconds": round(time.monotonic() - started, 2),
+        "created": now(),
+        "code": computed_by(run),
+        **provenance(),
+    }
+    checkpoint.save(file, encoder, dataclasses.asdict(options.encoder), method.own_state(), about)
+    (file.parent / "resume.ckpt").unlink(missing_ok=True)
+    print(f"wrote {file} after {about['seconds']} s", flush=True)
+
+
+def computed_by(run: Run) -> dict[str, str]:
+    """Hashes of the code that makes the run's checkpoints."""
+    method = run.options.method.name
+    return code(__name__, registry.module_of_domain(run.domain.name), registry.module_of_method(method))
+
+
+def is_finished(file: Path) -> bool:
+    """Whether a whole checkpoint lies there. A damaged one is moved aside, to be made again."""
+    if not file.exists():
+        return False
+    try:
+        checkpoint.verified(file)
+    except CheckpointError as error:
+        aside = file.with_suffix(".damaged")
+        print(f"{error}\n  kept as {aside}")
+        with contextlib.suppress(FileNotFoundError):  # another rank was faster
+            file.replace(aside)
+        return False
+    return True
+
+
+def build(run: Run, seed: int) -> tuple[Encoder, Method]:
+    """The initial encoder and the method around it. A seed gives the same encoder whatever the method."""
+    options = run.options
+    spec = registry.method(options.method.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder), mask_padding=options.protocol.padding_mask)
+        method = around(spec, options.method, encoder)
+    return encoder, method
+
+
+def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
+    """Raises TrainingError for a split or a budget that gives no step, OptionError for batches that the devices cannot
+    share equally."""
+    source = run.unlabelled("train")
+    if isinstance(source, Examples) and len(source) == 0:
+        raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
+    if (steps := run.options.pretrain.steps) < 1:
+        raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
+    batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
+    if batches.size % (count := wanted(run.options.trainer)):
+        raise OptionError(
+            f"{count} devices share every batch equally, but one has {batches.size} examples: "
+            f"give a pretrain.batch_size that {count} divides"
+        )
+    return batches
+
+
+def _budget(run: Run) -> str:
+    if not registry.method(run.options.method.name).trains:
+        return "no steps"
+    size = run.options.pretrain.batch_size or run.domain.batch_size
+    return f"{run.options.pretrain.steps} steps of {size}"

@@ -1,0 +1,127 @@
+"""Extraction of archives that come from the network: nothing is written outside the folder, nothing without bound.
+
+Refused are names that lead out, links that lead out, devices, and contents out of proportion to the archive. A symbolic
+link inside is left out with a warning: no data set here needs one, and without any no path can lead astray.
+"""
+
+from __future__ import annotations
+
+import gzip
+import posixpath
+import re
+import stat
+import tarfile
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.sources.download import CHUNK, room
+
+ZIP, GZIPPED, PLAIN_TAR = (".zip",), (".tar.gz", ".tgz"), (".tar",)
+# Text packs up to about 20 : 1, deflate at most 1032 : 1; the data sets have 2 kB and more per file.
+RATIO, SMALLEST = 100, 64 << 20
+BYTES_PER_MEMBER, FEWEST_MEMBERS = 256, 10_000
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+
+
+def is_archive(name: str) -> bool:
+    return name.endswith((*ZIP, *GZIPPED, *PLAIN_TAR))
+
+
+def extract(file: Path, into: Path) -> None:
+    """Extract `file` into the empty folder `into`. Raises DataError for one that is damaged or refused."""
+    limits = _Limits.of(file)
+    try:
+        links = _extract_zip(file, into, limits) if file.name.endswith(ZIP) else _extract_tar(file, into, limits)
+    except _DAMAGE as error:
+        raise DataError(
+            f"{file}: damaged, or no archive ({type(error).__name__}: {error}). Delete it and fetch again; it may be a "
+            f"web page that was sent in its place."
+        ) from error
+    if links:
+        warnings.warn(f"{file}: {links} symbolic links were left out", DataWarning, stacklevel=2)
+
+
+@dataclass
+class _Limits:
+    """What an archive may still unpack to, in proportion to its own size."""
+
+    file: Path
+    bytes: int
+    members: int
+
+    @classmethod
+    def of(cls, file: Path) -> _Limits:
+        size = file.stat().st_size
+        return cls(file, max(RATIO * size, SMALLEST), FEWEST_MEMBERS + size // BYTES_PER_MEMBER)
+
+    def take(self, name: str, size: int) -> None:
+        """Raises DataError if the member `name` of `size` bytes is one too many, or its name leads out."""
+        if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
+            raise self.refused(f"{name!r} would be written outside the folder")
+        self.bytes -= size
+        self.members -= 1
+        if self.bytes < 0:
+            raise self.refused(f"it unpacks to more than {RATIO} times its size")
+        if self.members < 0:
+            raise self.refused(f"it holds more than {FEWEST_MEMBERS:,} files and one per {BYTES_PER_MEMBER} bytes")
+
+    def link(self, name: str, points_to: str) -> None:
+        """Raises DataError if a path from the top of the archive leads out of it."""
+        if posixpath.normpath(points_to).startswith(("/", "..")):
+            raise self.refused(f"{name!r} is a link to {points_to!r}, outside the folder")
+
+    def refused(self, why: str) -> DataError:
+        return DataError(f"{self.file}: refused, {why}. This is not what the publisher offers: do not use it.")
+
+
+def _extract_zip(file: Path, into: Path, limits: _Limits) -> int:
+    links = 0
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        for member in members:
+            limits.take(member.filename, member.file_size)
+            if member.flag_bits & 1:
+                raise limits.refused(f"{member.filename!r} is encrypted")
+        room(into, sum(member.file_size for member in members), f"the contents of {file.name}")
+        for member in members:
+            mode = member.external_attr >> 16
+            if stat.S_ISLNK(mode):
+                target = archive.read(member).decode(errors="replace") if member.file_size < 4096 else "..."
+                limits.link(member.filename, posixpath.join(posixpath.dirname(member.filename), target))
+                links += 1
+            elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise limits.refused(f"{member.filename!r} is neither a file nor a folder")
+            else:
+                archive.extract(member, into)
+    return links
+
+
+def _extract_tar(file: Path, into: Path, limits: _Limits) -> int:
+    """In one pass, through gzip's own reader, which checks the sum at the end of the file."""
+    room(into, file.stat().st_size, f"the contents of {file.name}")
+    links = 0
+    with (
+        gzip.open(file) if file.name.endswith(GZIPPED) else file.open("rb") as stream,
+        tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar,
+    ):
+        for member in tar:
+            limits.take(member.name, member.size)
+            if member.issym():
+                limits.link(member.name, posixpath.join(posixpath.dirname(member.name), member.linkname))
+                links += 1
+                continue
+            if member.islnk():
+                limits.link(member.name, member.linkname)
+            elif not (member.isfile() or member.isdir()):
+                raise limits.refused(f"{member.name!r} is neither a file nor a folder")
+            tar.extract(member, into, filter="data")
+        while rest := cast(IO[bytes], tar.fileobj).read(CHUNK):  # zeros; anything else follows a damaged header
+            limits.take("", len(rest))
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("data after the last file")
+    return links

@@ -1,0 +1,192 @@
+"""`python -m dabs_rq data list|fetch|verify [source ...]`: what is under the data root, what is open, what is right."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dabs_rq import registry
+from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.streams import Stream
+from dabs_rq.errors import DataError, DataWarning, MissingDataError, OptionError, unknown
+from dabs_rq.run import Run
+from dabs_rq.sources.download import difference, part_of, size_of
+from dabs_rq.sources.fetch import download_path, fetch
+from dabs_rq.spec import Domain, Pretraining, Source, Task
+
+ACTIONS = ("list", "fetch", "verify")
+
+
+class Use(NamedTuple):
+    """One place at which a source is read: a domain's pretraining, or one of its tasks."""
+
+    domain: Domain
+    declared: Pretraining | Task
+
+    @property
+    def name(self) -> str:
+        return self.declared.name if isinstance(self.declared, Task) else f"{self.domain.name} pretraining"
+
+
+def data(words: Sequence[str]) -> int:
+    """Run the command of `words`: an action, names of sources and options (key=value). Returns the exit code: 1 where
+    something has to be done still."""
+    named = [word for word in words if "=" not in word]
+    run = Run.of([word for word in words if "=" in word])
+    action = named[0] if named else "list"
+    if action not in ACTIONS:
+        raise OptionError(unknown("action", action, ACTIONS))
+    uses = _uses(run)
+    for name in named[1:]:
+        if name not in uses:
+            raise OptionError(unknown("source", name, uses))
+    chosen = {name: uses[name] for name in dict.fromkeys(named[1:] or uses)}
+    if action == "list":
+        print("\n".join(_listing(run, chosen)))
+        return 0
+    if run.made_up:
+        raise OptionError(f"data {action} works on real data: give data=/root (make: DATA=/root)")
+    if action == "fetch" and not named[1:]:
+        raise OptionError(f"say which sources to fetch: {', '.join(uses)}")
+    everything = action == "verify" and not named[1:]
+    done = [_try(name, _fetch if action == "fetch" else _verify, run, of, everything) for name, of in chosen.items()]
+    return 0 if all(done) else 1
+
+
+def _uses(run: Run) -> dict[str, list[Use]]:
+    """Every source by name, in the order of the domains, with the places at which it is read."""
+    found: dict[str, list[Use]] = {}
+    for domain in registry.domains():
+        if run.options.domains is not None and domain.name not in run.options.domains:
+            continue
+        read: tuple[Pretraining | Task, ...] = (domain.pretraining, *domain.tasks)
+        for declared in read:
+            of = found.setdefault(declared.source.name, [])
+            if of and of[0].declared.source != declared.source:
+                raise OptionError(f"two sources are called {declared.source.name!r}: rename one of them")
+            of.append(Use(domain, declared))
+    return found
+
+
+def _try(name: str, act: Callable[[Run, list[Use], bool], bool], run: Run, uses: list[Use], everything: bool) -> bool:
+    """Whether `act` went well; an error is printed and does not keep the other sources from their turn."""
+    try:
+        return act(run, uses, everything)
+    except DataError as error:
+        print(f"error: {name}: {error}", file=sys.stderr)
+    except OSError as error:  # such as a full disk or a folder that may not be written
+        print(f"error: {name}: {error}. What arrived is kept; run again when that is mended.", file=sys.stderr)
+    return False
+
+
+# ---- list ----------------------------------------------------------------------------------------------------------
+
+
+def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
+    root = None if run.made_up else run.root
+    for name, uses in chosen.items():
+        source = uses[0].declared.source
+        found = "" if root is None else f" {source.state(root)}:"
+        if root is not None and source.hub and source.state(root) == "missing":
+            found = " not under the root, which it need not be:"
+        yield f"{name}:{found} {source.title}, {source.size} (for {', '.join(use.name for use in uses)})"
+        yield f"    goes to: {Path(root or 'data root') / source.folder}"
+        if root is not None and source.state(root) == "partial":
+            yield f"    missing: {', '.join(map(str, source.missing(root)))}"
+        yield f"    licence: {source.licence}; registration: {source.registration or 'none needed'}"
+        yield f"    how: {_how(source)}"
+    if root is None:
+        yield "data=/root tells what is there, `data fetch <source...> data=/root` downloads."
+
+
+def _how(source: Source) -> str:
+    if source.hub:
+        return f"loaded from the hub ({source.hub}) when first used"
+    names = ", ".join(archive.name for archive in source.archives)
+    if source.registration:
+        return f"by hand, `data fetch {source.name}` tells the steps" + (f" and downloads {names}" if names else "")
+    return f"`data fetch {source.name}` downloads {names}" if names else f"by hand, from {source.url}"
+
+
+# ---- fetch and verify ----------------------------------------------------------------------------------------------
+
+
+def _fetch(run: Run, uses: list[Use], _: bool) -> bool:
+    source = uses[0].declared.source
+    if not fetch(source, run.root):
+        return False
+    # What a person put there was checked by nobody.
+    return _verify(run, uses, False) if source.registration or not (source.archives or source.hub) else True
+
+
+def _verify(run: Run, uses: list[Use], everything: bool) -> bool:
+    """Print what is there of a source and how many examples its readers find. False if something is wrong, or missing
+    unless it is one of `everything`."""
+    source, root = uses[0].declared.source, run.root
+    found, right = source.state(root), True
+    for archive in source.archives:
+        file = download_path(source, archive, root)
+        if size := size_of(part_of(file)):
+            print(f"{source.name}: {part_of(file)} has arrived up to byte {size:,}; fetch again to go on")
+        if file.exists():
+            problem = difference(archive, file)
+            known = archive.md5 or archive.sha256
+            print(f"{source.name}: {file}: {problem or ('checksum right' if known else 'no checksum is published')}")
+            right = right and problem is None
+    if found == "missing" and source.hub:
+        print(f"{source.name}: not under the root, loaded from the hub ({source.hub}) when first used")
+        return right
+    if found != "present":
+        missing = ", ".join(map(str, source.missing(root)))
+        print(f"{source.name}: {found}, expected {missing}")
+        return right and everything and found == "missing"
+    for use in uses:
+        for ok, text in _counts(run, use):
+            print(f"{source.name}: {use.name}: {text}")
+            right = right and ok
+    return right
+
+
+def _counts(run: Run, use: Use) -> Iterator[tuple[bool, str]]:
+    """(whether it is right, text) for every split: what the readers find, compared with what is declared."""
+    declared = use.declared
+    of_task = isinstance(declared, Task)
+    extra = declared.extra_splits if isinstance(declared, Task) else ("validation",)
+    sizes: list[int] = []
+    for split in ("train", "test", *extra) if of_task else ("train", *extra):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", DataWarning)
+            try:
+                size = _count(run, use, split)
+            except MissingDataError as error:
+                yield split in extra, f"{split}: not there" if split in extra else str(error)
+                continue
+            except DataError as error:
+                yield False, f"{split}: {error}"
+                continue
+            if split == "test" and sizes and "all" in declared.sizes:
+                _request(run, use, split).expect("all examples", declared.sizes["all"], sizes[0] + (size or 0))
+        sizes.append(size or 0)
+        problems = [str(one.message) for one in seen if issubclass(one.category, DataWarning)]
+        yield not problems, f"{split}: {'a stream, not counted' if size is None else f'{size:,} examples'}"
+        yield from ((False, f"{split}: {problem}") for problem in problems)
+
+
+def _count(run: Run, use: Use, split: str) -> int | None:
+    """How many examples a split has; None for a stream. Warns with DataWarning where the source says otherwise."""
+    request = _request(run, use, split)
+    loaded: Examples | Stream = use.declared.load(request)
+    if isinstance(loaded, Stream):
+        return None
+    if split in use.declared.sizes:
+        request.expect(f"{split} examples", use.declared.sizes[split], len(loaded))
+    return len(loaded)
+
+
+def _request(run: Run, use: Use, split: str) -> Request:
+    """As a run asks, but with the inputs as declared: counting needs no tokenizer."""
+    inputs = use.domain.inputs[run.options.scale.name]  # type: ignore[index]
+    return Request(root=run.root, split=split, inputs=inputs, protocol=run.options.protocol, prepare=run.store.prepare)

@@ -1,0 +1,197 @@
+"""What a suite costs: steps, examples, operations, GPU hours and disk, from the declarations alone.
+
+Operations are those of matrix products, counted by torch on tensors without data: forward and backward of a method's
+loss, forward of the frozen encoder. Reading, probing and everything elementwise are not counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch.utils.flop_counter import FlopCounterMode
+
+from dabs_rq import checkpoint, registry
+from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.errors import CheckpointError
+from dabs_rq.methods.base import Batch, around
+from dabs_rq.run import Run
+from dabs_rq.spec import Domain, Input, Task, Tokens
+from dabs_rq.suite import plan
+
+COUNTED = 2  # examples in the batch whose operations are counted
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One domain's cost for one seed.
+
+    pretraining: operations by method, of those that train. encoding: operations of all features of one checkpoint,
+    tasks with the same inputs counted apart. prepared: bytes of all decoded examples, once for all seeds. kept: bytes
+    of checkpoints and features of all methods. unknown: whose number of examples is not declared, and not counted.
+    """
+
+    domain: str
+    steps: int
+    batch_size: int
+    pretraining: Mapping[str, float]
+    encoding: float
+    prepared: int
+    kept: int
+    unknown: tuple[str, ...]
+
+
+def costs(run: Run) -> list[Cost]:
+    """Of the run's domains, methods and tasks, at its scale."""
+    operations = Operations(run)
+    return [_cost(run, registry.domain(name), tasks, operations) for name, tasks in plan.chosen(run).items()]
+
+
+def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operations) -> Cost:
+    options = run.options
+    inputs: tuple[Input, ...] = domain.inputs[options.scale.name]  # type: ignore[index]
+    source = domain.pretraining
+    unlabelled = _examples(source.sizes, ("train",), options.pretrain.max_examples)
+    labelled = {task.row: _examples(task.sizes, ("train", "test"), options.transfer.max_examples) for task in tasks}
+    counts = {f"{source.source.title} (pretraining)": unlabelled, **labelled}
+    size = options.pretrain.batch_size or domain.batch_size
+    encoded = sum(count or 0 for count in labelled.values())
+    epochs = options.transfer.epochs if options.transfer.features == "reencode" else 1
+    example = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
+    trained = [name for name in options.methods if registry.method(name).trains]
+    return Cost(
+        domain=domain.name,
+        steps=options.pretrain.steps,
+        batch_size=size,
+        pretraining={name: options.pretrain.steps * size * operations.training(inputs, name) for name in trained},
+        encoding=epochs * encoded * operations.encoding(inputs),
+        prepared=example * sum(count or 0 for count in counts.values()),
+        kept=FLOAT * len(options.methods) * (operations.weights(inputs) + encoded * options.encoder.width),
+        unknown=tuple(name for name, count in counts.items() if count is None),
+    )
+
+
+def _examples(sizes: Mapping[str, int], splits: tuple[str, ...], limit: int | None) -> int | None:
+    """How many examples `splits` have together, at most `limit` each; None where that is not declared."""
+    if all(split in sizes for split in splits):
+        return sum(min(sizes[split], limit or sizes[split]) for split in splits)
+    most = len(splits) * limit if limit else None
+    if "all" in sizes:
+        return min(sizes["all"], most or sizes["all"])
+    return most
+
+
+class Operations:
+    """Of one example, by inputs and method. All blocks cost the same, so that one and two of them tell about any
+    number."""
+
+    def __init__(self, run: Run) -> None:
+        self.encoder = dataclasses.asdict(run.options.encoder) | {"mask_padding": run.options.protocol.padding_mask}
+        self.methods = {name: run.with_method(name).options.method for name in run.options.methods}
+        self.known: dict[Any, float] = {}
+
+    def training(self, inputs: tuple[Input, ...], method: str) -> float:
+        """Forward and backward of the method's loss."""
+        return self._of_all_blocks((inputs, method), lambda blocks: self._training(inputs, method, blocks))
+
+    def encoding(self, inputs: tuple[Input, ...]) -> float:
+        """Forward of the frozen encoder."""
+        return self._of_all_blocks((inputs, "encoding"), lambda blocks: self._encoding(inputs, blocks))
+
+    def weights(self, inputs: tuple[Input, ...]) -> int:
+        """How many numbers the encoder has."""
+        return sum(one.numel() for one in self._empty(inputs, self.encoder["depth"])[0].parameters())
+
+    def _of_all_blocks(self, key: Any, count: Callable[[int], float]) -> float:
+        if key not in self.known:
+            one, two = count(1), count(2)
+            self.known[key] = one + (self.encoder["depth"] - 1) * (two - one)
+        return self.known[key]
+
+    def _training(self, inputs: tuple[Input, ...], name: str, blocks: int) -> float:
+        encoder, batch = self._empty(inputs, blocks)
+        with torch.device("meta"):
+            method = around(registry.method(name), self.methods[name], encoder)
+        with FlopCounterMode(display=False) as counter:
+            loss, _ = method.loss(Batch(batch, encoder), torch.Generator())
+            loss.backward()
+        return counter.get_total_flops() / COUNTED
+
+    def _encoding(self, inputs: tuple[Input, ...], blocks: int) -> float:
+        encoder, batch = self._empty(inputs, blocks)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            encoder.encode(encoder.embed(batch), encoder.mask(batch))
+        return counter.get_total_flops() / COUNTED
+
+    def _empty(self, inputs: tuple[Input, ...], blocks: int) -> tuple[Encoder, tuple[torch.Tensor, ...]]:
+        """An encoder and a batch without data."""
+        with torch.device("meta"):
+            encoder = Encoder(inputs, **self.encoder | {"depth": blocks})
+            batch = tuple(
+                torch.zeros((COUNTED, *spec.shape), dtype=torch.int64 if isinstance(spec, Tokens) else torch.float32)
+                for spec in inputs
+            )
+        return encoder, batch
+
+
+def describe(run: Run) -> str:
+    """The costs as a table with totals, what they assume, and what finished pretrainings of this run took."""
+    options, found = run.options, costs(run)
+    seeds, methods = len(options.seeds), len(options.methods)
+    lines = [(one.domain, *_line(one, seeds, methods, options.suite.gpu_tflops)) for one in found]
+    total = [sum(column) for column in list(zip(*lines, strict=True))[2:]]
+    shown = [(name, budget, *map(_short, numbers)) for name, budget, *numbers in lines]
+    shown.append(("all", "", *map(_short, total)))
+    text = [
+        f"estimated cost of {methods} methods and {seeds} seeds, from nothing, at scale={options.scale.name}:",
+        tabulate(shown, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
+        f"GPU hours at {options.suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), "
+        "reading and probes not counted.",
+        "Decoded examples are kept on disk as loader.prepare and loader.cache_gb say, else decoded on the fly.",
+    ]
+    unknown = [name for one in found for name in one.unknown]
+    if unknown:
+        text.append(f"Not counted, since their number of examples is not declared: {', '.join(unknown)}.")
+    if rates := list(_measured(run, found)):
+        median = statistics.median(rates)
+        hours = seeds * sum(sum(one.pretraining.values()) for one in found) / median / 3600
+        text.append(
+            f"{len(rates)} finished pretrainings here ran at {min(rates) / 1e9:.1f} to {max(rates) / 1e9:.1f} GFLOP/s "
+            f"(median {median / 1e9:.1f}); at the median all pretraining takes {_short(hours)} hours one by one."
+        )
+    return "\n".join(text)
+
+
+HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "kept GB")
+
+
+def _line(one: Cost, seeds: int, methods: int, tflops: float) -> tuple[Any, ...]:
+    pretraining, encoding = seeds * sum(one.pretraining.values()), seeds * methods * one.encoding
+    examples = seeds * len(one.pretraining) * one.steps * one.batch_size
+    hours = (pretraining + encoding) / (tflops * 1e12) / 3600
+    budget = f"{one.steps:,} x {one.batch_size}"
+    return budget, examples, pretraining / 1e15, hours, encoding / 1e15, one.prepared / 1e9, seeds * one.kept / 1e9
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 or number == 0 else f"{number:.2g}"
+
+
+def _measured(run: Run, found: list[Cost]) -> Iterator[float]:
+    """Operations per second of the pretrainings that are finished."""
+    runs = {method: run.with_method(method) for method in dict.fromkeys(run.options.methods)}
+    for one in found:
+        for method, operations in one.pretraining.items():
+            chosen = runs[method].in_domain(one.domain)
+            for seed in run.options.seeds:
+                with contextlib.suppress(CheckpointError):
+                    seconds = checkpoint.describe(chosen.checkpoint_file(seed))["about"]["seconds"]
+                    yield operations / seconds

@@ -1,0 +1,244 @@
+"""Linear probes on features: DABS's AdamW, or regularised regression of a strength selected on held-out examples."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dabs_rq.errors import TrainingError
+from dabs_rq.records.metrics import Undefined, score
+from dabs_rq.run.options import TransferOptions
+from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.transfer.features import Kept, Reencoded, device
+
+HOLD_OUT = 10  # one in so many training examples is held out to select the strength
+SMALL = 10**8  # multiplications per step below which threads cost more than they save, above all on a busy machine
+
+
+class Fitted(Protocol):
+    """A fitted probe. `about` says how it was fitted, for the record."""
+
+    about: dict[str, Any]
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """Raw outputs, float32: (n, outputs) for several, (n,) for one logit or number."""
+
+
+def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
+    """The targets, if there are any and they are of their kind. Raises TrainingError with the reason."""
+    if targets is None or len(targets) == 0:
+        raise TrainingError(f"{what} is empty")
+    if isinstance(target, Regression):
+        if not np.isfinite(targets).all():
+            raise TrainingError(f"{what} has targets that are not finite")
+        return targets
+    largest = target.classes - 1 if isinstance(target, Multiclass) else 1
+    if not (targets.min() >= 0 and targets.max() <= largest):
+        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {largest} expected")
+    return targets
+
+
+def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
+    """The targets, if a probe can learn from them. Raises TrainingError with the reason."""
+    targets = check_evaluable(targets, target, what)
+    if len(np.unique(targets)) < 2:
+        raise TrainingError(f"{what} has one class only ({targets.flat[0]}): nothing can be learned from it")
+    return targets
+
+
+# ---- AdamW, as DABS ----------------------------------------------------------------------------------------------
+
+
+def fit_adamw(
+    batches: Kept | Reencoded, width: int, target: Target, outputs: int, options: TransferOptions, seed: int
+) -> Fitted:
+    """A linear layer trained with AdamW for `options.epochs` epochs.
+
+    Raises TrainingError if that is not one optimizer step, or if the loss is not finite.
+    """
+    if options.epochs * batches.order.per_epoch < 1:
+        raise TrainingError(f"the probe would take no optimizer step: transfer.epochs={options.epochs}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(width, outputs)
+    head = head.to(device())
+    optimizer = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    steps, loss = 0, torch.zeros(())
+    for epoch in range(options.epochs):
+        for features, targets in batches.epoch(epoch):
+            loss = probe_loss(target, head(features), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the probe's loss is not finite in epoch {epoch}")
+    return _Linear(head.cpu(), {"probe": "adamw", "steps": steps, "last_loss": float(loss.detach())})
+
+
+def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
+    if isinstance(target, Multiclass):
+        return F.cross_entropy(outputs, targets.long())
+    if isinstance(target, Multilabel):
+        return F.binary_cross_entropy_with_logits(outputs, targets.float())
+    if isinstance(target, Binary):
+        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.float())
+    return F.mse_loss(outputs.squeeze(1), targets.float())
+
+
+@dataclass
+class _Linear:
+    head: nn.Linear
+    about: dict[str, Any]
+
+    @torch.no_grad()
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        found = self.head(torch.from_numpy(np.array(features))).numpy()
+        return found[:, 0] if found.shape[1] == 1 else found
+
+
+# ---- regularised regression --------------------------------------------------------------------------------------
+
+
+def fit_regression(
+    features: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None,
+    target: Target,
+    metric: MetricName,
+    options: TransferOptions,
+    seed: int,
+) -> Fitted:
+    """Logistic (ridge, for a Regression target) regression on standardised features, by L-BFGS.
+
+    Its strength is the one of `options.strengths` with the best score (then the least loss) on a held-out tenth of the
+    training examples, stratified, and apart by `groups` where there are any; then it is fitted to all of them.
+    """
+    if not options.strengths or min(options.strengths) <= 0:
+        raise TrainingError(f"transfer.strengths are numbers above 0, at least one; got {options.strengths}")
+    features = np.asarray(features, dtype=np.float64)
+    fitting, held_out = hold_out(targets, groups, target, seed)
+    trials = []
+    model = None
+    for strength in sorted(options.strengths):  # each fit starts from the weaker one before it
+        model = _fit(features[fitting], targets[fitting], target, strength, options, model)
+        outputs = model.outputs(features[held_out])
+        try:
+            value = score(metric, outputs, targets[held_out])
+        except Undefined:
+            value = 0.0
+        several = torch.from_numpy(outputs.reshape(len(outputs), -1))
+        loss = float(probe_loss(target, several, torch.from_numpy(targets[held_out])))
+        trials.append((value, -loss, strength))
+    value, _, strength = max(trials)
+    final = _fit(features, targets, target, strength, options, model)
+    chosen = {"probe": "lbfgs", "strength": strength, "held_out": len(held_out), "held_out_score": value}
+    final.about = chosen | final.about
+    return final
+
+
+def hold_out(
+    targets: np.ndarray, groups: np.ndarray | None, target: Target, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to fit on and indices to select by: about a tenth, stratified by class, no group on both sides."""
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+
+    stratify = isinstance(target, Multiclass | Binary)
+    folds = 1 if groups is None else min(HOLD_OUT, len(np.unique(groups)))
+    blank = np.zeros(len(targets))
+    counts = np.unique(targets, return_counts=True)[1] if stratify else np.zeros(1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class in y")
+        if folds > 1 and counts.max() >= folds:
+            splitter: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            pairs = splitter.split(blank, targets, groups)
+        elif folds > 1:
+            pairs = GroupShuffleSplit(HOLD_OUT, test_size=1 / HOLD_OUT, random_state=seed).split(blank, None, groups)
+        elif counts.min() >= 2 and len(targets) >= HOLD_OUT * len(counts):
+            pairs = StratifiedShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, targets)
+        else:
+            pairs = ShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank)
+        # A side that lacks what makes it usable (a second class) is of no use: take the next fold, if there is one.
+        for fitting, held_out in pairs:
+            if not stratify or len(np.unique(targets[fitting])) > 1:
+                return fitting, held_out
+    raise TrainingError("the training split is too small, or too uniform in its groups, to hold a part of it out")
+
+
+@dataclass
+class _Regression:
+    scaler: Any
+    models: list[Any]
+    target: Target
+    about: dict[str, Any]
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        return self._outputs(features).astype(np.float32)  # as they are kept, so that what is kept has this very score
+
+    def _outputs(self, features: np.ndarray) -> np.ndarray:
+        scaled = self.scaler.transform(np.asarray(features, dtype=np.float64))
+        if isinstance(self.target, Regression):
+            return self.models[0].predict(scaled)
+        if isinstance(self.target, Multilabel):
+            columns = [_constant_or_logit(model, scaled) for model in self.models]
+            return np.stack(columns, axis=1)
+        model = self.models[0]
+        logits = model.decision_function(scaled)
+        if isinstance(self.target, Binary):
+            return logits
+        if logits.ndim == 1:  # two classes
+            logits = np.stack([-logits / 2, logits / 2], axis=1)
+        # Classes that the training split lacks get an output below all others.
+        full = np.full((len(scaled), self.target.classes), logits.min(axis=1, keepdims=True) - 10.0)
+        full[:, model.classes_] = logits
+        return full
+
+
+def _fit(
+    features: np.ndarray,
+    targets: np.ndarray,
+    target: Target,
+    strength: float,
+    options: TransferOptions,
+    start: _Regression | None,
+) -> _Regression:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    scaler = StandardScaler().fit(features)
+    scaled = scaler.transform(features)
+    if isinstance(target, Regression):
+        return _Regression(scaler, [Ridge(alpha=1 / strength).fit(scaled, targets)], target, {})
+    columns = list(targets.T) if isinstance(target, Multilabel) else [targets]
+    models: list[Any] = []
+    small = features.size * target.outputs < SMALL
+    with warnings.catch_warnings(), threadpool_limits(1 if small else None):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
+        warnings.filterwarnings("ignore", "The number of unique classes")  # few examples of many classes
+        for place, column in enumerate(columns):
+            if len(np.unique(column)) < 2:
+                models.append(float(column[0]))
+                continue
+            model = LogisticRegression(C=strength, max_iter=options.max_iterations, warm_start=True)
+            before = start.models[place] if start else None
+            if isinstance(before, LogisticRegression) and np.array_equal(before.classes_, np.unique(column)):
+                model.coef_, model.intercept_ = before.coef_.copy(), before.intercept_.copy()
+                model.classes_ = before.classes_
+            models.append(model.fit(scaled, column))
+    iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
+    about = {"iterations": iterations, "converged": iterations < options.max_iterations}
+    return _Regression(scaler, models, target, about)
+
+
+def _constant_or_logit(model: Any, scaled: np.ndarray) -> np.ndarray:
+    """A label that the training split has, or lacks, everywhere gets one output for all."""
+    return np.full(len(scaled), 2 * model - 1) if isinstance(model, float) else model.decision_function(scaled)

@@ -1,0 +1,257 @@
+"""Transfer: a frozen encoder and a task to a record."""
+
+from __future__ import annotations
+
+import glob
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dabs_rq import checkpoint, registry
+from dabs_rq.data.examples import Examples
+from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.errors import (
+    CheckpointError,
+    DabsRqError,
+    DataError,
+    MissingDataError,
+    OptionError,
+    RecordError,
+    ResourceError,
+    TrainingError,
+    memory_told,
+)
+from dabs_rq.files import only_one
+from dabs_rq.records import recheck, record
+from dabs_rq.records.metrics import Undefined, majority, score, standard_error
+from dabs_rq.records.provenance import code, now, provenance
+from dabs_rq.records.record import Record
+from dabs_rq.run import Run, announce
+from dabs_rq.spec import Input, Task
+from dabs_rq.transfer import features, probe
+
+NEEDS_LESS = "Fewer jobs at a time leave more for each: suite.workers, or on Ray a larger suite.transfer_gpus"
+
+
+def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
+    """Probe the run's encoder on the run's tasks. Finished records are kept.
+
+    Returns the files of all records, and the errors of the tasks that could not be done: the others go on.
+    Raises CheckpointError if there is no encoder to probe.
+    """
+    encoder, weights, method = _encoder(run, seed)
+    folder = run.records_folder(run.identity(seed, method=method))
+    with only_one(folder):
+        files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
+    if checkpoint.weights_hash(encoder) != weights:
+        raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
+    return files, errors
+
+
+def _probe_tasks(
+    run: Run, seed: int, encoder: Encoder, weights: str, folder: Path, method: str
+) -> tuple[list[Path], list[Exception]]:
+    files: list[Path] = []
+    errors: list[Exception] = []
+    missing = [task for task in run.tasks if not is_finished(folder / f"{task.name}.json", weights)]
+    if missing:
+        count = f"{len(missing)} of {len(run.tasks)} tasks"
+        announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
+    for task in run.tasks:
+        file = folder / f"{task.name}.json"
+        if task not in missing:
+            files.append(file)
+            continue
+        try:
+            with memory_told(NEEDS_LESS):
+                files += _probe_task(run, seed, task, encoder, weights, folder, method)
+        except (DataError, TrainingError, ResourceError) as error:
+            errors.append(type(error)(f"{task.name}: {error}"))
+        except DabsRqError:  # of what all tasks share
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            errors.append(RuntimeError(f"{task.name}: {type(error).__name__}: {error}"))
+    return files, errors
+
+
+def computed_by(run: Run, task: Task) -> dict[str, str]:
+    """Hashes of the code that makes a record of `task` out of an encoder."""
+    domain = run.domain.name
+    return code(__name__, registry.module_of_domain(domain), registry.module_of_task(domain, task.name))
+
+
+def is_finished(file: Path, weights: str) -> bool:
+    """Whether there is a task's record of a score with these weights. If it, or one of the task's other splits, cannot
+    be read or has predictions that do not give its score, all are made again."""
+    if not file.exists():
+        return False
+    try:
+        found = record.read(file)
+        if found.status != "ok" or found.checkpoint != weights:
+            return False
+        for one in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
+            of_split = record.read(one)
+            if of_split.status == "ok":
+                recheck.predictions(one, of_split)
+    except RecordError as error:
+        print(f"{error}; computing it again")
+        return False
+    return True
+
+
+def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
+    """The frozen encoder, the hash of its weights, and the method its records are filed under."""
+    given = run.options.checkpoint
+    file = Path(given).expanduser() if given else run.checkpoint_file(seed)
+    if not given and not file.exists():
+        options = run.options
+        raise CheckpointError(
+            f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
+            f"METHOD={options.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
+            + (f" DATA={options.data}" if options.data else "")
+        )
+    encoder = _load(run, file)
+    encoder.requires_grad_(False)
+    encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
+    weights = checkpoint.weights_hash(encoder)
+    return encoder, weights, f"checkpoint:{weights}" if given else run.options.method.name
+
+
+def _load(run: Run, file: Path) -> Encoder:
+    """The encoder in `file`; if it does not fit the inputs of this scale, the error names the scale that it fits."""
+    sizes = run.options.encoder
+    read = partial(checkpoint.load_encoder, file, heads=sizes.heads, head_width=sizes.head_width, pool=sizes.pool)
+    try:
+        return read(inputs=run.inputs)
+    except CheckpointError as error:
+        fitting = [scale for scale, inputs in run.domain.inputs.items() if _fits(read, inputs)]
+        if not fitting:
+            raise
+        raise CheckpointError(f"{error}\n  It fits the inputs of scale={' or scale='.join(fitting)}.") from error
+
+
+def _fits(read: Callable[..., Encoder], inputs: tuple[Input, ...]) -> bool:
+    try:
+        read(inputs=inputs)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _probe_task(
+    run: Run, seed: int, task: Task, encoder: Encoder, weights: str, folder: Path, method: str
+) -> list[Path]:
+    started = time.monotonic()
+    options, protocol = run.options.transfer, run.options.protocol
+    train, test = run.labelled(task)
+    train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
+    evaluated = [
+        (split, run.prepare(part), probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
+        for split, part in [*_extra(run, task), ("test", test)]  # whose record says that the task is finished: last
+    ]
+    train = run.prepare(train)
+    kept = partial(_features, run, encoder, weights)
+    fitted = _fit(run, seed, task, encoder, train, train_targets, kept)
+
+    files = []
+    for split, examples, targets in evaluated:
+        outputs = fitted.outputs(kept(examples))
+        reason, value, error_bar = None, None, None
+        measure = partial(
+            score,
+            outputs=outputs,
+            targets=targets,
+            correlation=protocol.correlation,
+            spearman_ties=protocol.spearman_ties,
+            batch_size=options.batch_size or run.domain.batch_size,
+        )
+        also: dict[str, float] = {}
+        try:
+            value = measure(task.metric)
+            error_bar = standard_error(task.metric, outputs, targets)
+            also |= {metric: measure(metric) for metric in task.also}
+        except Undefined as error:
+            reason = str(error)
+        result = Record(
+            **run.identity(seed, method=method)._asdict(),
+            task=task.name,
+            split=split,
+            metric=task.metric,
+            score=value,
+            status="failed" if value is None else "ok",
+            reason=reason,
+            made_up_data=run.made_up,
+            n_examples=len(examples),
+            n_train=len(train),
+            majority=majority(task.target, targets),
+            standard_error=error_bar,
+            also=also,
+            checkpoint=weights,
+            train_split=train.key,
+            test_split=examples.key,
+            train_labels=train.labels_key,
+            test_labels=examples.labels_key,
+            probe=fitted.about,
+            options=run.composed.values,
+            seconds=round(time.monotonic() - started, 2),
+            created=now(),
+            code=computed_by(run, task),
+            **provenance(),
+        )
+        files.append(record.write(folder, result, examples.ids, targets, outputs))
+        shown = reason if value is None else f"{100 * value:.2f} % {task.metric}"
+        print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
+    *others, own = files
+    return [own, *others]  # the table's first
+
+
+def _fit(
+    run: Run,
+    seed: int,
+    task: Task,
+    encoder: Encoder,
+    train: Examples,
+    targets: np.ndarray,
+    kept: Callable[[Examples], np.ndarray],
+) -> probe.Fitted:
+    """The probe that the options ask for; `kept` gives the features that are computed once."""
+    options = run.options.transfer
+    if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
+        raise OptionError(
+            "transfer.probe is lbfgs or adamw and transfer.features is cached or reencode; "
+            f"got {options.probe!r} and {options.features!r}"
+        )
+    if options.probe == "lbfgs":
+        if options.features == "reencode":
+            raise OptionError("transfer.probe=lbfgs needs features that stay the same: give transfer.features=cached")
+        return probe.fit_regression(kept(train), targets, train.groups, task.target, task.metric, options, seed)
+    size = options.batch_size or run.domain.batch_size
+    batches: features.Kept | features.Reencoded
+    if options.features == "cached":
+        batches = features.Kept(kept(train), targets, size, seed)
+    else:
+        batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers)
+    outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
+    return probe.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
+
+
+def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> np.ndarray:
+    return features.cached(encoder, weights, examples, run.features_folder, run.options.loader.workers)
+
+
+def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
+    """The task's further splits, where their files are there."""
+    found: list[Any] = []
+    for split in task.extra_splits:
+        try:
+            examples = run.examples(task, split)
+        except MissingDataError:
+            continue
+        found.append((split, examples))
+    return found
