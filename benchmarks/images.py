@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from benchmarks.measure import Line, Spread, Target, seconds
 from dabs_rq.data.batches import Order, loader
-from dabs_rq.data.examples import Decoded, Examples
+from dabs_rq.data.columns import Decoded
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from benchmarks.measure import Line, Target, interleaved
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
+from dabs_rq.data.requests import Request
 from dabs_rq.run import options as config
 from domains.sensor import pamap2
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import Line, Target, interleaved
-from dabs_rq.data.examples import Decoded
+from dabs_rq.data.columns import Decoded
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers import audio
 

@@ -15,8 +15,10 @@ from benchmarks.measure import Line, Spread, Target, interleaved
 from dabs_rq import registry
 from dabs_rq.checkpoint import weights_hash
 from dabs_rq.data.batches import Order
-from dabs_rq.data.examples import Examples, Request, Windows
+from dabs_rq.data.columns import Windows
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
+from dabs_rq.data.requests import Request
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.run import options as config
 from dabs_rq.run.options import TransferOptions

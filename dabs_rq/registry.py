@@ -18,12 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
-from dabs_rq.spec import Domain, MethodSpec, Task
+from dabs_rq.methods.base import MethodSpec
 
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
-PACKAGE = Path(__file__).parent
+PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # how the packages of those folders are called
 SHARED = ("base", "losses")  # modules beside the methods that are none

@@ -8,14 +8,9 @@ method is DABS's "algorithm" or "system", `tokens` its "embs", a projection head
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from dabs_rq.data.examples import Examples, Request
-    from dabs_rq.data.streams import Stream
+from typing import Literal
 
 Scale = Literal["mini", "paper"]
 State = Literal["present", "partial", "missing"]
@@ -225,79 +220,3 @@ class Source:
         """Whether all of `needs` is under `root`, some of it or nothing."""
         missing = self.missing(root)
         return "present" if not missing else "missing" if len(missing) == len(self.needs) else "partial"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """The unlabelled source of a domain. `load` reads splits "train" and "validation"; targets may be None. A source
-    too large to index is loaded as a stream.
-
-    `sizes` are the example counts of the real data, by split; what a protocol option decides is left out.
-    """
-
-    source: Source
-    load: Callable[[Request], Examples | Stream]
-    sizes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One labelled task, one row of the table. `load` reads splits "train", "test" and `extra_splits`.
-
-    `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
-    train and test together where a protocol option decides between them. `also` are metrics that a record has beside
-    the table's, `note` what a reader of the table has to know about the row; `published_comparable` is False where
-    the published scores are of other data. `unused_outputs` are the outputs beyond
-    the classes that DABS trains (they take part only under that protocol option).
-    """
-
-    name: str
-    row: str
-    source: Source
-    target: Target
-    metric: MetricName
-    load: Callable[[Request], Examples]
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    extra_splits: tuple[str, ...] = ()
-    also: tuple[MetricName, ...] = ()
-    note: str | None = None
-    published_comparable: bool = True
-    unused_outputs: int = 0
-
-    def __post_init__(self) -> None:
-        for metric in (self.metric, *self.also):
-            if metric not in self.target.metrics:
-                raise ValueError(
-                    f"task {self.name!r}: metric {metric!r} does not fit a {type(self.target).__name__} target, "
-                    f"which takes {' or '.join(self.target.metrics)}"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Domain:
-    """One domain: inputs per scale, the pretraining source, tasks in table order. `batch_size` is DABS's."""
-
-    name: str
-    title: str
-    inputs: Mapping[Scale, tuple[Input, ...]]
-    pretraining: Pretraining
-    tasks: tuple[Task, ...]
-    batch_size: int
-
-    def __post_init__(self) -> None:
-        names = [task.name for task in self.tasks]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"domain {self.name!r} declares these tasks twice: {', '.join(twice)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodSpec:
-    """One pretraining method: `options` is a dataclass (each field an option `method.<field>`), `build` makes the
-    module from (options, encoder, inputs). `trains` is False for a method that only writes the initial encoder."""
-
-    name: str
-    title: str
-    options: type[Any]
-    build: Callable[..., Any]
-    trains: bool = True

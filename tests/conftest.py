@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers.tokenizer import with_vocabulary
+from dabs_rq.data.requests import Request
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run import options as config
 

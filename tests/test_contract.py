@@ -20,9 +20,10 @@ from dabs_rq import registry
 from dabs_rq.data.batches import training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Domain, Task
 from dabs_rq.run import Run
 from dabs_rq.sources.catalogue import listing
-from dabs_rq.spec import Domain, Source, Task, Tokens
+from dabs_rq.spec import Source, Tokens
 from dabs_rq.table import PUBLISHED
 from dabs_rq.transfer.probe import check_evaluable, check_trainable
 

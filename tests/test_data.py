@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from dabs_rq import cli, registry
+from dabs_rq.domain import Domain
 from dabs_rq.errors import DataError
 from dabs_rq.sources import archives, download, fetch
-from dabs_rq.spec import Archive, Domain, Source
+from dabs_rq.spec import Archive, Source
 
 Output = tuple[int, str, str]
 

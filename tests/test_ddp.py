@@ -138,7 +138,7 @@ import os, signal
 from pathlib import Path
 from dataclasses import dataclass
 from dabs_rq.methods import emix
-from dabs_rq.spec import MethodSpec
+from dabs_rq.methods.base import MethodSpec
 
 @dataclass
 class Options(emix.Options):

@@ -19,14 +19,16 @@ import torch
 
 from dabs_rq import cli, registry
 from dabs_rq.checkpoint.dabs import dabs_name
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Domain
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.methods.base import Batch
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import Run
 from dabs_rq.run.options import load_protocol
-from dabs_rq.spec import Domain, Grid, Tokens
+from dabs_rq.spec import Grid, Tokens
 from tests.golden_cases import Case, names
 from tests.page_commands import commands
 from tests.test_encoder import reference_encoder

@@ -18,7 +18,7 @@ from scipy.io import savemat
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
-from dabs_rq.spec import Task
+from dabs_rq.domain import Task
 from domains.images import miniature as generator
 
 DOMAIN = registry.domain("images")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from dabs_rq import registry
 from dabs_rq.run import options as config
-from dabs_rq.data.examples import Request
+from dabs_rq.data.requests import Request
 
 source, root = sys.argv[1], Path(sys.argv[2])
 domain = registry.domain(source)

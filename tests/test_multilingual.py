@@ -23,10 +23,10 @@ from dabs_rq import checkpoint, registry
 from dabs_rq.data.batches import training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Task
 from dabs_rq.errors import ResourceError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 from domains.multilingual import mc4
 from domains.multilingual import miniature as generator
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dabs_rq.data.examples import Decoded
+from dabs_rq.data.columns import Decoded
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.errors import DataError, OptionError
 

@@ -9,27 +9,17 @@ from pathlib import Path
 import pytest
 
 from dabs_rq import registry, table
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.errors import MissingDataError, OptionError
 from dabs_rq.run import Run
-from dabs_rq.spec import (
-    Binary,
-    Domain,
-    Grid,
-    MetricName,
-    Multiclass,
-    Multilabel,
-    Pretraining,
-    Regression,
-    Series,
-    Source,
-    Target,
-    Task,
-)
+from dabs_rq.spec import Binary, Grid, MetricName, Multiclass, Multilabel, Regression, Series, Source, Target
 
 DOMAIN = """
 from dabs_rq.run import Run
-from dabs_rq.spec import Binary, Domain, Pretraining, Series, Source, Task
+from dabs_rq.domain import Domain, Pretraining, Task
+from dabs_rq.spec import Binary, Series, Source
 
 from .source import load
 
@@ -50,7 +40,7 @@ METHOD = """
 from dataclasses import dataclass
 
 from dabs_rq.run import Run
-from dabs_rq.spec import MethodSpec
+from dabs_rq.methods.base import MethodSpec
 {more}
 
 @dataclass
@@ -63,7 +53,8 @@ METHOD = MethodSpec(name="{name}", title="Ours", options=Options, build=dict)
 
 
 TASK = """
-from dabs_rq.spec import Binary, Source, Task
+from dabs_rq.domain import Task
+from dabs_rq.spec import Binary, Source
 
 from ._shared import TITLE
 

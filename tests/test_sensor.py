@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dabs_rq.data.examples import Examples, Windows
+from dabs_rq.data.columns import Windows
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import DataError, MissingDataError, OptionError
 from domains.sensor import DOMAIN, miniature
 from domains.sensor.pamap2 import ACTIVITIES, PAMAP2, SUBJECTS, decode

@@ -15,10 +15,11 @@ import pytest
 import soundfile
 
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Shared
+from dabs_rq.data.columns import Shared
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.data.readers import audio
-from dabs_rq.spec import Task
+from dabs_rq.domain import Task
 from domains.speech import miniature as generator
 
 DOMAIN = registry.domain("speech")

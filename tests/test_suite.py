@@ -14,11 +14,11 @@ import torch
 
 from dabs_rq import cli, registry, table
 from dabs_rq.data.examples import Examples
+from dabs_rq.domain import Task
 from dabs_rq.errors import OptionError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, work
 from dabs_rq.suite.plan import STEPS, Plan, plan

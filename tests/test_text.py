@@ -21,7 +21,7 @@ from dabs_rq import registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers import text
-from dabs_rq.spec import Task
+from dabs_rq.domain import Task
 from domains.text import miniature as generator
 
 DOMAIN = registry.domain("text")

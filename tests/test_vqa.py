@@ -20,7 +20,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Shared
+from dabs_rq.data.columns import Shared
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.data.readers import image
 from dabs_rq.errors import DataError, DataWarning

@@ -17,8 +17,8 @@ from PIL import Image
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, DataWarning
-from dabs_rq.spec import Task
 from domains.xray import miniature as generator
 
 DOMAIN = registry.domain("xray")

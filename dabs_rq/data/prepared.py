@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
-from dabs_rq.data.examples import Column, Decoded, Shared
+from dabs_rq.data.columns import Column, Decoded, Shared
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.files import atomic_folder, digest, only_one
 

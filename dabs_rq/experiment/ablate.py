@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons
 from dabs_rq.files import digest, write_text
@@ -23,7 +24,6 @@ from dabs_rq.records import record
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 from dabs_rq.transfer.transfer import transfer
 
 if TYPE_CHECKING:

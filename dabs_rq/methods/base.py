@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import OptionError
 from dabs_rq.ranks import Ranks
-from dabs_rq.spec import Input, MethodSpec
+from dabs_rq.spec import Input
 
 
 def choice(default: Any, *values: Any) -> Any:
@@ -109,3 +109,15 @@ def around(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
     if not method.trains_embeddings:
         encoder.embeddings.requires_grad_(False)
     return method
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """One pretraining method: `options` is a dataclass (each field an option `method.<field>`), `build` makes the
+    module from (options, encoder, inputs). `trains` is False for a method that only writes the initial encoder."""
+
+    name: str
+    title: str
+    options: type[Any]
+    build: Callable[..., Any]
+    trains: bool = True

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dabs_rq.methods.base import Batch, Method, check_choices, choice, number, projections
+from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number, projections
 from dabs_rq.methods.losses import similarities
-from dabs_rq.spec import MethodSpec
 
 WEIGHTINGS = ("per_example", "batch_mean")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dabs_rq.methods.base import Method
-from dabs_rq.spec import MethodSpec
+from dabs_rq.methods.base import Method, MethodSpec
 
 
 @dataclass

@@ -16,10 +16,10 @@ from torch import Tensor
 from dabs_rq import quantize
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import OptionError
-from dabs_rq.methods.base import Batch, Method, check_choices, choice, number, projections
+from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number, projections
 from dabs_rq.methods.losses import info_nce
 from dabs_rq.quantize import randomized_quantization
-from dabs_rq.spec import Grid, Input, MethodSpec, Tokens
+from dabs_rq.spec import Grid, Input, Tokens
 
 ASSUMPTION = (
     "How randomized quantization was applied on DABS is not public. Assumed here: two independently quantized views of "

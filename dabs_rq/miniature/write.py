@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.errors import OptionError
 from dabs_rq.files import only_one, write_text
-from dabs_rq.spec import Task
 
 SEED = 0
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dabs_rq.domain import Task
 from dabs_rq.files import digest
 from dabs_rq.records.intervals import RESAMPLES, interval, resampled, spread
 from dabs_rq.records.metrics import correct
 from dabs_rq.records.record import Predictions, Record
-from dabs_rq.spec import Task
 
 if TYPE_CHECKING:
     import pandas as pd

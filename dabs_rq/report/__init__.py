@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry, table
-from dabs_rq.data.examples import missing_text
+from dabs_rq.data.requests import missing_text
+from dabs_rq.domain import Domain
 from dabs_rq.files import write_text
 from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Part
 from dabs_rq.run import Run
-from dabs_rq.spec import Domain
 from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import layout
 from dabs_rq.table.notes import method_title

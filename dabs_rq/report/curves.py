@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dabs_rq import registry
+from dabs_rq.domain import Domain
 from dabs_rq.report import figure
 from dabs_rq.report.figure import INK, Drawn
 from dabs_rq.run import Run
-from dabs_rq.spec import Domain
 from dabs_rq.table.notes import method_title
 
 if TYPE_CHECKING:

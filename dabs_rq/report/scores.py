@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dabs_rq.domain import Domain
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Drawn
-from dabs_rq.spec import Domain
 from dabs_rq.table.notes import method_title
 
 Row = Mapping[str, Any]  # of Table.frame

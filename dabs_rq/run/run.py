@@ -24,15 +24,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
+from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import atomic_folder, digest, only_one
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import options as config
 from dabs_rq.run.options import Composed, RunOptions
-from dabs_rq.spec import Domain, Input, Pretraining, Task, Tokens
+from dabs_rq.spec import Input, Tokens
 
 _AT_LEAST_ONE = (
     "pretrain.batch_size",

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.errors import DataError, DataWarning, MissingDataError, OptionError, unknown
 from dabs_rq.run import Run
 from dabs_rq.sources.download import difference, part_of, size_of
 from dabs_rq.sources.fetch import download_path, fetch
-from dabs_rq.spec import Domain, Pretraining, Source, Task
+from dabs_rq.spec import Source
 
 ACTIONS = ("list", "fetch", "verify")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dabs_rq.data.examples import missing_text
+from dabs_rq.data.requests import missing_text
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
 from dabs_rq.sources.archives import extract, is_archive

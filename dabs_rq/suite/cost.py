@@ -19,11 +19,12 @@ from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from dabs_rq import checkpoint, registry
+from dabs_rq.domain import Domain, Task
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import CheckpointError
 from dabs_rq.methods.base import Batch, around
 from dabs_rq.run import Run
-from dabs_rq.spec import Domain, Input, Task, Tokens
+from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
 
 COUNTED = 2  # examples in the batch whose operations are counted

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Literal
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, MissingDataError, first_line
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 
 Step = Literal["prepare", "pretrain", "transfer"]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry, table
-from dabs_rq.data.examples import missing_text
+from dabs_rq.data.requests import missing_text
+from dabs_rq.domain import Task
 from dabs_rq.errors import CheckpointError, OptionError, unknown
 from dabs_rq.run import Run
-from dabs_rq.spec import Source, Task
+from dabs_rq.spec import Source
 from dabs_rq.suite.jobs import Job
 
 STEPS = ("pretrain", "transfer")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dabs_rq import checkpoint, registry
+from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
 from dabs_rq.records import recheck, record
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
 

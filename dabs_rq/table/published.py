@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.spec import Task
 
 PUBLISHED = registry.PACKAGE.parent / "results" / "published.csv"
 

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.errors import RecordError, unknown
 from dabs_rq.records import recheck, record, significance
 from dabs_rq.records.metrics import Undefined
 from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
-from dabs_rq.spec import Task
 
 _FOLDER = "Was it in a folder named in DABS_RQ_PATH?"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.data.examples import Examples
+from dabs_rq.domain import Task
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import (
     CheckpointError,
@@ -32,7 +33,7 @@ from dabs_rq.records.metrics import Undefined, majority, score, standard_error
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run, announce
-from dabs_rq.spec import Input, Task
+from dabs_rq.spec import Input
 from dabs_rq.transfer import features, probe
 
 NEEDS_LESS = "Fewer jobs at a time leave more for each: suite.workers, or on Ray a larger suite.transfer_gpus"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Grid
+from dabs_rq.domain import Domain
+from dabs_rq.spec import Grid
 from domains.images import aircraft, cifar10, cu_birds, dtd, imagenet, traffic_sign, vgg_flower
 
 DOMAIN = Domain(

@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dabs_rq.data.examples import Decoded, Examples, Request
+from dabs_rq.data.columns import Decoded
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
 from dabs_rq.data.readers.index import class_number
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Archive, Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import class_number, lines
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Archive, Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source
 from domains.images.listing import Picture, labelled
 
 FOLDER = "dtd"

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Examples, Request, missing_text
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
+from dabs_rq.data.requests import Request, missing_text
+from dabs_rq.domain import Pretraining
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.spec import Pretraining, Source
+from dabs_rq.spec import Source
 
 CLASSES = 1000
 EXTENSIONS = (".jpeg", ".jpg", ".png")

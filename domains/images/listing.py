@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
+from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Request, missing_text
 from dabs_rq.data.readers.text import not_on_hub, tokens
 from dabs_rq.data.readers.tokenizer import Encode
+from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Pretraining
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.files import digest, digest_files
-from dabs_rq.spec import Pretraining, Source
+from dabs_rq.spec import Source
 
 if TYPE_CHECKING:
     import datasets

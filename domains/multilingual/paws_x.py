@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
 from dabs_rq.data.readers.index import repeated
 from dabs_rq.data.readers.text import Place
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Binary, Source, Task
+from dabs_rq.spec import Binary, Source
 
 LANGUAGES = {"en": "EN", "fr": "FR", "es": "ES", "de": "DE", "zh": "ZH", "ja": "JP", "ko": "KO"}  # in table order
 TRUE_TEST = "official_test"

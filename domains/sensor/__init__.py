@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Pretraining, Series
+from dabs_rq.domain import Domain, Pretraining
+from dabs_rq.spec import Series
 from domains.sensor.pamap2 import PAMAP2, SOURCE, load_unlabelled
 
 INPUTS = (Series(name="sensor", length=320, channels=52, segment=5),)

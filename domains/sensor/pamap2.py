@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Column, Decoded, Examples, Request, missing_text
+from dabs_rq.data.columns import Column, Decoded
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Stored
+from dabs_rq.data.requests import Request, missing_text
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, OptionError, unknown
-from dabs_rq.spec import Archive, Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source
 from domains.sensor.windows import Recordings, Sampler
 
 PROTOCOL_FOLDER = "PAMAP2_Dataset/Protocol"

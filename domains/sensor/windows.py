@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from dabs_rq.data.examples import Examples, Windows
+from dabs_rq.data.columns import Windows
+from dabs_rq.data.examples import Examples
 from dabs_rq.files import digest
 
 WORKERS = 4  # of DABS's loader, which under torch < 1.9 share one state of numpy's generator

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Grid
+from dabs_rq.domain import Domain
+from dabs_rq.spec import Grid
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech, voxceleb1
 
 # Mel bands x frames of 150,526 samples: a frame every 672 samples, or every 2,360.

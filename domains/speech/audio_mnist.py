@@ -8,10 +8,12 @@ import re
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.audio import Statistics
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Archive, Multiclass, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source
 from domains.speech import clips
 
 SPEAKERS = 60

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.data.examples import Column, Request, Shared
+from dabs_rq.data.columns import Column, Shared
 from dabs_rq.data.readers import audio
 from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError
 
 Where = Callable[[int], str]  # the file and line that name a row; only asked for in an error

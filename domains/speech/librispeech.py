@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.readers.index import class_number, split_80_20
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Pretraining, Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Archive, Multiclass, Pretraining, Source, Task
+from dabs_rq.spec import Archive, Multiclass, Source
 from domains.speech import clips
 
 FOLDER = "LibriSpeech"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Tokens
+from dabs_rq.domain import Domain
+from dabs_rq.spec import Tokens
 from domains.text import glue, wikitext103
 
 

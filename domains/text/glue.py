@@ -12,10 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataWarning
-from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target, Task
+from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target
 
 SPLITS = {"train": "train", "test": "validation"}  # the hub's names
 HIGHEST = 5.0  # STS-B scores similarity from 0 to 5

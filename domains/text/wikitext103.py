@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
-from dabs_rq.spec import Pretraining, Source
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Pretraining
+from dabs_rq.spec import Source
 
 CONFIG = "wikitext-103-v1"  # not -raw: hyphens are @-@, rare words <unk>
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Grid, Tokens
+from dabs_rq.domain import Domain
+from dabs_rq.spec import Grid, Tokens
 from domains.vqa import mscoco, vqa
 
 TEXT = Tokens(name="text", length=32, vocabulary=30_522, pad=0, tokenizer="bert-base-uncased")

@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dabs_rq.data.examples import Examples, Request, Shared
+from dabs_rq.data.columns import Shared
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, DataWarning
-from dabs_rq.spec import Archive, Binary, Source, Task
+from dabs_rq.spec import Archive, Binary, Source
 from domains.vqa.coco import entries, pictures, texts
 
 DATA = "coco-vqa"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dabs_rq.spec import Domain, Grid
+from dabs_rq.domain import Domain
+from dabs_rq.spec import Grid
 from domains.xray import chexpert, xray8
 
 DOMAIN = Domain(

@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
 from dabs_rq.data.readers.index import csv_table, lines, repeated
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Pretraining, Task
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.spec import Multilabel, Pretraining, Source, Task
+from dabs_rq.spec import Multilabel, Source
 
 RELEASE, FULL_RELEASE = "CheXpert-v1.0-small", "CheXpert-v1.0"
 PARTS = {"train": "train", "validation": "valid", "test": "valid"}  # the published scores are those of valid.csv

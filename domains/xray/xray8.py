@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.data.examples import Examples, Request, missing_text
+from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
 from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.requests import Request, missing_text
+from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, unknown
-from dabs_rq.spec import Multilabel, Source, Task
+from dabs_rq.spec import Multilabel, Source
 
 IMAGES = "images"
 # NIH's table under DABS's name, or under the two names that it was published with; the first that is there is read.

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import OptionError
-from dabs_rq.methods.base import Batch, Method, check_choices, choice, number
-from dabs_rq.spec import Input, MethodSpec
+from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number
+from dabs_rq.spec import Input
 
 
 @dataclass

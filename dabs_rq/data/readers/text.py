@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.data.examples import Decoded, Request, missing_text
+from dabs_rq.data.columns import Decoded
 from dabs_rq.data.readers.tokenizer import Encode
+from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError, first_line
 from dabs_rq.files import digest, digest_files
 from dabs_rq.spec import Source, Tokens

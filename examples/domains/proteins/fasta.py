@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.examples import Decoded
+from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Input
 

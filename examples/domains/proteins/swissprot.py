@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dabs_rq.data.examples import Examples, Request
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.requests import Request
+from dabs_rq.domain import Pretraining
 from dabs_rq.errors import DataError
 from dabs_rq.files import digest
-from dabs_rq.spec import Archive, Pretraining, Source
+from dabs_rq.spec import Archive, Source
 
 from . import fasta
 
