@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
 
 from dabs_rq.errors import OptionError
-from dabs_rq.run.options import TrainerOptions
+
+if TYPE_CHECKING:
+    from dabs_rq.run.options import TrainerOptions
 
 
 @dataclass(frozen=True)
