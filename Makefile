@@ -13,10 +13,13 @@ RUN := $(BIN)/python -m dabs_rq
 
 # $(1) is the option's name, $(2) the variable's value; nothing where it is not set.
 option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
-common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(if $(SEEDS),[$(SEEDS)])) \
-	$(call option,out,$(OUT)) $(OPTIONS)
+common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
+	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
+# Commands of one method take rq where none is given, the others take all methods of the published table.
+given_method = $(if $(filter-out file,$(origin METHOD)),method=$(METHOD))
 one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
-several = $(common) $(call option,suite.executor,$(EXECUTOR)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
+several = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
+	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo test lint format bench pretrain transfer suite table report ablate domains data docs clean
@@ -24,7 +27,7 @@ several = $(common) $(call option,suite.executor,$(EXECUTOR)) $(if $(DRY_RUN),--
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Variables: DOMAIN= METHOD=$(METHOD) SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray OUT= OPTIONS='key=value ...'"
+	@echo "  Variables: DOMAIN= METHOD=$(METHOD) ENCODER= SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray OUT= OPTIONS='key=value ...'"
 
 setup: $(STAMP)  ## Install the exact versions of constraints.txt into .venv (1 to 5 minutes, about 6 GB)
 
@@ -59,16 +62,16 @@ pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
 	$(RUN) pretrain $(one)
 
 transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [CHECKPOINT=file]
-	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
+	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(TASKS))
 
 suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
-	$(RUN) suite $(several) $(call option,domains,$(if $(DOMAIN),[$(DOMAIN)])) $(call option,tasks,$(if $(TASKS),[$(TASKS)]))
+	$(RUN) suite $(several) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
-	$(RUN) table $(common)
+	$(RUN) table $(given_method) $(common)
 
 report: $(STAMP)  ## Write the table and a page to read it with: plots, curves, the quantizer at work, every record
-	$(RUN) report $(common)
+	$(RUN) report $(given_method) $(common)
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
 	$(RUN) ablate $(one) --over '$(OVER)' $(if $(EACH),--each)

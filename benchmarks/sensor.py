@@ -15,7 +15,7 @@ from dabs_rq import registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.requests import Request
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import load_protocol
 from domains.sensor import pamap2
 
 LENGTH = 320  # rows of a window
@@ -71,7 +71,7 @@ def examples(folder: Path, draws: str = "fresh") -> Examples:
         root=folder,
         split="train",
         inputs=registry.domain("sensor").inputs["paper"],
-        protocol=replace(config.load_protocol("published"), pamap2_draws=draws),
+        protocol=replace(load_protocol("published"), pamap2_draws=draws),
         prepare=store.prepare,
         made_up=True,
     )

@@ -20,7 +20,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.requests import Request
 from dabs_rq.encoders.transformer import Encoder
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import load_protocol
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Multiclass, Series
 from dabs_rq.transfer import features, probe
@@ -149,7 +149,7 @@ def fluent(folder: Path, limit: int | None = None) -> list[tuple[Examples, Examp
                 root=folder / "data",
                 split=split,
                 inputs=domain.inputs["mini"],
-                protocol=config.load_protocol("corrected"),
+                protocol=load_protocol("corrected"),
                 prepare=store.prepare,
                 made_up=True,
             )

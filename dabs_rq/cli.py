@@ -13,35 +13,30 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
 from dabs_rq.errors import DabsRqError, DataWarning, OptionError
 
+if TYPE_CHECKING:
+    from dabs_rq.run import Run
+
 _COMMON = """\
 Options are words of the form key=value. The most used:
-  domain=sensor             which domain (see `python -m dabs_rq domains`)
-  method=rq                 none, emix or rq; its own options are method.<name>, such as method.bins=4
+  domain=sensor             which domain, or several: domain=sensor,text (see `python -m dabs_rq domains`)
+  method=rq                 none, emix or rq, or several; method.<name> are its options, such as method.bins=4
+  encoder=transformer       the encoder; encoder.<name> are its options, such as encoder.depth=6
   scale=mini                mini (minutes on two cores) or paper (the published budget; needs data=)
   protocol=corrected        corrected, or published with its defects; one option alone: protocol.<name>=...
   data=/root                root of the real data; without it made-up miniature data are written and used
-  seeds=[0,1,2]             one run for each
+  seeds=0,1,2               one run for each
   out=folder                where tables go
   pretrain.steps=1000       any other option; --show-options prints all of them with their values
 """
 
-_COMMANDS = {
-    "pretrain": "pretrain one domain's encoder with one method",
-    "transfer": "probe a pretrained encoder on its domain's tasks (tasks=[a,b] for some; checkpoint=file for another)",
-    "suite": "compute every missing cell of the table (domains=, tasks=, methods=[a,b] for some), then write it",
-    "table": "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it",
-    "report": "write the table and a page to read it with: plots, curves, the quantizer at work, every record",
-    "ablate": "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4",
-    "export": "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt",
-    "domains": "list domains, sources and tasks, where their data are expected and whether they are there",
-    "data": "list the sources of data, or fetch or verify some: data [list | fetch | verify] [source ...] data=/root",
-}
 
-
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Errors of a disk or of its rights, which their text explains.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,15 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown_flags = [word for word in words if word.startswith("-")]
     if unknown_flags:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
-    warnings.formatwarning = _short
-    run_command: Callable[..., int] = globals()[f"_{given.command}"]
+    command = _COMMANDS[given.command]
     flags = {name: value for name, value in vars(given).items() if name not in ("command", "words", "show_options")}
     try:
         if given.show_options:
             options = [word for word in (*given.words, *words) if given.command != "data" or "=" in word]
             return _show_options(options)
-        with _terminable():
-            return run_command([*given.words, *words], **flags)
+        with _terminable(), _short_warnings():
+            return command.run([*given.words, *words], **flags)
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
@@ -68,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _DISK_ERRORS:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -95,17 +89,29 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _short(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """Our own warnings in one line and once; others say where they come from."""
-    if category is not DataWarning:
-        return f"warning: {filename}:{lineno}: {category.__name__}: {message}\n"
-    if str(message) in _warned:
-        return ""
-    _warned.add(str(message))
-    return f"warning: {message}\n"
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Print our own warnings in one line and once; others say where they come from."""
+    shown: set[str] = set()
 
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        ours = issubclass(category, DataWarning)
+        if ours and str(message) in shown:
+            return
+        shown.add(str(message))
+        place = "" if ours else f"{filename}:{lineno}: {category.__name__}: "
+        print(f"warning: {place}{message}", file=file or sys.stderr)
 
-_warned: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # restored at the end of the block
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,8 +123,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=style,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, text in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, epilog=_COMMON, formatter_class=style)
+    for name, about in _COMMANDS.items():
+        command = commands.add_parser(
+            name, help=about.help, description=about.help, epilog=_COMMON, formatter_class=style
+        )
         if name == "data":
             command.add_argument("words", nargs="*", metavar="word", help="list, fetch or verify; sources; options")
         else:
@@ -196,10 +204,10 @@ def _suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         print(cost.describe(run))
         return 0
     outcome = suite.suite(run)
-    # `domains` and `tasks` say what to compute; the table keeps the rows of the others.
+    # `domain` and `tasks` say what to compute; the table keeps the rows of the others.
     code = 0
     try:
-        code = _show_table(Run.of([word for word in words if not word.startswith(("domains=", "tasks="))]))
+        code = _show_table(run.replace(domain=None, tasks=None))
     except OSError as error:
         outcome.wrong.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
@@ -222,11 +230,9 @@ def _table(words: list[str]) -> int:
     return _show_table(Run.of(words))
 
 
-def _show_table(run: object) -> int:
+def _show_table(run: Run) -> int:
     from dabs_rq import table
-    from dabs_rq.run import Run
 
-    assert isinstance(run, Run)
     built = table.build(run)
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
@@ -262,15 +268,14 @@ def _ablate(words: list[str], over: str, each: bool) -> int:
 
 
 def _export(words: list[str]) -> int:
-    from pathlib import Path
-
     from dabs_rq import checkpoint
-    from dabs_rq.run import options as config
+    from dabs_rq.run.compose import compose
+    from dabs_rq.run.words import parse
 
-    options = config.compose(words).options
+    options = compose(parse(words)).options
     if options.checkpoint is None or options.out is None:
         raise OptionError("give checkpoint=encoder.safetensors and out=dabs.ckpt")
-    checkpoint.export_dabs(Path(options.checkpoint).expanduser(), Path(options.out).expanduser())
+    checkpoint.export_dabs(options.checkpoint.expanduser(), options.out.expanduser())
     print(f"wrote {options.out}")
     return 0
 
@@ -290,8 +295,43 @@ def _data(words: list[str]) -> int:
 
 
 def _show_options(words: list[str]) -> int:
-    from dabs_rq.run import options as config
+    from dabs_rq.run.compose import compose
+    from dabs_rq.run.words import parse, to_words
 
-    for key, value in sorted(config.compose(words).values.items()):
-        print(f"{key}={value if value is not None else 'null'}")
+    print("\n".join(to_words(dict(sorted(compose(parse(words)).values.items())))))
     return 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """run: takes the words and the command's own flags, and returns the exit code."""
+
+    run: Callable[..., int]
+    help: str
+
+
+_COMMANDS = {
+    "pretrain": Command(_pretrain, "pretrain one domain's encoder with one method"),
+    "transfer": Command(
+        _transfer, "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; checkpoint=file for another)"
+    ),
+    "suite": Command(
+        _suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"
+    ),
+    "table": Command(_table, "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it"),
+    "report": Command(
+        _report, "write the table and a page to read it with: plots, curves, the quantizer at work, every record"
+    ),
+    "ablate": Command(
+        _ablate, "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4"
+    ),
+    "export": Command(
+        _export, "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt"
+    ),
+    "domains": Command(
+        _domains, "list domains, sources and tasks, where their data are expected and whether they are there"
+    ),
+    "data": Command(
+        _data, "list the sources of data, or fetch or verify some: data [list | fetch | verify] [source ...] data=/root"
+    ),
+}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
-from dabs_rq.spec import Input, MetricName, Scale, Source, Target
+from dabs_rq.protocol import Protocol
+from dabs_rq.spec import Input, MetricName, Source, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +60,19 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """One domain: inputs per scale, the pretraining source, tasks in table order. `batch_size` is DABS's."""
+    """One domain.
+
+    inputs: name of a set of inputs -> the inputs; a scale says which set it uses. tasks: in table order.
+    batch_size: DABS's. protocol: the protocol options that concern the domain's own data.
+    """
 
     name: str
     title: str
-    inputs: Mapping[Scale, tuple[Input, ...]]
+    inputs: Mapping[str, tuple[Input, ...]]
     pretraining: Pretraining
     tasks: tuple[Task, ...]
     batch_size: int
+    protocol: type[Protocol] = Protocol
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]

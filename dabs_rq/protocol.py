@@ -1,76 +1,101 @@
-"""What the two protocols decide: one named option per difference between DABS as published and DABS as corrected.
+"""Protocol options: one named option per difference between DABS as published and DABS as corrected.
 
-`configs/protocol/{published,corrected}.yaml` give the two sets of values; each option can be overridden alone
-(`protocol.gtsrb_split=image`). `docs/protocol.md` tells what each difference is and which rows it moves.
+`Protocol` holds the options of the whole comparison. A domain or a method declares those of its own in a subclass:
+
+    @dataclass(frozen=True, kw_only=True)
+    class SensorProtocol(Protocol):
+        pamap2_normalise: bool = option("data", published=False, corrected=True, moves=("pamap2",))
+
+Each option can be overridden alone (`protocol.pamap2_normalise=false`). `docs/differences.md` tells what each
+difference is and which rows it moves.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
 
 Stage = Literal["pretraining", "data", "transfer"]
+COLUMNS = ("published", "corrected")
 
 
-def _option(stage: Stage, *values: Any, moves: tuple[str, ...] = (), methods: tuple[str, ...] = ()) -> Any:
-    """A field without default: every protocol must say what it chooses. `values` are the legal ones; `moves` the
-    domains and tasks, `methods` the methods whose numbers depend on it (all where nothing is said)."""
-    return field(metadata={"stage": stage, "values": values, "moves": moves, "methods": methods})
+def option(
+    stage: Stage, *, published: Any, corrected: Any, moves: tuple[str, ...] = (), methods: tuple[str, ...] = ()
+) -> Any:
+    """A field of a protocol, with its value in both protocols. Its annotation, a Literal or bool, has the legal values.
+
+    stage: where it acts: "pretraining" alone, "data" (pretraining and transfer alike) or "transfer" alone.
+    moves: the domains and tasks whose numbers depend on it, methods: the methods; all where nothing is said.
+    """
+    metadata = {"stage": stage, "published": published, "corrected": corrected, "moves": moves, "methods": methods}
+    return field(default=corrected, metadata=metadata)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """The options, each with the stage it acts on: "data" options act on pretraining and transfer alike, "transfer"
-    ones on nothing that is pretrained."""
+    """The options of the whole comparison, and the base of those that domains and methods declare."""
 
-    name: str
-    # e-Mix's mixing coefficients: averaged over the batch by a broadcasting slip, or one per example.
-    emix_weighting: str = _option("pretraining", "batch_mean", "per_example", methods=("emix",))
-    # What of randomized quantization the gradient of the embedding modules passes through.
-    rq_gradient: str = _option("pretraining", "extremes", "straight_through", "detach", methods=("rq",))
-    # PAMAP2 training windows: numpy's state cloned into four workers at every epoch (a quarter are distinct, and no
-    # epoch brings new ones), or drawn anew for every (epoch, index).
-    pamap2_draws: str = _option("data", "cloned", "fresh", moves=("pamap2",))
-    # PAMAP2 columns as recorded, or as z-scores by the training subjects.
-    pamap2_normalise: bool = _option("data", False, True, moves=("pamap2",))
-    # Missing values: interpolated over the whole file, or inside one bout and then filled backwards.
-    pamap2_interpolation: str = _option("data", "file", "bout", moves=("pamap2",))
-    # Labelled windows: random draws, or all non-overlapping windows inside contiguous bouts.
-    pamap2_windows: str = _option("data", "draws", "sweep", moves=("pamap2",))
-    # What GTSRB's 80/20 split keeps together: nothing, or the frames of one physical sign.
-    gtsrb_split: str = _option("transfer", "image", "track", moves=("traffic_sign",))
-    # Training clips longer than the input: their head or their tail, drawn anew in every epoch, or always their head.
-    speech_crop: str = _option("data", "head_or_tail", "head", moves=("speech",))
-    # What LibriSpeech's 80/20 split of every speaker keeps together: nothing, or the utterances of a chapter.
-    librispeech_split: str = _option("transfer", "utterance", "chapter", moves=("librispeech_speaker",))
-    # Google Speech Commands: the test clips are in the training split too (and the validation clips twice), or not.
-    google_speech_split: str = _option("transfer", "leaking", "disjoint", moves=("google_speech",))
+    name: str = "corrected"
     # Padding is a token like others, or is left out of attention, pooling and the quantizer's ranges.
-    padding_mask: bool = _option("data", False, True, moves=("text", "multilingual", "vqa"))
+    padding_mask: bool = option("data", published=False, corrected=True, moves=("text", "multilingual", "vqa"))
     # Embeddings of ids that no token has (DABS's text models have 35,022 for a vocabulary of 30,522).
-    unused_ids: bool = _option("data", True, False, moves=("text",))
-    # mC4: in the order of the files, every batch four times in a row, or shuffled in blocks, every batch once.
-    mc4_order: str = _option("pretraining", "repeated", "shuffled", moves=("multilingual",))
-    # What ChestX-ray8's 90/10 split keeps together: nothing, or the images of one patient.
-    xray8_split: str = _option("transfer", "image", "patient", moves=("xray8",))
+    unused_ids: bool = option("data", published=True, corrected=False, moves=("text",))
     # Outputs that no class uses (PAMAP2 trains 12 for 11, Aircraft 102 for 100).
-    unused_outputs: bool = _option("transfer", True, False, moves=("aircraft", "pamap2"))
+    unused_outputs: bool = option("transfer", published=True, corrected=False, moves=("aircraft", "pamap2"))
     # Features: encoded anew in every epoch with dropout on (which only the adamw probe can use), or once without.
-    features: str = _option("transfer", "reencode", "cached")
+    features: Literal["reencode", "cached"] = option("transfer", published="reencode", corrected="cached")
     # The linear probe: DABS's AdamW, or regularised logistic (ridge) regression with its strength selected.
-    probe: str = _option("transfer", "adamw", "lbfgs")
+    probe: Literal["adamw", "lbfgs"] = option("transfer", published="adamw", corrected="lbfgs")
     # Correlations: averaged over batches, or of the whole split.
-    correlation: str = _option("transfer", "batches", "whole", moves=("cola", "stsb"))
+    correlation: Literal["batches", "whole"] = option(
+        "transfer", published="batches", corrected="whole", moves=("cola", "stsb")
+    )
     # Tied values in Spearman's ranks: in order of appearance, or averaged.
-    spearman_ties: str = _option("transfer", "ordinal", "average", moves=("stsb",))
+    spearman_ties: Literal["ordinal", "average"] = option(
+        "transfer", published="ordinal", corrected="average", moves=("stsb",)
+    )
 
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            values = option.metadata.get("values")
-            value = getattr(self, option.name)
-            if values and value not in values:
-                raise ValueError(f"protocol.{option.name} is one of {', '.join(map(str, values))}; got {value!r}")
-
-    def options(self, *stages: Stage) -> dict[str, Any]:
+    def acting_on(self, *stages: Stage) -> dict[str, Any]:
         """The options that act on any of `stages`, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("stage") in stages}
+        return {one.name: getattr(self, one.name) for one in declared(type(self)) if one.metadata["stage"] in stages}
+
+
+def declared(kind: type[Protocol]) -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a protocol that are options."""
+    return tuple(one for one in fields(kind) if "stage" in one.metadata)
+
+
+def legal_values(kind: type[Any], name: str) -> tuple[Any, ...]:
+    """The values that the annotation of a dataclass's field allows, where it is a Literal or bool; else ()."""
+    annotation = get_type_hints(kind)[name]
+    return (False, True) if annotation is bool else get_args(annotation) if _is_literal(annotation) else ()
+
+
+def _is_literal(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is Literal
+
+
+@cache
+def combined(kinds: tuple[type[Protocol], ...]) -> type[Protocol]:
+    """One protocol with the options of all `kinds`.
+
+    Raises TypeError if two of them declare an option of the same name.
+    """
+    bases: list[type[Protocol]] = [kind for kind in dict.fromkeys(kinds) if kind is not Protocol]
+    owner: dict[str, type[Protocol]] = {one.name: Protocol for one in fields(Protocol)}
+    for kind in bases:
+        for name in get_own_names(kind):
+            if owner.setdefault(name, kind) is not kind:
+                raise TypeError(f"protocol option {name!r} is declared by {owner[name].__name__} and {kind.__name__}")
+    if not bases:
+        return Protocol
+    return dataclasses.make_dataclass("CombinedProtocol", [], bases=tuple(bases), frozen=True, kw_only=True)
+
+
+def get_own_names(kind: type[Protocol]) -> Sequence[str]:
+    """The options that a protocol has beside those of `Protocol`."""
+    common = {one.name for one in fields(Protocol)}
+    return [one.name for one in fields(kind) if one.name not in common]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Scale = Literal["mini", "paper"]
 State = Literal["present", "partial", "missing"]
 MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
 

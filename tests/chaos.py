@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 # Every domain kind of input, all methods, points to resume from; small enough that a kill hits every stage.
 WORDS = (
-    "domains=[sensor,text]",
+    "domain=sensor,text",
     "pretrain.steps=60",
     "pretrain.checkpoint_every=10",
     "transfer.max_examples=120",
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         different = [
             f"run {number}: {name}"
             for number, one in enumerate(suites)
-            for found in [one.results()]
+            for found in [one.places.results()]
             for name in sorted(expected.keys() | found.keys())
             if expected.get(name) != found.get(name)
         ]

@@ -19,7 +19,7 @@ from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers.tokenizer import with_vocabulary
 from dabs_rq.data.requests import Request
 from dabs_rq.miniature import write as made_up_data
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import load_protocol
 
 # Read when those libraries are imported, which is later: no test needs a network or leaves anything behind.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -59,11 +59,11 @@ def read(tmp_path: Path) -> Callable[..., Examples]:
         prepare: Any = "never",
         **options: Any,
     ) -> Examples:
-        chosen = dataclasses.replace(config.load_protocol(protocol), **options)
+        chosen = dataclasses.replace(load_protocol(protocol), **options)
         request = Request(
             root=root,
             split=split,
-            inputs=with_vocabulary(registry.domain(domain).inputs[scale], root, chosen),  # type: ignore[index]
+            inputs=with_vocabulary(registry.domain(domain).inputs[scale], root, chosen),
             protocol=chosen,
             prepare=Store(tmp_path / "prepared", policy=prepare).prepare,
             made_up=made_up,

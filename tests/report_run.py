@@ -46,7 +46,7 @@ def _fill(run: Run) -> None:
     }
     for task, of_methods in values.items():
         for method, value in of_methods.items():
-            variant = run.with_method(method).composed.variant(of_pretraining=False)
+            variant = run.replace(method=method).composed.variant(of_pretraining=False)
             failed = {"reason": REASON} if value is None else {"standard_error": 0.02}
             file = fill(run, task, method, value, variant=variant, **failed)
             if (task, method) == ("rte", "emix"):

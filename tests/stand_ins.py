@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from dabs_rq.run import Run
 from dabs_rq.suite.jobs import Job, Outcome
 
 
@@ -18,7 +19,7 @@ def heed_interrupts() -> None:
 
 
 def job(domain: str, *words: str, after: tuple[str, ...] = ()) -> Job:
-    return Job("prepare", domain, words, after=after)
+    return Job("prepare", domain, Run.of(words), after=after)
 
 
 def killed_once(one: Job, before: list[Outcome], logs: Path) -> Outcome:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import pickle
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dabs_rq import registry
+from dabs_rq import protocol, registry
 from dabs_rq.errors import MissingDataError, OptionError
-from dabs_rq.protocol import Protocol
+from dabs_rq.protocol import legal_values
 from dabs_rq.run import Run
-from dabs_rq.run import options as config
-from dabs_rq.run.options import Composed, compose
+from dabs_rq.run.compose import CONFIGS, Composed, choices, load_protocol
+from dabs_rq.run.compose import compose as compose_options
+from dabs_rq.run.options import PATHS as PATH_OPTIONS
+from dabs_rq.run.words import parse, to_words
 from dabs_rq.spec import Tokens
 
-OPTIONS = [option for option in dataclasses.fields(Protocol) if option.name != "name"]
-SCALES, PROTOCOLS = ("mini", "paper"), ("corrected", "published")
+EVERY = type(load_protocol("corrected"))
+OPTIONS = protocol.declared(EVERY)
+SCALES, PROTOCOLS = tuple(choices("scale")), tuple(choices("protocol"))
+
+
+def compose(words: Iterable[str] = ()) -> Composed:
+    return compose_options(parse(words))
 
 
 def variants(*words: str) -> tuple[bool, bool]:
@@ -38,9 +50,10 @@ def variants(*words: str) -> tuple[bool, bool]:
 def test_every_method_scale_and_protocol_composes(method: str, protocol: str, scale: str, tmp_path: Path) -> None:
     run = Run.of([f"method={method}", f"scale={scale}", f"protocol={protocol}", f"data={tmp_path}"])
     options = run.options
-    assert (options.scale.name, options.protocol.name, options.method.name) == (scale, protocol, method)
-    assert isinstance(options.method, registry.method(method).options)
-    assert options.protocol == config.load_protocol(protocol)
+    assert (options.scale.name, options.protocol.name, run.method.name) == (scale, protocol, method)
+    assert isinstance(run.method.options, registry.method(method).options)
+    for name, value in vars(options.protocol).items():
+        assert value == getattr(load_protocol(protocol), name)
     assert options.transfer.probe == options.protocol.probe and options.transfer.features == options.protocol.features
     assert {run.composed.variant(of_pretraining=of) for of in (True, False)} == {"default"}
 
@@ -64,31 +77,54 @@ def test_every_domain_composes_at_both_scales(domain: str, miniature: Callable[[
 
 
 def test_the_defaults_are_the_miniature_scale_the_corrected_protocol_and_rq() -> None:
-    options = compose().options
-    assert (options.scale.name, options.protocol.name, options.method.name) == ("mini", "corrected", "rq")
-    assert options.methods == ["none", "emix", "rq"] and options.seeds == [0] and options.data is None
+    run = Run.of()
+    assert (run.options.scale.name, run.options.protocol.name, run.method.name) == ("mini", "corrected", "rq")
+    assert run.methods == ("none", "emix", "rq") and run.options.seeds == (0,) and run.options.data is None
 
 
-def test_both_scales_and_both_protocols_give_every_option_themselves() -> None:
-    names = {option.name for option in dataclasses.fields(Protocol)}
-    found = {name: yaml.safe_load((config.CONFIGS / "protocol" / f"{name}.yaml").read_text()) for name in PROTOCOLS}
-    for name, values in found.items():
-        assert set(values) == names and values["name"] == name
+def test_a_protocol_option_has_two_legal_values_in_the_two_protocols() -> None:
     for option in OPTIONS:
-        both = [values[option.name] for values in found.values()]
-        assert both[0] != both[1] and set(both) <= set(option.metadata["values"]), "else it would be no difference"
-    budgets = [yaml.safe_load((config.CONFIGS / "scale" / f"{name}.yaml").read_text()) for name in SCALES]
-    for group in ("encoder", "pretrain", "transfer"):
+        both = option.metadata["published"], option.metadata["corrected"]
+        assert both[0] != both[1] and set(both) <= set(legal_values(EVERY, option.name)), "else it is no difference"
+    for name in PROTOCOLS:
+        assert vars(load_protocol(name)) == {"name": name} | {one.name: one.metadata[name] for one in OPTIONS}
+
+
+def test_both_scales_give_the_same_budgets() -> None:
+    budgets = [yaml.safe_load((CONFIGS / "scale" / f"{name}.yaml").read_text()) for name in SCALES]
+    for group in ("pretrain", "transfer"):
         assert set(budgets[0][group]) == set(budgets[1][group])
+    assert set(budgets[0]["encoders"]["transformer"]) == set(budgets[1]["encoders"]["transformer"])
+
+
+def test_a_third_scale_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    third = tmp_path / "configs/scale/tiny.yaml"
+    third.write_text("inputs: mini\nneeds_real_data: false\npublished_compares: false\npretrain: {steps: 3}\n")
+    monkeypatch.setattr("dabs_rq.run.compose.CONFIGS", tmp_path / "configs")
+    run = Run.of(["scale=tiny", "domain=sensor"])
+    assert run.options.pretrain.steps == 3 and run.inputs == registry.domain("sensor").inputs["mini"]
+    assert run.composed.variant(of_pretraining=False) == "default" and run.places.folder("sensor").parent.name == "tiny"
+    for text, message in (
+        ("inputs: mini\n", "missing needs_real_data"),
+        (third.read_text() + "steps: 3\n", "unknown steps"),
+        (third.read_text().replace("steps", "stesp"), "unknown pretrain.stesp"),
+        ("- a\n", "a mapping expected"),
+        ("a: [", "is no YAML"),
+    ):
+        third.write_text(text)
+        with pytest.raises(OptionError, match=rf"tiny\.yaml.*{message}"):
+            Run.of(["scale=tiny"])
 
 
 def read_of_protocol() -> set[str]:
-    """Every X in `protocol.X` or `something.protocol.X` of the code outside protocol.py, and in "${protocol.X}"."""
+    """Every X in `protocol.X` or `something.protocol.X` of the code outside protocol.py, and those that are the default
+    of another option."""
     found: set[str] = set()
     roots = (registry.PACKAGE, registry.PACKAGE.parent / "domains")
     for file in (file for root in roots for file in root.rglob("*.py") if file.name != "protocol.py"):
         text = file.read_text()
-        found |= set(re.findall(r"\$\{protocol\.(\w+)\}", text))
+        found |= set(re.findall(r"protocol(?:\": |=)\"(\w+)\"", text))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "protocol":
                 found.add(node.attr)
@@ -113,22 +149,34 @@ def test_every_protocol_option_is_read_somewhere() -> None:
         ("method=emixx", "unknown method 'emixx'. Did you mean 'emix'? Known: "),
         ("methods=[none,rqq]", "unknown method 'rqq'. Did you mean 'rq'?"),
         ("domains=[sensr]", "unknown domain 'sensr'. Did you mean 'sensor'?"),
-        ("seeds=[]", "seeds are different whole numbers from 0 on, such as seeds=[0,1]; got []"),
-        ("seeds=[1,1]", "got [1, 1]"),
-        ("pretrain.batch_size=0", "pretrain.batch_size is at least 1; got 0"),
-        ("transfer.max_examples=-5", "transfer.max_examples is at least 1; got -5"),
+        ("seeds=[]", "seeds is a list of at least 1; got []"),
+        ("seeds=[1,1]", "seeds names one thing twice: 1, 1"),
+        ("seeds=-1", "seeds is at least 0; got '-1'"),
+        ("seeds=[0", "seeds: '[0' is no list such as [a,b]"),
+        ("method=[]", "method is empty"),
+        ("tasks=[]", "tasks is empty; leave it out to choose all"),
+        ("pretrain.batch_size=0", "pretrain.batch_size is at least 1; got '0'"),
+        ("pretrain.lr=nan", "pretrain.lr is a finite number; got 'nan'"),
+        ("pretrain.lr=0", "pretrain.lr is above 0; got '0'"),
+        ("encoder.depth=-1", "encoder.depth is at least 1; got '-1'"),
+        ("encoder.heads=0", "encoder.heads is at least 1"),
+        ("encoder.dropout=1", "encoder.dropout is below 1"),
+        ("encoder.pool=max", "encoder.pool is one of mean, class; got 'max'"),
+        ("method.temperature=-1", "method.temperature is above 0; got '-1'"),
+        ("method.bins=1", "method.bins is at least 2; got '1'"),
+        ("method.spacing=even", "method.spacing is one of random, uniform; got 'even'"),
+        ("transfer.max_examples=-5", "transfer.max_examples is at least 1; got '-5'"),
         ("scale=paper", "scale=paper needs the real data: give data=/root"),
         ("scale.name=paper", "scale.name follows from the choice: give scale=... instead"),
         ("protocol.name=mine", "protocol.name follows from the choice: give protocol=... instead"),
         ("scale={name:paper}", "unknown scale"),
-        ("runs=null", "runs is a folder; got null"),
+        ("runs=null", "runs is a path; got None"),
         ("steps", "expected an option as key=value, such as domain=sensor; got 'steps'"),
         ("~method=3", "expected an option as key=value"),
-        ("pretrain.steps=many", "Value 'many' of type 'str' could not be converted to Integer"),
-        ("pretrain.steps=1.5", "Value '1.5' of type 'float' could not be converted to Integer"),
-        ("encoder.width=null", "field 'encoder.width' is not Optional"),
-        ("seeds=3", "seeds"),
-        ("loader.strict=perhaps", "Value 'perhaps' is not a valid bool"),
+        ("pretrain.steps=many", "pretrain.steps is a whole number; got 'many'"),
+        ("pretrain.steps=1.5", "pretrain.steps is a whole number; got '1.5'"),
+        ("encoder.width=null", "encoder.width is a whole number; got None"),
+        ("loader.strict=perhaps", "loader.strict is true or false; got 'perhaps'"),
         ("method.bins=[1,2]", "method.bins"),
         ("protocol.probe=svm", "protocol.probe is one of adamw, lbfgs; got 'svm'"),
         ("protocol.pamap2_normalise=perhaps", "protocol.pamap2_normalise"),
@@ -142,30 +190,41 @@ def test_what_does_not_exist_or_fit_is_refused_in_words(word: str, message: str)
 
 
 def test_a_protocol_option_takes_its_legal_values_only() -> None:
-    for place in (0, -1):
-        chosen = {option.name: option.metadata["values"][place] for option in OPTIONS}
-        options = compose([f"protocol.{name}={value}" for name, value in chosen.items()]).options
-        assert options.protocol == dataclasses.replace(config.load_protocol("corrected"), **chosen)
+    for column in PROTOCOLS:
+        chosen = {option.name: option.metadata[column] for option in OPTIONS}
+        options = compose([f"protocol.{name}={str(value).lower()}" for name, value in chosen.items()]).options
+        assert vars(options.protocol) == {"name": "corrected"} | chosen
     for option in OPTIONS:
-        first = option.metadata["values"][0]
-        with pytest.raises(ValueError, match=f"protocol.{option.name} is one of {first}, .*; got 'nonsense'"):
-            dataclasses.replace(config.load_protocol("corrected"), **{option.name: "nonsense"})
+        with pytest.raises(OptionError, match=f"protocol.{option.name} is (one of .*|true or false); got 'nonsense'"):
+            Run.of([f"protocol.{option.name}=nonsense"])
+
+
+def test_an_option_of_a_domain_that_was_not_chosen_is_refused_with_its_owner() -> None:
+    with pytest.raises(OptionError, match=r"protocol\.gtsrb_split belongs to domain images, which was not chosen"):
+        Run.of(["domain=text", "protocol.gtsrb_split=image"])
+    with pytest.raises(OptionError, match=r"unknown option 'method\.bins'"):
+        Run.of(["method=none", "method.bins=4"])
+    run = Run.of(["domain=images,text", "protocol.gtsrb_split=image"])
+    assert run.replace(domain="images").composed.variant(of_pretraining=False) != "default"
+    assert run.replace(domain="text").composed.variant(of_pretraining=False) == "default"
 
 
 def test_another_tasks_domains_and_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"give a domain: domain=.*sensor"):
+    with pytest.raises(OptionError, match=r"give one domain: domain=.*sensor"):
         _ = Run.of().domain
     with pytest.raises(OptionError, match=r"unknown domain 'sensors'. Did you mean 'sensor'\?"):
         _ = Run.of(["domain=sensors"]).domain
     with pytest.raises(OptionError, match=r"unknown task of domain 'sensor' 'pamap'. Did you mean 'pamap2'\?"):
         _ = Run.of(["domain=sensor", "tasks=[pamap]"]).tasks
+    with pytest.raises(OptionError, match=r"give one method: method=none\|rq"):
+        _ = Run.of(["method=none,rq"]).method
     with pytest.raises(MissingDataError, match=r"the data root .*/nowhere is no folder"):
         Run.of([f"data={tmp_path / 'nowhere'}"])
     (tmp_path / "file").touch()
     with pytest.raises(MissingDataError, match=r"the data root .*/file is no folder"):
         Run.of([f"data={tmp_path / 'file'}"])
     with pytest.raises(OptionError, match="unknown protocol 'both'"):
-        config.load_protocol("both")
+        load_protocol("both")
 
 
 # ---- values ------------------------------------------------------------------------------------------------------
@@ -189,13 +248,14 @@ PATHS += [
 
 def test_paths_are_taken_as_they_are() -> None:
     for start in range(len(PATHS)):
-        given = dict(zip(config.PATHS, PATHS[start:] + PATHS[:start], strict=False))
+        paths = dict(zip(PATH_OPTIONS, PATHS[start:] + PATHS[:start], strict=False))
         if start % 3 == 0:  # every path for some key, every key with many
-            composed = compose([f"{key}={path}" for key, path in given.items()])
-            assert {key: getattr(composed.options, key) for key in given} == given
-            assert {key: composed.values[key] for key in given} == given == composed.overridden
+            composed = compose([f"{key}={path}" for key, path in paths.items()])
+            assert {key: getattr(composed.options, key) for key in paths} == {k: Path(v) for k, v in paths.items()}
+            written = {key: str(Path(path)) for key, path in paths.items()}
+            assert {key: composed.values[key] for key in paths} == written == composed.overridden
     for nothing in ("", "null"):
-        options = compose([f"{key}={nothing}" for key in config.PATHS if key != "runs"]).options
+        options = compose([f"{key}={nothing}" for key in PATH_OPTIONS if key != "runs"]).options
         assert options.data is None and options.out is None and options.checkpoint is None
 
 
@@ -203,15 +263,43 @@ def test_odd_paths_can_be_used(tmp_path: Path) -> None:
     odd = tmp_path / "a=b, 'c' \"d\" ${e}"
     odd.mkdir()
     run = Run.of([f"data={odd}", f"runs={odd}", f"out={odd}"])
-    assert run.root == run.runs == run.results == odd
+    assert run.root == run.places.runs == run.places.results == odd
 
 
-def test_other_values_are_read_by_their_type() -> None:
-    words = ["seeds=[0,1,2]", "methods=[none]", "tasks=[a,b]", "pretrain.lr=3e-4", "pretrain.batch_size=null"]
-    options = compose([*words, "transfer.strengths=[1,10]", "encoder={width:32}", "loader.strict=true"]).options
-    assert options.seeds == [0, 1, 2] and options.methods == ["none"] and options.tasks == ["a", "b"]
+@pytest.mark.parametrize("several", ["seeds=[0,1,2]", "seeds=0,1,2", "seeds=[0, 1, 2]", 'seeds=["0","1","2"]'])
+def test_other_values_are_read_by_their_type(several: str) -> None:
+    words = [several, "methods=[none]", "tasks=a,b", "pretrain.lr=3e-4", "pretrain.batch_size=null"]
+    options = compose([*words, "transfer.strengths=[1,10]", "encoder.width=32", "loader.strict=true"]).options
+    assert options.seeds == (0, 1, 2) and options.methods[0].name == "none" and options.tasks == ("a", "b")
     assert options.pretrain.lr == 3e-4 and options.pretrain.batch_size is None and options.loader.strict is True
-    assert options.transfer.strengths == [1.0, 10.0] and options.encoder.width == 32
+    assert options.transfer.strengths == (1.0, 10.0) and options.encoder.options.width == 32
+
+
+def test_options_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Run.of().options.pretrain.steps = 3  # type: ignore[misc]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["pretrain.steps", "pretrain.lr", "loader.strict", "seeds", "data", "out", "tasks", "x"]),
+        st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.text())),
+    )
+)
+def test_words_say_what_was_given(given_options: dict[str, Any]) -> None:
+    """Whatever the values: what `to_words` writes, `parse` reads as the same text."""
+    readable = {
+        key: str(value) if key in PATH_OPTIONS and value is not None else value for key, value in given_options.items()
+    }
+    again = parse(to_words(readable))
+    for key, value in readable.items():
+        if key in PATH_OPTIONS:
+            assert again[key] == (None if value in ("", "null", None) else value)
+        elif isinstance(value, list):
+            assert again[key] == value
+        elif value is not None and key not in ("seeds", "tasks"):
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            assert again[key] == text or again[key] == text.strip()
 
 
 # ---- variants ----------------------------------------------------------------------------------------------------
@@ -245,7 +333,7 @@ def test_where_how_and_how_often_make_no_other_variant() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_a_protocol_option_makes_another_variant_of_what_it_acts_on(option: dataclasses.Field[object]) -> None:
-    default = getattr(config.load_protocol("corrected"), option.name)
+    default = getattr(load_protocol("corrected"), option.name)
     other = next(value for value in option.metadata["values"] if value != default)
     of_checkpoint = option.metadata["stage"] in ("pretraining", "data")
     assert variants("method=none", f"protocol.{option.name}={other}") == (of_checkpoint, True)
@@ -259,15 +347,29 @@ def test_a_variant_is_named_by_its_options_not_by_how_they_are_given() -> None:
     assert (
         both
         == name(compose(["encoder.width=32", "seeds=[1]", "method.bins=4"]))
-        == name(compose(["method.bins=4", "encoder={width:32}"]))
+        == name(compose(["encoder.width=32", "method.bins=4", "pretrain.steps=200"]))
     )
     assert len({both, name(compose(["method.bins=4"])), name(compose(["method.bins=5"])), "default"}) == 4
 
 
 def test_another_method_keeps_all_but_the_options_of_the_old_one() -> None:
-    run = Run.of(["domain=sensor", "method.bins=4", "pretrain.steps=7", "out=a=b"])
-    other = run.with_method("emix")
-    assert other.options.method.name == "emix" and other.options.pretrain.steps == 7 and other.options.out == "a=b"
-    assert set(other.composed.overridden) == {"domain", "pretrain.steps", "out"}
-    assert run.with_method("rq", "images").options.method.bins == 4
-    assert run.with_method("rq", "images").domain.name == "images"
+    run = Run.of(["domain=sensor", "method=rq", "method.bins=4", "pretrain.steps=7", "out=a=b"])
+    other = run.replace(method="emix")
+    assert other.method.name == "emix" and other.options.pretrain.steps == 7 and other.options.out == Path("a=b")
+    assert set(other.composed.overridden) == {"pretrain.steps", "out"}
+    assert run.replace(domain="images").method.options.bins == 4
+    assert run.replace(domain="images").domain.name == "images"
+    assert run.replace({"method.bins": 6}).method.options.bins == 6
+    with pytest.raises(OptionError, match=r"unknown option 'method\.bin'"):
+        run.replace({"method.bin": 6})
+
+
+def test_a_method_option_goes_to_every_chosen_method_that_has_it() -> None:
+    methods = {one.name: one.options for one in Run.of(["method.temperature=0.5", "method.bins=4"]).options.methods}
+    assert methods["emix"].temperature == methods["rq"].temperature == 0.5 and methods["rq"].bins == 4
+
+
+def test_a_run_survives_pickling_and_its_own_words() -> None:
+    run = Run.of(["domain=sensor", "method=emix", "seeds=3,4", "pretrain.steps=7", "data=/tmp", "method.temperature=1"])
+    for again in (pickle.loads(pickle.dumps(run)), Run.of(run.words)):
+        assert again.options == run.options and again.values == run.values

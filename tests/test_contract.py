@@ -98,7 +98,7 @@ def test_pretraining_batches_are_what_the_inputs_declare(
 ) -> None:
     words = [f"domain={domain.name}", f"protocol={protocol}", f"data={miniature(domain.name)}", "loader.prepare=never"]
     run = Run.of([*words, f"runs={tmp_path}", "pretrain.max_examples=256"])
-    source, again = run.unlabelled("train"), run.unlabelled("train")
+    source, again = run.splits.unlabelled("train"), run.splits.unlabelled("train")
     assert source.key == again.key
     batches = training_batches(source, size=16, seed=0)
     if isinstance(source, Examples):

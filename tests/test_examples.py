@@ -27,7 +27,7 @@ from dabs_rq.errors import DataError, OptionError
 from dabs_rq.methods.base import Batch
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import Run
-from dabs_rq.run.options import load_protocol
+from dabs_rq.run.compose import load_protocol
 from dabs_rq.spec import Grid, Tokens
 from tests.golden_cases import Case, names
 from tests.page_commands import commands
@@ -154,8 +154,8 @@ def test_sheds_tokens_stay_within_their_input_if_told_to(within: bool, shed: Mod
 
 def test_sheds_options_are_checked() -> None:
     options = registry.method("shed").options
-    assert Run.of(["method=shed", "domain=sensor"]).options.method.within_inputs is True
-    assert Run.of(["method=shed", "domain=sensor", "protocol=published"]).options.method.within_inputs is False
+    assert Run.of(["method=shed", "domain=sensor"]).method.options.within_inputs is True
+    assert Run.of(["method=shed", "domain=sensor", "protocol=published"]).method.options.within_inputs is False
     for wrong, text in ((0.0, "above 0"), (1.5, "at most 1")):
         with pytest.raises(OptionError, match=text):
             registry.method("shed").build(options(corruption_rate=wrong, within_inputs=True), None, ())

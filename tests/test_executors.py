@@ -46,7 +46,7 @@ def test_processes_give_the_numbers_of_this_process(words: list[str], tmp_path: 
     assert "% accuracy" in logs["transfer-sensor-with-rq-seed-0.log"]
     assert not (runs[1] / "logs").exists()  # it was printed here
     for method in ("none", "emix", "rq"):
-        checkpoint.load_encoder(Run.of(words).with_method(method, "sensor").checkpoint_file(0))
+        checkpoint.load_encoder(Run.of(words).replace(method=method, domain="sensor").checkpoint_file(0))
 
 
 # ---- processes that are killed -------------------------------------------------------------------------------------

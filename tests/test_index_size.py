@@ -17,12 +17,12 @@ import json, os, sys
 from pathlib import Path
 import numpy as np
 from dabs_rq import registry
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import load_protocol
 from dabs_rq.data.requests import Request
 
 source, root = sys.argv[1], Path(sys.argv[2])
 domain = registry.domain(source)
-protocol = config.load_protocol("corrected")
+protocol = load_protocol("corrected")
 
 class Entry:
     def __init__(self, name, folder): self.name, self.folder = name, folder

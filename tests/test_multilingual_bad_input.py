@@ -315,5 +315,5 @@ def test_another_number_of_pairs_than_published_is_said(root: Path, tmp_path: Pa
     run = Run.of(["domain=multilingual", f"data={root}", f"runs={tmp_path / 'runs'}"])
     for split, declared in (("train", "49,401"), ("test", "2,000"), ("official_test", "2,000")):
         with pytest.warns(DataWarning, match=f"PAWS-X, {split} examples: {declared} are declared"):
-            run.examples(TASKS["paws_en"], split)
-    assert isinstance(run.examples(TASKS["paws_en"], "test"), Examples)
+            run.splits.of_task(TASKS["paws_en"], split)
+    assert isinstance(run.splits.of_task(TASKS["paws_en"], "test"), Examples)

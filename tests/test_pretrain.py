@@ -77,7 +77,7 @@ def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
         with pytest.raises(OptionError, match="holds token ids"):
             build(one, seed=0)
         return
-    raw, _ = training_batches(one.unlabelled("train"), size=8, seed=0).batch(0)
+    raw, _ = training_batches(one.splits.unlabelled("train"), size=8, seed=0).batch(0)
     inputs = tuple(map(to_model_input, raw))
 
     def loss_of() -> tuple[torch.Tensor, torch.nn.Module]:
@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = run("sensor", "rq", "pretrain.steps=20", "protocol.pamap2_draws=cloned")
-    examples = one.unlabelled("train")
+    examples = one.splits.unlabelled("train")
     assert isinstance(examples, Examples)
 
     class Poisoned:

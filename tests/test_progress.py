@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from dabs_rq.run import Run
 from dabs_rq.suite.jobs import Job, Outcome
 from dabs_rq.suite.progress import LiveProgress, Progress
 
@@ -18,7 +19,7 @@ class Clock:
 
 def some_jobs() -> list[Job]:
     steps = [("pretrain", method) for method in ("none", "rq", "emix")] + [("transfer", "none"), ("transfer", "rq")]
-    return [Job(step, "sensor", (), method) for step, method in steps]  # type: ignore[arg-type]
+    return [Job(step, "sensor", Run.of(), method) for step, method in steps]  # type: ignore[arg-type]
 
 
 def test_time_left_is_told_by_kind_of_job() -> None:
@@ -40,7 +41,7 @@ def test_time_left_is_told_by_kind_of_job() -> None:
 
 
 def alike() -> list[Job]:
-    return [Job("pretrain", domain, (), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
+    return [Job("pretrain", domain, Run.of(), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
 
 
 def test_time_left_is_shared_by_jobs_that_run_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -160,11 +161,14 @@ def test_a_job_that_fits_on_no_node_is_refused() -> None:
 def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some data").mkdir()
-    made = ray_executor._portable(Job("pretrain", "sensor", ("data=some data", "out=", "runs=x", "runs=~/y")), 3)
-    run = Run.of(made.words)
-    assert run.root == tmp_path / "some data" and run.runs == Path("~/y").expanduser() and run.options.out is None
+    here = Run.of(("data=some data", "out=", "runs=x", "runs=~/y"))
+    run = pickle.loads(pickle.dumps(ray_executor.portable(Job("pretrain", "sensor", here), 3))).run
+    assert (
+        run.root == tmp_path / "some data" and run.places.runs == Path("~/y").expanduser() and run.options.out is None
+    )
     assert run.options.loader.processes == 3 and not run.options.trainer.progress
-    assert Run.of(ray_executor._portable(Job("pretrain", "sensor", ()), 1).words).runs == tmp_path / "runs"
+    elsewhere = ray_executor.portable(Job("pretrain", "sensor", Run.of()), 1).run
+    assert elsewhere.places.runs == tmp_path / "runs"
 
 
 def test_the_environment_that_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,14 +156,14 @@ def fill(
 ) -> Path:
     """A record in the place where the table looks for it, with predictions (targets, outputs) that have this score."""
     domain = {name: domain for domain, name in table.table_order()}[task]
-    one = run.identity_of(domain, method, variant, seed)
+    one = run.places.identity(domain, method, variant, seed)
     targets, outputs = predictions or answers(0 if value is None else value)
     given = {"metric": registry.task(domain, task).metric, "score": value, "n_examples": len(targets)}
     given |= {"status": "failed", "reason": "one class"} if value is None else {}
     given["majority"] = majority(registry.task(domain, task).target, targets)
     ids = [str(number) for number in range(len(targets))]
     values = VALUES | one._asdict() | {"task": task} | given | more
-    return record.write(run.records_folder(one), Record(**values), ids, targets, outputs)
+    return record.write(run.places.records(one), Record(**values), ids, targets, outputs)
 
 
 def test_rows_and_columns_are_those_of_the_published_table(run: Callable[..., Run]) -> None:

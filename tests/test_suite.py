@@ -89,7 +89,7 @@ def test_what_is_done_is_not_planned_again(finished: Run) -> None:
 
 
 def test_a_damaged_checkpoint_is_to_do_and_stays_where_it_is(run: Run) -> None:
-    file = run.with_method("none", "sensor").checkpoint_file(0)
+    file = run.replace(method="none", domain="sensor").checkpoint_file(0)
     file.write_bytes(file.read_bytes()[:100])
     made = plan(run)
     assert counts(made, "sensor", "pretrain") == (0, 3, 0) and counts(made, "sensor", "transfer") == (0, 3, 0)
@@ -100,8 +100,8 @@ def test_a_damaged_checkpoint_is_to_do_and_stays_where_it_is(run: Run) -> None:
 
 @pytest.mark.parametrize("key, value", [("checkpoint", "0123456789abcdef"), ("format", 0)])
 def test_a_record_of_other_weights_or_that_cannot_be_read_is_to_do(run: Run, key: str, value: object) -> None:
-    one = run.with_method("none", "sensor")
-    file = one.records_folder(one.identity(0)) / "pamap2.json"
+    one = run.replace(method="none", domain="sensor")
+    file = one.places.records(one.identity(0)) / "pamap2.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     made = plan(Run.of([*run.words, "methods=[none]"]))
     assert counts(made, "sensor", "pretrain") == (1, 0, 0) and counts(made, "sensor", "transfer") == (0, 1, 0)
@@ -109,8 +109,8 @@ def test_a_record_of_other_weights_or_that_cannot_be_read_is_to_do(run: Run, key
 
 
 def test_a_damaged_record_of_a_further_split_is_to_do(run: Run) -> None:
-    one = run.with_method("none", "sensor")
-    file = one.records_folder(one.identity(0)) / "pamap2@subject106.parquet"
+    one = run.replace(method="none", domain="sensor")
+    file = one.places.records(one.identity(0)) / "pamap2@subject106.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     one = Run.of([*run.words, "methods=[none]"])
@@ -120,7 +120,7 @@ def test_a_damaged_record_of_a_further_split_is_to_do(run: Run) -> None:
 
 def test_a_transfer_that_ends_between_two_splits_is_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Run.of([*run.words, "methods=[none]", "suite.executor=in_process"])
-    of_method = one.with_method("none", "sensor")
+    of_method = one.replace(method="none", domain="sensor")
     folder = of_method.records_folder(of_method.identity(0))
     shutil.rmtree(folder)
     write = record.write
@@ -237,7 +237,7 @@ def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
     from dabs_rq.methods.emix import EMix
 
     monkeypatch.setattr(EMix, "loss", loss)
-    code = cli.main(["suite", *run.words, "suite.executor=in_process", f"out={run.runs}"])
+    code = cli.main(["suite", *run.words, "suite.executor=in_process", f"out={run.places.runs}"])
     shown = capsys.readouterr()
     assert code == 1
     assert f"  pretrain sensor with emix, seed 0: {why}" in shown.err
@@ -278,7 +278,7 @@ def test_a_table_that_cannot_be_written_is_told_beside_what_else_failed(
 
 
 def test_the_plan_agrees_with_what_the_jobs_themselves_keep(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    one = finished.with_method("none", "sensor")
+    one = finished.replace(method="none", domain="sensor")
     pretrain(one, 0)
     transfer(one, 0)
     assert "pretrained already" in (shown := capsys.readouterr().out) and "accuracy" not in shown
@@ -299,4 +299,5 @@ def test_an_interrupt_tells_what_is_left(
 
 
 def test_a_job_that_raises_anything_is_an_outcome() -> None:
-    assert "OptionError" in work(Job("pretrain", "sensor", ("no_such_option=1",), "rq")).wrong[0]
+    two = Run.of(["domain=sensor,text", "method=rq"])
+    assert "OptionError" in work(Job("pretrain", "sensor", two, "rq")).wrong[0]

@@ -67,7 +67,7 @@ def test_otherwise_published_numbers_are_a_column_without_a_difference(
     run: Callable[..., Run], words: tuple[str, ...], reason: str
 ) -> None:
     one = run(*words, ON)
-    variant = one.with_method("rq").composed.variant(of_pretraining=False)
+    variant = one.replace(method="rq").composed.variant(of_pretraining=False)
     fill(one, "mrpc", "rq", 0.5, variant=variant, predictions=answers(0.5, MRPC))
     built = table.build(one)
     frame = built.frame.set_index("task")

@@ -222,7 +222,7 @@ def test_counts_of_real_tables_are_compared_with_the_published_ones(data: Path) 
     run = Run.of(["domain=text", f"data={data}"])
     rte = registry.task("text", "rte")
     with pytest.warns(DataWarning, match="GLUE RTE.*, train examples: 2,490 are declared, 1,080 were found"):
-        run.examples(rte, "train")
+        run.splits.of_task(rte, "train")
     with pytest.raises(DataError, match="WikiText-103, validation examples: 2,461 are declared"):
         Run.of(["domain=text", f"data={data}", "loader.strict=true"]).examples(DOMAIN.pretraining, "validation")
 

@@ -23,7 +23,7 @@ from dabs_rq.encoders.embed import padding_mask
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.miniature import text, tokenizer
 from dabs_rq.miniature import tokenizer as small_tokenizer
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import load_protocol
 from dabs_rq.spec import Tokens
 
 BERT, XLMR = "bert-base-uncased", "xlm-roberta-base"
@@ -51,7 +51,7 @@ def spec(name: str = BERT, length: int = 16, protocol: str = "corrected", root: 
     declared = Tokens(name="text", length=length, vocabulary=30_522, pad=0, tokenizer=name, unused_ids=7)
     if root is None:
         return declared
-    (found,) = tokenizer.with_vocabulary((declared,), root, config.load_protocol(protocol))
+    (found,) = tokenizer.with_vocabulary((declared,), root, load_protocol(protocol))
     assert isinstance(found, Tokens)
     return found
 
@@ -127,7 +127,7 @@ def test_the_vocabulary_is_the_tokenizers_own_plus_unused_ids_where_the_protocol
     size = Tokenizer.from_file(str(file(root))).get_vocab_size()
     assert spec(root=root, protocol=protocol).vocabulary == size + (7 if protocol == "published" else 0)
     without = dataclasses.replace(spec(), tokenizer=None)
-    assert tokenizer.with_vocabulary((without,), root, config.load_protocol(protocol)) == (without,)
+    assert tokenizer.with_vocabulary((without,), root, load_protocol(protocol)) == (without,)
 
 
 # ---- tokenizers as they come ---------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def test_a_damaged_feature_file_is_computed_again(run: Callable[..., Run], capsy
     score = record.read(file).score
     for damage in (lambda whole: whole[:200], lambda whole: whole[:-3000] + b"\0" * 8 + whole[-2992:]):
         file.unlink(missing_ok=True)
-        for kept in one.features_folder.glob("*.npz"):
+        for kept in one.places.features(one.domain.name).glob("*.npz"):
             kept.write_bytes(damage(kept.read_bytes()))
         transfer(one, 0)
         assert record.read(file).score == score and "is damaged; computing it again" in capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_the_suite_fills_the_table_and_then_has_nothing_to_do(
         "seeds=[0,1]",
         "suite.workers=1",
     ]
-    one = run("sensor", *words).with_method("rq", "sensor")
+    one = run("sensor", *words).replace(method="rq", domain="sensor")
     outcome = suite(one)
     assert not outcome.missing and not outcome.wrong
     first = capsys.readouterr().out
@@ -280,5 +280,5 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
     one = run("sensor", "domains=[sensor]", "suite.workers=1")
     outcome = suite(one)
     assert len(outcome.wrong) == 1 and "emix" in outcome.wrong[0] and "out of memory" in outcome.wrong[0]
-    rq = one.with_method("rq", "sensor")
+    rq = one.replace(method="rq", domain="sensor")
     assert rq.checkpoint_file(0).exists()

@@ -15,7 +15,7 @@ from dabs_rq.pretrain import pretrain as pretrain_module
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import provenance
 from dabs_rq.run import Run
-from dabs_rq.run import options as config
+from dabs_rq.run.compose import CONFIGS
 from dabs_rq.suite import verify
 from dabs_rq.transfer import transfer as transfer_module
 from dabs_rq.transfer.transfer import transfer
@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
     """A folder with data and one finished cell."""
     folder = tmp_path_factory.mktemp("verify")
     shutil.copytree(miniature("sensor"), folder / "data")
-    run = Run.of(words(folder)).with_method("none", "sensor")
+    run = Run.of(words(folder)).replace(method="none", domain="sensor")
     pretrain(run, 0)
     assert not transfer(run, 0)[1]
     return folder
@@ -49,8 +49,6 @@ def words(folder: Path) -> list[str]:
 
 
 def verified(folder: Path, *more: str) -> verify.Cell:
-    for cached in (verify._splits, verify._source):
-        cached.cache_clear()
     (cell,) = verify.verify(Run.of([*words(folder), *more]))
     return cell
 
@@ -67,13 +65,11 @@ def test_no_record_is_missing(folder: Path) -> None:
 
 
 def test_a_changed_value_in_configs_is_stale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(config.CONFIGS, tmp_path / "configs")
+    shutil.copytree(CONFIGS, tmp_path / "configs")
     mini = tmp_path / "configs" / "scale" / "mini.yaml"
     mini.write_text(mini.read_text().replace("max_iterations: 500", "max_iterations: 400"))
-    monkeypatch.setattr(config, "CONFIGS", tmp_path / "configs")
-    config._unchanged.cache_clear()
+    monkeypatch.setattr("dabs_rq.run.compose.CONFIGS", tmp_path / "configs")
     cell = verified(folder)
-    config._unchanged.cache_clear()
     assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 500, is 400",)
 
 
@@ -96,7 +92,7 @@ def test_another_encoder_is_stale_and_a_damaged_one_broken(folder: Path) -> None
     assert cell.state == "broken" and "is damaged" in cell.reasons[0]
     file.unlink()
     assert verified(folder).state == "broken"
-    other = Run.of([*words(folder), "seeds=[1]"]).with_method("none", "sensor")
+    other = Run.of([*words(folder), "seeds=[1]"]).replace(method="none", domain="sensor")
     shutil.copy(pretrain(other, 1), file)
     cell = verified(folder)
     assert cell.state == "stale" and "its checkpoint has" in cell.reasons[0]

@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from dabs_rq import protocol, spec
+from dabs_rq import spec
 from dabs_rq.data.columns import Column
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
 
@@ -17,14 +18,15 @@ class Request:
     """What a reader is asked for.
 
     root: the data root. split: "train", "test" or another that the task declares.
-    inputs: the domain's inputs at this scale. prepare: keeps decoded arrays (for a reader that must look into them to
+    inputs: the domain's inputs at this scale.
+    protocol: with the domain's own options. prepare: keeps decoded arrays (for a reader that must look into them to
     make its index). strict: a count that differs from the declared one is an error instead of a warning.
     """
 
     root: Path
     split: str
     inputs: tuple[spec.Input, ...]
-    protocol: protocol.Protocol
+    protocol: Any
     prepare: Callable[[Column], Column]
     strict: bool = False
     made_up: bool = field(default=False)

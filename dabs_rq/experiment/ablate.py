@@ -19,8 +19,7 @@ from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons
 from dabs_rq.files import digest, write_text
 from dabs_rq.pretrain.pretrain import pretrain
-from dabs_rq.records import intervals as compare
-from dabs_rq.records import record
+from dabs_rq.records import intervals, record
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
@@ -61,7 +60,7 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
                     reference.setdefault(task.name, results[task.name])
                     rows.append(
                         {"compared": comparison.axis.option if comparison.axis else "all"}
-                        | setting
+                        | {name: str(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
                         | {"metric": METRICS[task.metric].title}
                         | _numbers(task, results[task.name], reference[task.name])
@@ -77,10 +76,9 @@ _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERE
 def _places(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
     """The domains, methods and tasks that a comparison can move."""
     options = run.options
-    given = any(word.startswith("methods=") for word in run.words)
-    several = options.methods if given else [options.method.name]
+    several = run.methods if options.method_given else [run.method.name]
     methods = [name for name in several if axis is None or not axis.methods or name in axis.methods]
-    names = [options.domain] if options.domain else list(options.domains or registry.domain_names())
+    names = options.domains or registry.domain_names()
     for name, method in product(names, methods):
         tasks = registry.domain(name).tasks
         if options.tasks is not None:
@@ -101,20 +99,17 @@ def _results(
     run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
 ) -> dict[str, list[_Result]]:
     """Task -> one result a seed, computed now where it is missing."""
-    kept = [word for word in run.words if not word.startswith(("domain=", "domains=", "tasks="))]
-    words = [*kept, f"domain={domain}", f"tasks=[{','.join(task.name for task in tasks)}]"]
-    words += [f"{name}={value}" for name, value in setting.items()]
     shown = f"{domain}, {method}, " + ", ".join(f"{name}={value}" for name, value in setting.items())
-    found: dict[str, list[_Result]] = {}
+    results: dict[str, list[_Result]] = {}
     try:
-        one = Run.of(words).with_method(method)
+        of_setting = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])
     except DabsRqError as error:
         errors.append(f"{shown}: {error}")
-        return found
+        return results
     for seed in run.options.seeds:
         try:
-            pretrain(one, seed)
-            files, failed = transfer(one, seed)
+            pretrain(of_setting, seed)
+            files, failed = transfer(of_setting, seed)
         except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
             errors.append(f"{shown}, seed {seed}: {type(error).__name__}: {error}")
             continue
@@ -122,14 +117,14 @@ def _results(
         for file in files:
             result = record.read(file)
             if result.split == "test" and result.score is not None:
-                found.setdefault(result.task, []).append(_Result(result, file))
-    return found
+                results.setdefault(result.task, []).append(_Result(result, file))
+    return results
 
 
 def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> dict[str, float | int]:
     scores = [100 * one.record.score for one in results if one.record.score is not None]
     errors = [100 * (one.record.standard_error or math.nan) for one in results]
-    low, high = compare.interval(scores, errors)
+    low, high = intervals.interval(scores, errors)
     majority = results[0].record.majority
     numbers: dict[str, float | int] = {
         "score": sum(scores) / len(scores),
@@ -146,17 +141,17 @@ def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> di
     differences = [100 * ((b.record.score or 0.0) - (a.record.score or 0.0)) for a, b in pairs]
     if not differences:
         return numbers
-    paired = [100 * compare.difference_error(task.metric, a.file, b.file) for a, b in pairs]
-    low, high = compare.interval(differences, paired)
+    paired = [100 * intervals.difference_error(task.metric, a.file, b.file) for a, b in pairs]
+    low, high = intervals.interval(differences, paired)
     mean = sum(differences) / len(differences)
     return numbers | {"difference": mean, "difference_low": low, "difference_high": high}
 
 
 def write(run: Run, done: Ablation) -> Path:
     """Write ablation.csv and ablation.md below the run's results; return the folder."""
-    scope = run.options.domain or "all"
+    scope = "-".join(run.options.domains or ["all"])
     methods = "-".join(done.frame["method"].unique()) or "none"
-    folder = run.results / f"ablation-{scope}-{methods}-{digest(done.options, done.each)}"
+    folder = run.places.results / f"ablation-{scope}-{methods}-{digest(done.options, done.each)}"
     write_text(folder / "ablation.csv", done.frame.round(4).to_csv(index=False, lineterminator="\n"))
     write_text(folder / "ablation.md", to_markdown(run, done))
     return folder

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from dabs_rq import registry
+from dabs_rq import protocol
 from dabs_rq.errors import OptionError, unknown
-from dabs_rq.protocol import Protocol
+from dabs_rq.protocol import legal_values
 from dabs_rq.run import Run
 
-Setting = dict[str, str]  # option -> value, as given on a command line
+Setting = dict[str, Any]  # option -> value
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Axis:
     """One option and the values to compare; the first is what the run has without being told."""
 
     option: str
-    values: tuple[str, ...]
+    values: tuple[Any, ...]
     moves: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
 
@@ -29,43 +29,47 @@ class Axis:
 def axes(run: Run, over: str) -> list[Axis]:
     """The axes that `over` names, with commas between: "option", whose values are those declared with it, "option=a,b",
     or "protocol" for every option of the protocol. Raises OptionError for one that has no declared values."""
+    known = known_options(run)
     given: dict[str, list[str]] = {}
     for word in filter(None, over.split(",")):
         name, equals, value = word.partition("=")
-        if not equals and given and name not in run.composed.values and name != "protocol":
+        if not equals and given and name not in known and name != "protocol":
             given[list(given)[-1]].append(name)  # another value of the option before
         else:
             given.setdefault(name, []).extend([value] if equals else [])
     if not given:
         raise OptionError("say what to compare: --over method.granularity,method.bins=4,8 (make: OVER=)")
-    every = [f"protocol.{one.name}" for one in _protocol_options()]
+    every = [name for name in known if name.startswith("protocol.") and name != "protocol.name"]
     return [
-        _axis(run, one, values) for name, values in given.items() for one in (every if name == "protocol" else [name])
+        _axis(known, option, values)
+        for name, values in given.items()
+        for option in (every if name == "protocol" else [name])
     ]
 
 
-def _axis(run: Run, option: str, given: Sequence[str]) -> Axis:
-    if option not in run.composed.values:
-        raise OptionError(unknown("option", option, run.composed.values))
-    metadata = _declared(run).get(option, {})
-    values = list(given) or [_word(value) for value in metadata.get("values", ())]
+def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Option -> its value in this run, and what its declaration says about it."""
+    known: dict[str, tuple[Any, dict[str, Any]]] = {key: (value, {}) for key, value in run.values.items()}
+    options = run.options
+    for group, owner in (("method", options.methods[-1].options), ("protocol", options.protocol)):
+        for field in dataclasses.fields(owner):
+            values = field.metadata.get("values") or legal_values(type(owner), field.name)
+            if group == "protocol" and field not in protocol.declared(type(owner)):
+                continue
+            known[f"{group}.{field.name}"] = (getattr(owner, field.name), {**field.metadata, "values": values})
+    return known
+
+
+def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, given: Sequence[str]) -> Axis:
+    if option not in known:
+        raise OptionError(unknown("option", option, known))
+    own, about = known[option]
+    words = {_word(value): value for value in (own, *about.get("values", ()))}
+    values = [words.get(value, value) for value in given] or list(about.get("values", ()))
     if not values:
         raise OptionError(f"{option} declares no values to compare: give some, --over {option}=first,second")
-    own = _word(run.composed.values[option])
     ordered = [own, *(value for value in values if value != own)] if own in values or not given else values
-    return Axis(option, tuple(ordered), metadata.get("moves", ()), metadata.get("methods", ()))
-
-
-def _protocol_options() -> list[Any]:
-    return [one for one in dataclasses.fields(Protocol) if "values" in one.metadata]
-
-
-def _declared(run: Run) -> dict[str, Any]:
-    """Option -> what its field declares about it."""
-    own = dataclasses.fields(registry.method(run.options.method.name).options)
-    return {f"method.{one.name}": one.metadata for one in own} | {
-        f"protocol.{one.name}": one.metadata for one in _protocol_options()
-    }
+    return Axis(option, tuple(ordered), about.get("moves", ()), about.get("methods", ()))
 
 
 def _word(value: Any) -> str:
@@ -80,13 +84,13 @@ class Comparison:
     axis: Axis | None = None
 
 
-def comparisons(found: Sequence[Axis], *, each: bool) -> list[Comparison]:
+def comparisons(compared: Sequence[Axis], *, each: bool) -> list[Comparison]:
     """One grid of all axes, or with `each` one comparison per axis, the others staying as they are."""
     if not each:
-        names = [axis.option for axis in found]
-        combined = product(*(axis.values for axis in found))
+        names = [axis.option for axis in compared]
+        combined = product(*(axis.values for axis in compared))
         return [Comparison(tuple(dict(zip(names, values, strict=True)) for values in combined))]
-    return [Comparison(tuple(_alone(axis)), axis) for axis in found]
+    return [Comparison(tuple(_alone(axis)), axis) for axis in compared]
 
 
 def _alone(axis: Axis) -> Iterator[Setting]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dabs_rq.encoders.transformer import Encoder
 from dabs_rq.errors import OptionError
+from dabs_rq.protocol import Protocol
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Input
 
@@ -121,3 +122,4 @@ class MethodSpec:
     options: type[Any]
     build: Callable[..., Any]
     trains: bool = True
+    protocol: type[Protocol] = Protocol

@@ -189,7 +189,7 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
         if name == "tensorboard":
             loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from-step-{step}"))
         if name == "wandb":
-            title = f"{run.domain.name}-{run.options.method.name}-seed-{seed}"
+            title = f"{run.domain.name}-{run.method.name}-seed-{seed}"
             loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
     except ModuleNotFoundError as error:
         raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error

@@ -30,7 +30,7 @@ def pretrain(run: Run, seed: int) -> Path:
     one of those that torchrun or srun started.
     """
     file, options = run.checkpoint_file(seed), run.options
-    trains = registry.method(options.method.name).trains
+    trains = registry.method(run.method.name).trains
     ranks = started(options.trainer) if trains else Ranks()
     # Where ranks were started, who started them keeps others out.
     alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
@@ -39,7 +39,7 @@ def pretrain(run: Run, seed: int) -> Path:
             print(f"pretrained already: {file}")
         elif trains and ranks.count < (count := wanted(options.trainer)):
             source_batches(run, seed)  # so that what is wrong with it is told before anything is started
-            launch(("pretrain", *run.words, f"seeds=[{seed}]"), count)
+            launch(("pretrain", *run.replace(seeds=[seed]).words), count)
         else:
             _pretrain(run, seed, file, ranks)
     return file
@@ -48,10 +48,10 @@ def pretrain(run: Run, seed: int) -> Path:
 def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     options = run.options
     encoder, method = build(run, seed)
-    announce(run, f"pretrain {run.domain.name} with {options.method.name}, seed {seed}, {_budget(run)}")
+    announce(run, f"pretrain {run.domain.name} with {run.method.name}, seed {seed}, {_budget(run)}")
     started = time.monotonic()
     examples_key = None
-    if registry.method(options.method.name).trains:
+    if registry.method(run.method.name).trains:
         from dabs_rq.pretrain.loop import train
 
         batches = source_batches(run, seed)
@@ -63,7 +63,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
         "examples": examples_key,
-        "options": run.composed.values,
+        "options": run.values,
         "seconds": round(time.monotonic() - started, 2),
         "created": now(),
         "code": computed_by(run),
@@ -76,7 +76,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
 
 def computed_by(run: Run) -> dict[str, str]:
     """Hashes of the code that makes the run's checkpoints."""
-    method = run.options.method.name
+    method = run.method.name
     return code(__name__, registry.module_of_domain(run.domain.name), registry.module_of_method(method))
 
 
@@ -98,7 +98,7 @@ def is_finished(file: Path) -> bool:
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:
     """The initial encoder and the method around it. A seed gives the same encoder whatever the method."""
     options = run.options
-    spec = registry.method(options.method.name)
+    spec = registry.method(run.method.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder), mask_padding=options.protocol.padding_mask)
@@ -109,7 +109,7 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
 def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
     """Raises TrainingError for a split or a budget that gives no step, OptionError for batches that the devices cannot
     share equally."""
-    source = run.unlabelled("train")
+    source = run.splits.unlabelled("train")
     if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
     if (steps := run.options.pretrain.steps) < 1:
@@ -124,7 +124,7 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
 
 
 def _budget(run: Run) -> str:
-    if not registry.method(run.options.method.name).trains:
+    if not registry.method(run.method.name).trains:
         return "no steps"
     size = run.options.pretrain.batch_size or run.domain.batch_size
     return f"{run.options.pretrain.steps} steps of {size}"

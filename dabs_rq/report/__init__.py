@@ -54,7 +54,7 @@ def write(run: Run) -> Report:
 
 def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     """The page, and the names of its figures, which are written."""
-    runs = {method: run.with_method(method) for method in built.methods}
+    runs = {method: run.replace(method=method) for method in built.methods}
     shown = layout(built)
     found = cells.build(runs, built, shown)
     domains = [registry.domain(str(name)) for name in built.frame["domain"].unique()]
@@ -104,7 +104,7 @@ def _scores(runs: Mapping[str, Run], built: Table, found: Cells, domains: Sequen
     ]
     rows: list[Any] = built.frame.to_dict("records")
     published: Mapping[str, Mapping[str, float]] = {}
-    if run.options.scale.name == "paper" and not run.made_up:
+    if run.published_compares:
         known = read_published(run, built.methods, _changed(runs))
         published = known.scores
         texts.append(
@@ -135,7 +135,9 @@ def _curves(runs: Mapping[str, Run], domains: Sequence[Domain], out: Path) -> Pa
     ]
     part = Part("pretraining", "Pretraining", texts)
     for domain in domains:
-        drawn, missing = curves.draw({method: run.in_domain(domain.name) for method, run in runs.items()}, domain, out)
+        drawn, missing = curves.draw(
+            {method: run.replace(domain=domain.name) for method, run in runs.items()}, domain, out
+        )
         part.missing += missing
         if drawn:
             part.figures.append(Figure(domain.name, drawn))
@@ -143,8 +145,8 @@ def _curves(runs: Mapping[str, Run], domains: Sequence[Domain], out: Path) -> Pa
 
 
 def _views(run: Run, domains: Sequence[Domain], out: Path) -> Part:
-    run = Run.of((*run.words, "loader.prepare=never"))  # one example is decoded, none is kept
-    options = run.options.method
+    run = run.replace({"loader.prepare": "never"})  # one example is decoded, none is kept
+    options = run.method.options
     level = {"embedding": "the token embeddings of every domain", "input": "the inputs themselves"}[options.level]
     texts = [
         f"One example of each pretraining source and two random views of it, with this run's options (bins "
@@ -155,7 +157,7 @@ def _views(run: Run, domains: Sequence[Domain], out: Path) -> Part:
     ]
     part = Part("quantizer", "The quantizer", texts)
     for domain in domains:
-        example = views.draw(run.in_domain(domain.name), out)
+        example = views.draw(run.replace(domain=domain.name), out)
         if isinstance(example, str):
             part.missing.append(example)
         else:

@@ -64,7 +64,7 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     from dabs_rq.pretrain.pretrain import build
     from dabs_rq.quantize import randomized_quantization
 
-    batch, (name,) = training_batches(run.unlabelled("train"), 1, seed).batch(0)
+    batch, (name,) = training_batches(run.splits.unlabelled("train"), 1, seed).batch(0)
     inputs = tuple(to_model_input(raw) for raw in batch)
     encoder, _ = build(run, seed)
     lengths = [spec.sequence_length for spec in run.inputs]
@@ -73,7 +73,7 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     mask = encoder.mask(inputs)
     masks = [None] * len(lengths) if mask is None else mask.split(lengths, dim=1)
     generator = torch.Generator().manual_seed(seed)
-    chosen = run.options.method
+    chosen = run.method.options
     options = {name: getattr(chosen, name) for name in ("bins", "spacing", "collapse", "granularity", "p")}
     panels = []
     for spec, given, tokens, real in zip(run.inputs, inputs, embedded, masks, strict=True):

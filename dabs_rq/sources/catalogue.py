@@ -16,7 +16,7 @@ def listing(run: Run) -> str:
     for domain in registry.domains():
         if run.options.domains is not None and domain.name not in run.options.domains:
             continue
-        inputs = domain.inputs[run.options.scale.name]  # type: ignore[index]
+        inputs = run.inputs_of(domain)
         lines.append(f"{domain.name}: {domain.title}, input {', '.join(map(str, inputs))}")
         lines += _source("pretraining", domain.pretraining.source, root)
         for task in domain.tasks:

@@ -15,6 +15,7 @@ from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.errors import DataError, DataWarning, MissingDataError, OptionError, unknown
 from dabs_rq.run import Run
+from dabs_rq.run.splits import Splits
 from dabs_rq.sources.download import difference, part_of, size_of
 from dabs_rq.sources.fetch import download_path, fetch
 from dabs_rq.spec import Source
@@ -190,5 +191,5 @@ def _count(run: Run, use: Use, split: str) -> int | None:
 
 def _request(run: Run, use: Use, split: str) -> Request:
     """As a run asks, but with the inputs as declared: counting needs no tokenizer."""
-    inputs = use.domain.inputs[run.options.scale.name]  # type: ignore[index]
-    return Request(root=run.root, split=split, inputs=inputs, protocol=run.options.protocol, prepare=run.store.prepare)
+    splits = Splits(run.options, use.domain, run.inputs_of(use.domain), run.root, run.places.prepared)
+    return splits.request(split)

@@ -58,7 +58,7 @@ def costs(run: Run) -> list[Cost]:
 
 def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operations) -> Cost:
     options = run.options
-    inputs: tuple[Input, ...] = domain.inputs[options.scale.name]  # type: ignore[index]
+    inputs: tuple[Input, ...] = run.inputs_of(domain)
     source = domain.pretraining
     unlabelled = _examples(source.sizes, ("train",), options.pretrain.max_examples)
     labelled = {task.row: _examples(task.sizes, ("train", "test"), options.transfer.max_examples) for task in tasks}
@@ -67,7 +67,7 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
     encoded = sum(count or 0 for count in labelled.values())
     epochs = options.transfer.epochs if options.transfer.features == "reencode" else 1
     example = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
-    trained = [name for name in options.methods if registry.method(name).trains]
+    trained = [name for name in run.methods if registry.method(name).trains]
     return Cost(
         domain=domain.name,
         steps=options.pretrain.steps,
@@ -75,7 +75,7 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
         pretraining={name: options.pretrain.steps * size * operations.training(inputs, name) for name in trained},
         encoding=epochs * encoded * operations.encoding(inputs),
         prepared=example * sum(count or 0 for count in counts.values()),
-        kept=FLOAT * len(options.methods) * (operations.weights(inputs) + encoded * options.encoder.width),
+        kept=FLOAT * len(options.methods) * (operations.weights(inputs) + encoded * options.encoder.options.width),
         unknown=tuple(name for name, count in counts.items() if count is None),
     )
 
@@ -95,8 +95,10 @@ class Operations:
     number."""
 
     def __init__(self, run: Run) -> None:
-        self.encoder = dataclasses.asdict(run.options.encoder) | {"mask_padding": run.options.protocol.padding_mask}
-        self.methods = {name: run.with_method(name).options.method for name in run.options.methods}
+        self.encoder = dataclasses.asdict(run.options.encoder.options) | {
+            "mask_padding": run.options.protocol.padding_mask
+        }
+        self.methods = {method.name: method.options for method in run.options.methods}
         self.known: dict[Any, float] = {}
 
     def training(self, inputs: tuple[Input, ...], method: str) -> float:
@@ -188,10 +190,9 @@ def _short(number: float) -> str:
 
 def _measured(run: Run, found: list[Cost]) -> Iterator[float]:
     """Operations per second of the pretrainings that are finished."""
-    runs = {method: run.with_method(method) for method in dict.fromkeys(run.options.methods)}
     for one in found:
         for method, operations in one.pretraining.items():
-            chosen = runs[method].in_domain(one.domain)
+            chosen = run.replace(domain=one.domain, method=method)
             for seed in run.options.seeds:
                 with contextlib.suppress(CheckpointError):
                     seconds = checkpoint.describe(chosen.checkpoint_file(seed))["about"]["seconds"]

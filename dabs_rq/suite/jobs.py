@@ -1,4 +1,4 @@
-"""The jobs of a suite: what one is, what it waits for, and its work. Jobs and outcomes can be sent to other processes
+"""The jobs of a suite: what a job is, what it waits for, and its work. Jobs and outcomes can be sent to other processes
 and machines."""
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ Step = Literal["prepare", "pretrain", "transfer"]
 
 @dataclass(frozen=True)
 class Job:
-    """One step of a suite for `words`, the options of its run. `method` and `seed` are those of pretrain and transfer.
-    `after`: names of the jobs whose results it needs."""
+    """One step of a suite.
+
+    run: the options of its domain, and for pretrain and transfer of its method. after: names of the jobs whose results
+    it needs. prepares: names of the tasks whose examples a prepare job decodes.
+    """
 
     step: Step
     domain: str
-    words: tuple[str, ...]
+    run: Run
     method: str = ""
     seed: int = 0
     after: tuple[str, ...] = ()
+    prepares: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,8 +53,11 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a job (or a whole suite) left behind, in order: `missing` data, what went `wrong`, and the jobs that did not
-    run for want of another's result (`waiting`). `seconds` of work."""
+    """What a job, or a whole suite, left behind.
+
+    missing: data that are not there. wrong: what failed. waiting: jobs that did not run for want of another's result.
+    seconds: of work.
+    """
 
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -70,22 +77,22 @@ class Outcome:
 
 
 def unattended(job: Job, processes: int) -> Job:
-    """The same job without progress bars, preparing with so many processes unless its words say how many."""
-    words = (*job.words, "trainer.progress=false")
-    if not any(word.startswith("loader.processes=") for word in words):
-        words = (*words, f"loader.processes={processes}")
-    return replace(job, words=words)
+    """The same job without progress bars. It prepares with so many processes unless its options say how many."""
+    quiet: dict[str, object] = {"trainer.progress": False}
+    if job.run.options.loader.processes is None:
+        quiet["loader.processes"] = processes
+    return replace(job, run=job.run.replace(quiet))
 
 
 def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
-    """Do one job in this process; `before` has the outcomes of the jobs in its `after`. What is finished is kept; what
-    fails is told, and nothing is raised for it."""
-    for name, one in zip(job.after, before, strict=True):
-        if one.state != "done":
+    """Do one job in this process; `before` has the outcomes of the jobs in its `after`. Finished results are kept.
+    Errors go into the outcome and are not raised."""
+    for name, earlier in zip(job.after, before, strict=True):
+        if earlier.state != "done":
             return Outcome(waiting=[f"{job.name} waits for {name}"])
     started, outcome = time.monotonic(), Outcome()
     try:
-        _STEPS[job.step](Run.of(job.words), job.seed, outcome)
+        _STEPS[job.step](job, outcome)
     except MissingDataError as error:
         outcome.missing.append(first_line(error))
     except Exception as error:
@@ -96,12 +103,13 @@ def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
     return outcome
 
 
-def _prepare(run: Run, seed: int, outcome: Outcome) -> None:
-    """Fill the prepared cache, once for all methods and seeds. What goes wrong is told by the job that needs it; the
-    others go on."""
-    steps: list[Callable[[], object]] = [partial(_prepare_task, run, task) for task in run.tasks]
-    if any(registry.method(name).trains for name in run.options.methods):
-        steps.insert(0, partial(run.unlabelled, "train"))
+def _prepare(job: Job, outcome: Outcome) -> None:
+    """Fill the prepared cache, once for all methods and seeds. Errors are reported by the job that needs the data."""
+    run = job.run
+    steps: list[Callable[[], object]] = []
+    if any(registry.method(name).trains for name in run.methods):
+        steps.append(lambda: run.splits.unlabelled("train"))
+    steps += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
     for step in steps:
         with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
@@ -109,25 +117,25 @@ def _prepare(run: Run, seed: int, outcome: Outcome) -> None:
 
 
 def _prepare_task(run: Run, task: Task) -> None:
-    for part in run.labelled(task):
-        run.prepare(part)
+    for split in run.splits.labelled(task):
+        run.splits.prepare(split)
 
 
-def _pretrain(run: Run, seed: int, outcome: Outcome) -> None:
+def _pretrain(job: Job, outcome: Outcome) -> None:
     from dabs_rq.pretrain.pretrain import pretrain
 
-    pretrain(run, seed)
+    pretrain(job.run, job.seed)
 
 
-def _transfer(run: Run, seed: int, outcome: Outcome) -> None:
+def _transfer(job: Job, outcome: Outcome) -> None:
     from dabs_rq.transfer.transfer import transfer
 
-    _, errors = transfer(run, seed)
-    for one in errors:
-        if isinstance(one, MissingDataError):
-            outcome.missing.append(first_line(one))
+    _, errors = transfer(job.run, job.seed)
+    for error in errors:
+        if isinstance(error, MissingDataError):
+            outcome.missing.append(first_line(error))
         else:
-            outcome.wrong.append(f"transfer {run.domain.name} with {run.options.method.name}, seed {seed}: {one}")
+            outcome.wrong.append(f"{job.name}: {error}")
 
 
 _STEPS = {"prepare": _prepare, "pretrain": _pretrain, "transfer": _transfer}

@@ -150,7 +150,7 @@ def logged(job: Job, before: Sequence[Outcome], logs: Path) -> Outcome:
     """`work`, with everything that it prints appended to the job's file in `logs`."""
     try:
         with _output_to(logs / job.log_name):
-            print(f"---- {now()} {job.name}: {' '.join(job.words)}")
+            print(f"---- {now()} {job.name}: {' '.join(job.run.words)}")
             return work(job, before)
     except OSError as error:
         return Outcome(wrong=[f"{job.name}: its log cannot be written: {error}"])

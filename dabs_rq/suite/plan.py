@@ -37,9 +37,9 @@ class Plan:
 class Left(NamedTuple):
     """What is left of one domain, method and seed and can be done with the data that are there."""
 
+    run: Run
     method: str
     seed: int
-    words: tuple[str, ...]
     pretraining: bool
     tasks: list[Task]
 
@@ -55,10 +55,9 @@ def plan(run: Run) -> Plan:
     if run.options.checkpoint is not None:
         raise OptionError("a suite makes its own checkpoints; to probe another: transfer domain=... checkpoint=file")
     made = Plan()
-    composed = [run.with_method(method) for method in dict.fromkeys(run.options.methods)]
     for domain, tasks in chosen(run).items():
-        cells = [(one.in_domain(domain), seed) for seed in run.options.seeds for one in composed]
-        left = [_left(made, one, seed, tasks) for one, seed in cells]
+        cells = [run.replace(domain=domain, method=method, tasks=None) for method in run.methods]
+        left = [_left(made, cell, seed, tasks) for seed in run.options.seeds for cell in cells]
         made.jobs += _jobs(run, domain, tasks, [cell for cell in left if cell.pretraining or cell.tasks])
     return made
 
@@ -68,7 +67,7 @@ def chosen(run: Run) -> dict[str, tuple[Task, ...]]:
 
     Raises OptionError for a task that no chosen domain has."""
     options = run.options
-    wanted = options.domains if options.domains is not None else [options.domain] if options.domain else None
+    wanted = options.domains
     names = dict.fromkeys(domain for domain, _ in table.table_order())
     tasks = {name: registry.domain(name).tasks for name in names if wanted is None or name in wanted}
     if options.tasks is None:
@@ -83,7 +82,7 @@ def chosen(run: Run) -> dict[str, tuple[Task, ...]]:
 
 def _left(made: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Left:
     """What is left of a domain, method and seed; what was found is counted in `made`."""
-    domain, method = run.domain, run.options.method.name
+    domain, method = run.domain, run.method.name
     pretrained, transferred = (made.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
@@ -92,7 +91,7 @@ def _left(made: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Left:
     able = [task for task in to_do if not _is_missing(made, run, task.source, task.name) and not stuck]
     pretrained["done" if weights else "waiting" if stuck else "to do"] += 1
     transferred.update({"done": len(tasks) - len(to_do), "to do": len(able), "waiting": len(to_do) - len(able)})
-    return Left(method, seed, run.words, weights is None and not stuck, able)
+    return Left(run, method, seed, weights is None and not stuck, able)
 
 
 def _weights(file: Path) -> str | None:
@@ -108,7 +107,7 @@ def _weights(file: Path) -> str | None:
 def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
     from dabs_rq.transfer.transfer import is_finished
 
-    return is_finished(run.records_folder(run.identity(seed)) / f"{task.name}.json", weights)
+    return is_finished(run.record_file(task.name, seed), weights)
 
 
 def is_there(run: Run, source: Source) -> bool:
@@ -132,26 +131,20 @@ def _jobs(run: Run, domain: str, tasks: Sequence[Task], left: list[Left]) -> lis
     if not left:
         return []
     needed = [task for task in tasks if any(task in cell.tasks for cell in left)]
-    methods = dict.fromkeys(cell.method for cell in left if cell.pretraining)
-    words = (*run.words_for(run.options.method.name, domain), f"methods=[{','.join(methods)}]")
-    prepare = Job("prepare", domain, _with_tasks(words, needed))
+    methods = dict.fromkeys(cell.method for cell in left if cell.pretraining) or {"none": None}
+    of_domain = run.replace(domain=domain, method=list(methods), tasks=None)
+    prepare = Job("prepare", domain, of_domain, prepares=tuple(task.name for task in needed))
     jobs = [prepare]
     for cell in left:
         before = prepare
         if cell.pretraining:
-            before = Job("pretrain", domain, cell.words, cell.method, cell.seed, (prepare.name,))
+            before = Job("pretrain", domain, cell.run, cell.method, cell.seed, (prepare.name,))
             jobs.append(before)
         if cell.tasks:
             whole = len(cell.tasks) == len(registry.domain(domain).tasks)
-            words = _with_tasks(cell.words, None if whole else cell.tasks)
-            jobs.append(Job("transfer", domain, words, cell.method, cell.seed, (before.name,)))
+            some = cell.run if whole else cell.run.replace(tasks=[task.name for task in cell.tasks])
+            jobs.append(Job("transfer", domain, some, cell.method, cell.seed, (before.name,)))
     return jobs
-
-
-def _with_tasks(words: tuple[str, ...], tasks: Sequence[Task] | None) -> tuple[str, ...]:
-    """The words for some tasks of their domain; None for all of them."""
-    kept = tuple(word for word in words if not word.startswith("tasks="))
-    return kept if tasks is None else (*kept, f"tasks=[{','.join(task.name for task in tasks)}]")
 
 
 # ---- shown -----------------------------------------------------------------------------------------------------------
@@ -186,8 +179,8 @@ def _listed(jobs: Sequence[Job]) -> list[str]:
 
 
 def _of_tasks(job: Job) -> str:
-    named = [word.removeprefix("tasks=[").removesuffix("]") for word in job.words if word.startswith("tasks=")]
-    return f" on {named[0].replace(',', ', ')}" if named and job.step == "transfer" else ""
+    tasks = job.run.options.tasks
+    return f" on {', '.join(tasks)}" if tasks and job.step == "transfer" else ""
 
 
 def _of_seeds(jobs: Sequence[Job]) -> str:

@@ -93,9 +93,9 @@ def _tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
     begun = Begun(jobs, logs)
     for job in jobs:
         of_job = asked[job.name]
-        portable = _portable(job, int(of_job["num_cpus"]) if job.step == "prepare" else 1)
+        elsewhere = portable(job, int(of_job["num_cpus"]) if job.step == "prepare" else 1)
         options = task.options(name=job.name, max_retries=RETRIES, **of_job)
-        refs[job.name] = options.remote(portable, logs, *(refs[name] for name in job.after))
+        refs[job.name] = options.remote(elsewhere, logs, *(refs[name] for name in job.after))
     left, lost = {job.name: job for job in jobs}, set[str]()
     try:
         while left:
@@ -154,12 +154,11 @@ def _lost(job: Job, lost: set[str], error: Exception) -> Outcome:
     return Outcome(wrong=[f"{job.name}: {why} ({first_line(error)})"])
 
 
-def _portable(job: Job, processes: int) -> Job:
+def portable(job: Job, processes: int) -> Job:
     """The job with absolute paths, as a process with another working folder needs them."""
-    given = dict(word.split("=", 1) for word in ("runs=runs", *job.words))
-    paths = {key: given[key] for key in PATHS if given.get(key, "null") not in ("", "null")}
-    absolute = (f"{key}={Path(path).expanduser().absolute()}" for key, path in paths.items())
-    return unattended(replace(job, words=(*job.words, *absolute)), processes)
+    options = job.run.options
+    paths = {key: str(path.expanduser().absolute()) for key in PATHS if (path := getattr(options, key)) is not None}
+    return unattended(replace(job, run=job.run.replace(paths)), processes)
 
 
 def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -23,7 +23,7 @@ def suite(run: Run) -> Outcome:
     started = time.monotonic()
     made = plan.plan(run)
     outcome = Outcome(missing=list(made.missing))
-    logs = run.runs / "logs"
+    logs = run.places.runs / "logs"
     on_screen = sys.stdout.isatty() and run.options.trainer.progress
     progress = LiveProgress(made.jobs) if on_screen else Progress(made.jobs)
     if not made.jobs:
@@ -51,7 +51,7 @@ def dry_run(run: Run) -> str:
     """The text of `suite --dry-run`: what is done, what is left and what waits. Nothing is run or written."""
     made = plan.plan(run)
     options = run.options
-    names = f"methods {', '.join(options.methods)}; seeds {', '.join(map(str, options.seeds))}"
+    names = f"methods {', '.join(run.methods)}; seeds {', '.join(map(str, options.seeds))}"
     head = f"{run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}; {names}"
     return f"{head}\n\n{plan.shown(made)}"
 

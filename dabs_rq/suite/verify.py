@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -52,15 +51,15 @@ def verify(run: Run) -> list[Cell]:
     trained, encoded or changed."""
     cells = []
     for domain, tasks in plan.chosen(run).items():
-        for method in run.options.methods:
-            words = [word for word in run.words_for(method, domain) if not word.startswith("tasks=")]
-            one = Run.of([*words, "loader.prepare=never"])
+        data = _Data(run.replace({"loader.prepare": "never"}, domain=domain, method="none", tasks=None))
+        for method in run.methods:
+            cell_run = run.replace({"loader.prepare": "never"}, domain=domain, method=method, tasks=None)
             for seed in run.options.seeds:
-                weights, wrong = _encoder(one, seed)
-                stale = one.checkpoint_file(seed) if weights and wrong else None
+                weights, wrong = _encoder(cell_run, data, seed)
+                stale = cell_run.checkpoint_file(seed) if weights and wrong else None
                 for task in tasks:
-                    file = one.records_folder(one.identity(seed)) / f"{task.name}.json"
-                    state, reasons = _state(one, task, file, weights, wrong)
+                    file = cell_run.record_file(task.name, seed)
+                    state, reasons = _state(cell_run, data, task, file, weights, wrong)
                     cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale))
     return cells
 
@@ -74,7 +73,7 @@ def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
         needed = [registry.task(cell.domain, cell.task).source]
         if encoder and registry.method(cell.method).trains:
             needed.append(registry.domain(cell.domain).pretraining.source)
-        can_be_made = all(plan.is_there(run.in_domain(cell.domain), source) for source in needed)
+        can_be_made = all(plan.is_there(run.replace(domain=cell.domain), source) for source in needed)
         if can_be_made and (encoder or cell.state == "stale"):
             beside = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*")
             files |= dict.fromkeys([*sorted(beside), *([encoder] if encoder else [])])
@@ -82,7 +81,7 @@ def set_aside(run: Run, cells: Sequence[Cell]) -> list[Path]:
 
 
 def _state(
-    run: Run, task: Task, file: Path, weights: str | None, wrong: tuple[str, ...]
+    run: Run, data: _Data, task: Task, file: Path, weights: str | None, wrong: tuple[str, ...]
 ) -> tuple[State, tuple[str, ...]]:
     if not file.exists():
         return "missing", ("no record",)
@@ -100,7 +99,7 @@ def _state(
     if one.checkpoint != weights:
         reasons.append(f"encoder: the record is of {one.checkpoint}, its checkpoint has {weights} now")
     try:
-        now = _splits(run.words_for("none"), task.name)
+        now = data.splits(task)
         was = {name: getattr(one, name) for name in now}
         reasons += [f"data: {name} was {was[name]}, is {now[name]}" for name in now if was[name] != now[name]]
     except (DabsRqError, OSError, ValueError) as error:
@@ -110,7 +109,7 @@ def _state(
     return ("stale", tuple(reasons)) if reasons else ("fresh", ())
 
 
-def _encoder(run: Run, seed: int) -> tuple[str | None, tuple[str, ...]]:
+def _encoder(run: Run, data: _Data, seed: int) -> tuple[str | None, tuple[str, ...]]:
     """The hash of the weights that are there (None: there are none to trust), and what changed since they were made."""
     file = run.checkpoint_file(seed)
     try:
@@ -124,39 +123,47 @@ def _encoder(run: Run, seed: int) -> tuple[str | None, tuple[str, ...]]:
     ]
     if about["examples"] is not None:
         try:
-            if (found := _source(run.words_for("none"))) != about["examples"]:
-                reasons.append(f"data: pretrained on {about['examples']}, there is {found} now")
+            if (now := data.source()) != about["examples"]:
+                reasons.append(f"data: pretrained on {about['examples']}, there is {now} now")
         except (DabsRqError, OSError, ValueError) as error:
             reasons.append(f"data: {first_line(error)}")
     return built["weights"], tuple(reasons)
 
 
-@cache
-def _source(words: tuple[str, ...]) -> str:
-    """Identity of what a domain pretrains on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pretrain.source_batches(Run.of(words), 0).key
+class _Data:
+    """Identities of what a domain reads now, each computed once. They are the same for every method and seed."""
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._source: str | None = None
+        self._splits: dict[str, dict[str, str]] = {}
 
-@cache
-def _splits(words: tuple[str, ...], task: str) -> dict[str, str]:
-    """Identity of a task's splits, under the names that records have for them."""
-    run = Run.of(words)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        train, test = run.labelled(next(one for one in run.tasks if one.name == task))
-    return {
-        "train_labels": train.labels_key,
-        "test_labels": test.labels_key,
-        "train_split": train.key,
-        "test_split": test.key,
-    }
+    def source(self) -> str:
+        """Of what the domain pretrains on."""
+        if self._source is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._source = pretrain.source_batches(self.run, 0).key
+        return self._source
+
+    def splits(self, task: Task) -> dict[str, str]:
+        """Of a task's splits, under the names that records have for them."""
+        if task.name not in self._splits:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                train, test = self.run.splits.labelled(task)
+            self._splits[task.name] = {
+                "train_labels": train.labels_key,
+                "test_labels": test.labels_key,
+                "train_split": train.key,
+                "test_split": test.key,
+            }
+        return self._splits[task.name]
 
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
     composed = run.composed
-    was, now = (composed.counted(each, of_pretraining=of_pretraining) for each in (options, composed.values))
+    was, now = (composed.counted(each, of_pretraining=of_pretraining) for each in (options, run.values))
     keys = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     return [f"options: {key} was {was.get(key)}, is {now.get(key)}" for key in keys]
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry
-from dabs_rq.errors import OptionError
 from dabs_rq.files import digest, only_one, write_text
-from dabs_rq.records import intervals as compare
-from dabs_rq.records import significance
+from dabs_rq.records import intervals, significance
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
@@ -31,16 +29,17 @@ from dabs_rq.table.text import to_csv, to_latex, to_markdown
 def build(run: Run) -> Table:
     """The table of one (data, scale, protocol) and of the options that `run` has, unchanged ones or a variant.
 
-    Raises OptionError for published numbers where they compare with nothing, and where no method is asked for."""
+    Raises OptionError for published numbers where they compare with nothing."""
     import pandas as pd
 
-    options = run.options
-    methods = tuple(dict.fromkeys(options.methods))
-    if not methods:
-        raise OptionError("methods=[] leaves a table without columns; give some, such as methods=[none,rq]")
-    composed = {method: run.with_method(method).composed for method in methods}
-    variants = {method: one.variant(of_pretraining=False) for method, one in composed.items()}
-    changed = {key: value for one in composed.values() for key, value in one.changed(of_pretraining=False).items()}
+    options, methods = run.options, run.methods
+    composed = {
+        (domain, method): run.replace(domain=domain, method=method).composed
+        for domain in options.domains or registry.domain_names()
+        for method in methods
+    }
+    variants = {cell: each.variant(of_pretraining=False) for cell, each in composed.items()}
+    changed = {key: value for each in composed.values() for key, value in each.changed(of_pretraining=False).items()}
     published = read_published(run, methods, changed) if options.table.published else None
     found, errors = find_records(run, variants)
 
@@ -115,7 +114,7 @@ def _summary(method: str, records: Iterable[Record]) -> dict[str, float | int]:
     scores = [100 * one.score for one in records if one.score is not None]
     errors = [100 * one.standard_error for one in records if one.standard_error is not None]
     several = len(scores) > 1
-    low, high = compare.interval(scores, []) if several else (math.nan, math.nan)
+    low, high = intervals.interval(scores, []) if several else (math.nan, math.nan)
     return {
         method: statistics.mean(scores) if scores else math.nan,
         f"{method}_std": statistics.stdev(scores) if several else math.nan,
@@ -146,7 +145,7 @@ def table_order() -> list[tuple[str, str]]:
 def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder (a variant's
     to one of its own below it); return the folder."""
-    folder = run.results if table.variant == "default" else run.results / f"variant-{table.variant}"
+    folder = run.places.results if table.variant == "default" else run.places.results / f"variant-{table.variant}"
     with only_one(folder):
         write_text(folder / "table.csv", to_csv(table))
         write_text(folder / "table.tex", to_latex(table))

@@ -29,16 +29,22 @@ class Row:
     failed: dict[tuple[str, int], Record] = field(default_factory=dict)
 
 
-def find(run: Run, variants: Mapping[str, str]) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
-    """(domain, task) -> records of test splits by the run's seeds and the methods in `variants` under these options, of
+def find(
+    run: Run, variants: Mapping[tuple[str, str], str]
+) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
+    """(domain, task) -> records of test splits by the run's seeds and the domains and methods in `variants`, of
     the run's data, scale and protocol; and the errors of those that cannot be read or lie where they do not belong."""
     found: dict[tuple[str, str], list[Record]] = {}
     errors: list[RecordError] = []
-    for folder in dict.fromkeys(run.folder(domain.name) / "records" for domain in registry.domains()):
+    for folder in dict.fromkeys(run.places.records_root(domain.name) for domain in registry.domains()):
         records, broken = record.read_all(folder, partial(_check_place, run))
         errors += broken
         for one in records:
-            if one.split == "test" and one.seed in run.options.seeds and one.variant == variants.get(one.method):
+            if (
+                one.split == "test"
+                and one.seed in run.options.seeds
+                and one.variant == variants.get((one.domain, one.method))
+            ):
                 found.setdefault((one.domain, one.task), []).append(one)
     return found, errors
 
@@ -72,7 +78,7 @@ def _scored(run: Run, task: Task, one: Record) -> Scored:
 
 def file_of(run: Run, one: Record) -> Path:
     """Where a record belongs."""
-    return run.records_folder(_place(one)) / one.file_name
+    return run.places.records(_place(one)) / one.file_name
 
 
 def _place(one: Record) -> Identity:
@@ -84,7 +90,7 @@ def _check_place(run: Run, file: Path, one: Record) -> None:
     place, domains = _place(one), registry.domain_names()
     if one.domain in domains:
         tasks = [task.name for task in registry.domain(one.domain).tasks]
-        if place == run.identity_of(*place[3:]) and file == file_of(run, one):
+        if place == run.places.identity(*place[3:]) and file == file_of(run, one):
             if one.task not in tasks:
                 raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)} {_FOLDER}")
             return

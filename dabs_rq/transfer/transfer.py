@@ -46,7 +46,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     Raises CheckpointError if there is no encoder to probe.
     """
     encoder, weights, method = _encoder(run, seed)
-    folder = run.records_folder(run.identity(seed, method=method))
+    folder = run.places.records(run.identity(seed, method=method))
     with only_one(folder):
         files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
     if checkpoint.weights_hash(encoder) != weights:
@@ -114,14 +114,14 @@ def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
         options = run.options
         raise CheckpointError(
             f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
-            f"METHOD={options.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
+            f"METHOD={run.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
             + (f" DATA={options.data}" if options.data else "")
         )
     encoder = _load(run, file)
     encoder.requires_grad_(False)
     encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
     weights = checkpoint.weights_hash(encoder)
-    return encoder, weights, f"checkpoint:{weights}" if given else run.options.method.name
+    return encoder, weights, f"checkpoint:{weights}" if given else run.method.name
 
 
 def _load(run: Run, file: Path) -> Encoder:
@@ -150,13 +150,17 @@ def _probe_task(
 ) -> list[Path]:
     started = time.monotonic()
     options, protocol = run.options.transfer, run.options.protocol
-    train, test = run.labelled(task)
+    train, test = run.splits.labelled(task)
     train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
     evaluated = [
-        (split, run.prepare(part), probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
+        (
+            split,
+            run.splits.prepare(part),
+            probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"),
+        )
         for split, part in [*_extra(run, task), ("test", test)]  # whose record says that the task is finished: last
     ]
-    train = run.prepare(train)
+    train = run.splits.prepare(train)
     kept = partial(_features, run, encoder, weights)
     fitted = _fit(run, seed, task, encoder, train, train_targets, kept)
 
@@ -199,7 +203,7 @@ def _probe_task(
             train_labels=train.labels_key,
             test_labels=examples.labels_key,
             probe=fitted.about,
-            options=run.composed.values,
+            options=run.values,
             seconds=round(time.monotonic() - started, 2),
             created=now(),
             code=computed_by(run, task),
@@ -243,7 +247,7 @@ def _fit(
 
 
 def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> np.ndarray:
-    return features.cached(encoder, weights, examples, run.features_folder, run.options.loader.workers)
+    return features.cached(encoder, weights, examples, run.places.features(run.domain.name), run.options.loader.workers)
 
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
@@ -251,7 +255,7 @@ def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
     found: list[Any] = []
     for split in task.extra_splits:
         try:
-            examples = run.examples(task, split)
+            examples = run.splits.of_task(task, split)
         except MissingDataError:
             continue
         found.append((split, examples))

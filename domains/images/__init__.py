@@ -5,10 +5,12 @@ from __future__ import annotations
 from dabs_rq.domain import Domain
 from dabs_rq.spec import Grid
 from domains.images import aircraft, cifar10, cu_birds, dtd, imagenet, traffic_sign, vgg_flower
+from domains.images.protocol import ImagesProtocol
 
 DOMAIN = Domain(
     name="images",
     title="Images",
+    protocol=ImagesProtocol,
     inputs={
         "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4),),
         "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16),),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dabs_rq.domain import Domain
 from dabs_rq.spec import Tokens
 from domains.multilingual import mc4, paws_x
+from domains.multilingual.protocol import MultilingualProtocol
 
 DOMAIN = Domain(
     name="multilingual",
     title="Multilingual Text",
+    protocol=MultilingualProtocol,
     inputs={
         "mini": (Tokens(name="text", length=32, vocabulary=250_002, pad=1, tokenizer="xlm-roberta-base"),),
         "paper": (Tokens(name="text", length=128, vocabulary=250_002, pad=1, tokenizer="xlm-roberta-base"),),

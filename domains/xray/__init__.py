@@ -5,10 +5,12 @@ from __future__ import annotations
 from dabs_rq.domain import Domain
 from dabs_rq.spec import Grid
 from domains.xray import chexpert, xray8
+from domains.xray.protocol import XrayProtocol
 
 DOMAIN = Domain(
     name="xray",
     title="Chest X-Rays",
+    protocol=XrayProtocol,
     inputs={
         "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4),),
         "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16),),

@@ -1,0 +1,78 @@
+"""The examples of a run's domain: read, limited, checked against what is declared, and prepared."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.prepared import Store
+from dabs_rq.data.requests import Request
+from dabs_rq.data.streams import Stream
+from dabs_rq.domain import Domain, Pretraining, Task
+from dabs_rq.run.options import Options
+from dabs_rq.spec import Input
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Splits of one domain. root: the data root, made up or not. inputs: those of the scale."""
+
+    options: Options
+    domain: Domain
+    inputs: tuple[Input, ...]
+    root: Path
+    prepared: Path
+
+    @cached_property
+    def store(self) -> Store:
+        loader = self.options.loader
+        return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or os.cpu_count() or 1)
+
+    def unlabelled(self, split: str) -> Examples | Stream:
+        """The domain's pretraining source, at most `max_examples` of it, prepared as far as the options say."""
+        declared = self.domain.pretraining
+        request = self.request(split)
+        loaded = declared.load(request)
+        limit = self.options.pretrain.max_examples
+        if isinstance(loaded, Stream):
+            return loaded.sample(limit)
+        self._check_size(request, declared, loaded)
+        return self.prepare(loaded.sample(limit))
+
+    def of_task(self, task: Task, split: str) -> Examples:
+        """One split of a task, at most `max_examples` of it, chosen before anything is decoded."""
+        request = self.request(split)
+        loaded = task.load(request)
+        self._check_size(request, task, loaded)
+        return loaded.sample(self.options.transfer.max_examples)
+
+    def labelled(self, task: Task) -> tuple[Examples, Examples]:
+        """A task's train and test split."""
+        train, test = self.of_task(task, "train"), self.of_task(task, "test")
+        if "all" in task.sizes and self.options.transfer.max_examples is None:
+            count = len(train) + len(test)
+            self.request("train").expect(f"{task.source.title}, all examples", task.sizes["all"], count)
+        return train, test
+
+    def prepare(self, examples: Examples) -> Examples:
+        """The examples with their inputs decoded and kept, as far as the options say."""
+        return examples.prepared(self.store.prepare)
+
+    def _check_size(self, request: Request, declared: Pretraining | Task, examples: Examples) -> None:
+        if (split := request.split) in declared.sizes:
+            request.expect(f"{declared.source.title}, {split} examples", declared.sizes[split], len(examples))
+
+    def request(self, split: str) -> Request:
+        """What a reader of the domain is asked for."""
+        return Request(
+            root=self.root,
+            split=split,
+            inputs=self.inputs,
+            protocol=self.options.protocol,
+            prepare=self.store.prepare,
+            strict=self.options.loader.strict,
+            made_up=self.options.data is None,
+        )

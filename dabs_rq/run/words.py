@@ -1,0 +1,64 @@
+"""The words of a command line, "key=value", to options by name, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dabs_rq.errors import OptionError
+from dabs_rq.run.options import PATHS, PLURALS, SEVERAL
+
+_WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
+
+
+def parse(words: Iterable[str]) -> dict[str, Any]:
+    """Options by name, not checked yet. A value is text, None for `null`, or a list: `[a,b]`, or `a,b` for an option
+    that takes several.
+
+    The last word counts where an option is given twice. Raises OptionError for a word of another form.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        match = _WORD.fullmatch(word)
+        if match is None:
+            raise OptionError(f"expected an option as key=value, such as domain=sensor; got {word!r}")
+        key = PLURALS.get(match[1], match[1])
+        given[key] = _value(key, match[2])
+    return given
+
+
+def _value(key: str, text: str) -> Any:
+    if key in PATHS:
+        return None if text in ("", "null") else text
+    stripped = text.strip()
+    if stripped == "null":
+        return None
+    if stripped.startswith(("[", '"', "'")):
+        try:
+            return yaml.load(stripped, Loader=yaml.BaseLoader)
+        except yaml.YAMLError as error:
+            raise OptionError(f"{key}: {text!r} is no list such as [a,b]: {str(error).splitlines()[0]}") from error
+    if key in SEVERAL:
+        return [part.strip() for part in stripped.split(",")] if stripped else []
+    return stripped
+
+
+def to_words(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that `parse` makes `given` of."""
+    return tuple(f"{key}={_text(key, value)}" for key, value in given.items())
+
+
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return "null"
+    if key in PATHS:
+        return str(value)
+    if isinstance(value, list | tuple):
+        return json.dumps([str(part) if isinstance(part, Path) else part for part in value])
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(text) if text.strip().startswith(("[", '"', "'")) or text == "null" else text
