@@ -25,7 +25,7 @@ from dabs_rq.run import Run
 from dabs_rq.sources.catalogue import listing
 from dabs_rq.spec import Source, Tokens
 from dabs_rq.table import PUBLISHED
-from dabs_rq.transfer.probe import check_evaluable, check_trainable
+from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 DOMAINS = registry.domains()
 TASKS = [(domain, task) for domain in DOMAINS for task in domain.tasks]

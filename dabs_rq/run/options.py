@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING, OmegaConf
 
 from dabs_rq import registry
+from dabs_rq.encoders.transformer import Options as EncoderOptions
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import Protocol
@@ -30,18 +31,20 @@ class ScaleOptions:
     name: str = "???"
 
 
-@dataclass
-class EncoderOptions:
-    """The shared transformer; see `dabs_rq.encoders.transformer.Encoder`."""
+def _schema(name: str, options: type, *extra: tuple[str, type, Any]) -> type:
+    """Frozen, typed options as OmegaConf takes them, until options are composed without it."""
+    hints = get_type_hints(options)
+    declared: list[Any] = list(extra)
+    for one in dataclasses.fields(options):
+        kind = hints[one.name]
+        kind = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
+        protocol = one.metadata.get("protocol")
+        declared.append((one.name, kind, f"${{protocol.{protocol}}}" if protocol else one.default))
+    made = [(name, Any if isinstance(value, str) and "$" in value else kind, value) for name, kind, value in declared]
+    return dataclasses.make_dataclass(name, made)
 
-    width: int = 256
-    depth: int = 12
-    heads: int = 8
-    head_width: int = 64
-    mlp_width: int = 512
-    out_width: int = 128
-    pool: str = "mean"
-    dropout: float = 0.1
+
+_EncoderSchema: Any = _schema("EncoderSchema", EncoderOptions)
 
 
 @dataclass
@@ -166,7 +169,7 @@ class RunOptions:
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     protocol: Protocol = MISSING
-    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    encoder: _EncoderSchema = field(default_factory=_EncoderSchema)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     transfer: TransferOptions = field(default_factory=TransferOptions)
     loader: LoaderOptions = field(default_factory=LoaderOptions)
@@ -280,10 +283,7 @@ def _compose(overrides: list[str]) -> Any:
     store = ConfigStore.instance()
     store.store(name="schema", node=RunOptions)
     for name in registry.method_names():
-        options = registry.method(name).options
-        named = dataclasses.make_dataclass(
-            f"{name.title()}Options", [("name", str, field(default=name))], bases=(options,), namespace={}
-        )
+        named = _schema(f"{name.title()}Options", registry.method(name).options, ("name", str, name))
         store.store(group="method", name=name, node=named)
     GlobalHydra.instance().clear()
     try:
