@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Line, Target, interleaved
-from dabs_rq.encoders.transformer import Attention, Encoder
+from dabs_rq.encoders.transformer import Attention, Transformer
 from dabs_rq.spec import Grid
 
 IMAGE = Grid(name="image", height=224, width=224, channels=3, patch=16)  # 196 patches and the class token
@@ -29,7 +29,7 @@ class EinsumAttention(Attention):
         return self.dropout(self.to_out(attended.flatten(2)))
 
 
-def with_einsum(encoder: Encoder) -> Encoder:
+def with_einsum(encoder: Transformer) -> Transformer:
     """A copy of `encoder` with the same weights whose attention is `EinsumAttention`."""
     twin = copy.deepcopy(encoder)
     for block in twin.blocks:
@@ -56,7 +56,7 @@ def step(
     )
     if half and device == "cpu" and not half_precision_cpu():
         return Line(what=what, baseline=EINSUM, skipped="this processor has neither avx512_bf16 nor amx_bf16")
-    ours = Encoder((image,), width=width, depth=depth, dropout=dropout).to(device).train()
+    ours = Transformer((image,), width=width, depth=depth, dropout=dropout).to(device).train()
     x = torch.rand(batch, *image.shape, device=device)
     seconds = interleaved(
         _both_ways(ours, x, half), _both_ways(with_einsum(ours), x, False), repeats=repeats, device=device
@@ -71,7 +71,7 @@ def half_precision_cpu() -> bool:
     return cpu.exists() and any(flag in cpu.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
-def _both_ways(encoder: Encoder, x: Tensor, half: bool) -> Callable[[], None]:
+def _both_ways(encoder: Transformer, x: Tensor, half: bool) -> Callable[[], None]:
     def run() -> None:
         encoder.zero_grad(set_to_none=True)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=half):

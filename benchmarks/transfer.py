@@ -19,12 +19,13 @@ from dabs_rq.data.columns import Windows
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.requests import Request
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.run.compose import load_protocol
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Multiclass, Series
-from dabs_rq.transfer import features, probe
+from dabs_rq.transfer import adamw, features
 from dabs_rq.transfer.features import Kept
+from dabs_rq.transfer.fitted import Fitted
 
 SERIES = Series(name="sensor", length=320, channels=52, segment=5)  # 64 tokens
 CLASSES = 11
@@ -35,7 +36,7 @@ class EveryEpoch:
     """Training features as a loop over the data gives them: every batch is encoded when its turn comes. (In eval mode,
     so that the features are the same; DABS's dropout would cost a little more.)"""
 
-    def __init__(self, encoder: Encoder, examples: Examples, batch_size: int, seed: int) -> None:
+    def __init__(self, encoder: Transformer, examples: Examples, batch_size: int, seed: int) -> None:
         self.encoder, self.examples = encoder.eval(), examples
         self.order = Order(len(examples), batch_size, seed)
 
@@ -69,7 +70,7 @@ def one_task(
     """A task from its inputs to its test outputs; the baseline's epochs are all alike, so `measured` of them are
     measured and the rest extrapolated."""
     train, test = made_up(sizes[0]), made_up(sizes[1], seed=1)
-    encoder = Encoder((SERIES,), width=width, depth=depth).eval().requires_grad_(False)
+    encoder = Transformer((SERIES,), width=width, depth=depth).eval().requires_grad_(False)
     ours, theirs = [], []
     for _ in range(repeats):
         ours.append(_cached(encoder, train, test, epochs))
@@ -90,7 +91,7 @@ def one_task(
     )
 
 
-def _cached(encoder: Encoder, train: Examples, test: Examples, epochs: int) -> float:
+def _cached(encoder: Transformer, train: Examples, test: Examples, epochs: int) -> float:
     assert train.targets is not None
     begun = time.perf_counter()
     kept = Kept(features.extract(encoder, train), train.targets, OPTIONS.batch_size or 64, 0)
@@ -98,17 +99,17 @@ def _cached(encoder: Encoder, train: Examples, test: Examples, epochs: int) -> f
     return time.perf_counter() - begun
 
 
-def _fit(batches: Kept | EveryEpoch, epochs: int) -> probe.Fitted:
+def _fit(batches: Kept | EveryEpoch, epochs: int) -> Fitted:
     options = TransferOptions(epochs=epochs)
     width = batches.encoder.width if isinstance(batches, EveryEpoch) else batches.features.shape[1]
-    return probe.fit_adamw(batches, width, Multiclass(CLASSES), CLASSES, options, seed=0)  # type: ignore[arg-type]
+    return adamw.fit_adamw(batches, width, Multiclass(CLASSES), CLASSES, options, seed=0)  # type: ignore[arg-type]
 
 
 def shared_inputs(folder: Path, *, depth: int = 6, width: int = 256, limit: int = 512, repeats: int = 3) -> Line:
     """Fluent Speech Commands: location, action and object of the same recordings."""
     registry.miniature("speech").write(folder / "data", seed=0)
     tasks = fluent(folder, limit)
-    encoder = Encoder(registry.domain("speech").inputs["mini"], width=width, depth=depth)
+    encoder = Transformer(registry.domain("speech").inputs["mini"], width=width, depth=depth)
     encoder.eval().requires_grad_(False)
     weights = weights_hash(encoder)
 
@@ -161,4 +162,4 @@ def fluent(folder: Path, limit: int | None = None) -> list[tuple[Examples, Examp
 def _probe(found: Sequence[np.ndarray], train: Examples, classes: int) -> None:
     assert train.targets is not None
     kept = Kept(found[0], train.targets, OPTIONS.batch_size or 64, 0)
-    probe.fit_adamw(kept, found[0].shape[1], Multiclass(classes), classes, OPTIONS, seed=0).outputs(found[1])
+    adamw.fit_adamw(kept, found[0].shape[1], Multiclass(classes), classes, OPTIONS, seed=0).outputs(found[1])

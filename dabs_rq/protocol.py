@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 Stage = Literal["pretraining", "data", "transfer"]
 COLUMNS = ("published", "corrected")
@@ -66,16 +66,6 @@ class Protocol:
 def declared(kind: type[Protocol]) -> tuple[dataclasses.Field[Any], ...]:
     """The fields of a protocol that are options."""
     return tuple(one for one in fields(kind) if "stage" in one.metadata)
-
-
-def legal_values(kind: type[Any], name: str) -> tuple[Any, ...]:
-    """The values that the annotation of a dataclass's field allows, where it is a Literal or bool; else ()."""
-    annotation = get_type_hints(kind)[name]
-    return (False, True) if annotation is bool else get_args(annotation) if _is_literal(annotation) else ()
-
-
-def _is_literal(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is Literal
 
 
 @cache

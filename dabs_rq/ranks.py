@@ -13,15 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from dabs_rq.errors import OptionError
-
-if TYPE_CHECKING:
-    from dabs_rq.run.options import TrainerOptions
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Ranks:
         that its mean over ranks, whose gradient DDP takes, is that loss."""
         if not self._gathering:
             return own
-        return tuple(_Gather.apply(one, self) for one in own)
+        return tuple(_Gather.apply(tensor, self) for tensor in own)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over ranks of each scalar."""
@@ -68,8 +65,8 @@ class Ranks:
         return dict(zip(values, stacked / self.count, strict=True))
 
     @contextmanager
-    def first_tells(self) -> Iterator[None]:
-        """What is printed in this block, and warned of, comes from the first rank alone."""
+    def first_prints(self) -> Iterator[None]:
+        """In this block only rank 0 prints and warns."""
         if self.rank == 0:
             yield
             return
@@ -97,32 +94,32 @@ class _Gather(torch.autograd.Function):
         return grad[ctx.ranks.part(len(grad))], None
 
 
-def wanted(options: TrainerOptions) -> int:
-    """How many ranks the options ask for."""
-    return options.devices * options.nodes
+def wanted(devices: int, nodes: int) -> int:
+    """How many ranks `devices` of each of `nodes` machines are."""
+    return devices * nodes
 
 
-def started(options: TrainerOptions) -> Ranks:
-    """Which rank this process is of those that torchrun or srun started; the only one where nobody did.
+def started(devices: int, nodes: int, gathers: bool = True) -> Ranks:
+    """Which rank this process is of those that torchrun or srun started; the only one where neither did.
 
-    Raises OptionError where another number was started than the options want, or none that span nodes.
+    devices, nodes, gathers: trainer.devices, trainer.nodes, trainer.gather_negatives. Raises OptionError where another
+    number was started than these are, or where they span nodes and nothing was started.
     """
-    count, gathers = wanted(options), options.gather_negatives
-    found = os.environ
-    if (processes := int(found.get("WORLD_SIZE", 1))) > 1:
+    count, environment = wanted(devices, nodes), os.environ
+    if (processes := int(environment.get("WORLD_SIZE", 1))) > 1:
         if processes != count:
             raise OptionError(
-                f"{processes} processes were started together, but trainer.devices={options.devices} x "
-                f"trainer.nodes={options.nodes} are {count}: give the devices of a node and the number of nodes"
+                f"{processes} processes were started together, but trainer.devices={devices} x "
+                f"trainer.nodes={nodes} are {count}: give the devices of a node and the number of nodes"
             )
-        return Ranks(int(found["RANK"]), count, gathers)
+        return Ranks(int(environment["RANK"]), count, gathers)
     # Only a step that fits is ours: a Ray worker has the variables of the srun that started Ray.
-    step = (found.get("SLURM_STEP_NUM_TASKS"), found.get("SLURM_STEP_NUM_NODES"))
-    if count > 1 and step == (str(count), str(options.nodes)):
-        return Ranks(int(found["SLURM_PROCID"]), count, gathers)
-    if options.nodes > 1:
+    step = (environment.get("SLURM_STEP_NUM_TASKS"), environment.get("SLURM_STEP_NUM_NODES"))
+    if count > 1 and step == (str(count), str(nodes)):
+        return Ranks(int(environment["SLURM_PROCID"]), count, gathers)
+    if nodes > 1:
         raise OptionError(
-            f"trainer.nodes={options.nodes}: start the processes on all nodes, with srun --ntasks-per-node="
-            f"{options.devices} or with torchrun --nnodes={options.nodes} --nproc-per-node={options.devices}"
+            f"trainer.nodes={nodes}: start the processes on all nodes, with srun --ntasks-per-node={devices} or with "
+            f"torchrun --nnodes={nodes} --nproc-per-node={devices}"
         )
     return Ranks()

@@ -1,9 +1,10 @@
-"""Finds what there is by looking: a domain is one folder, a method one file.
+"""Finds domains, methods and encoders by looking: a domain is one folder, a method or an encoder one file.
 
-`domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD; the name inside is the name of
-the folder or file. Folders named in DABS_RQ_PATH (separated like PATH) may hold `domains/<name>/` and
-`methods/<name>.py` of their own, and `tasks/<domain>/<name>/__init__.py` with a TASK for a domain that there is: it
-comes after those that the domain declares.
+`domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD, `dabs_rq/encoders/<name>.py`
+exports ENCODER; the name inside is the name of the folder or file. Folders named in DABS_RQ_PATH (separated like PATH)
+may hold `domains/<name>/`, `methods/<name>.py` and `encoders/<name>.py` of their own, and
+`tasks/<domain>/<name>/__init__.py` with a TASK for a domain that there is: it comes after those that the domain
+declares.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from dabs_rq.domain import Domain, Task
+from dabs_rq.encoders.base import EncoderSpec
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.methods.base import MethodSpec
@@ -27,7 +29,7 @@ Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # how the packages of those folders are called
-SHARED = ("base", "losses")  # modules beside the methods that are none
+SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules beside them that declare none
 
 
 def _extra_folders() -> tuple[Path, ...]:
@@ -54,7 +56,7 @@ def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
     found: Files = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
-            if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED):
+            if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED[kind]):
                 continue
             name = file.parent.name if file.name == "__init__.py" else file.stem
             if name in found:
@@ -69,6 +71,10 @@ def _domain_files() -> Files:
 
 def _method_files() -> Files:
     return _find("method", [(PACKAGE / "methods", "dabs_rq.methods"), *_extra("methods")], "*.py")
+
+
+def _encoder_files() -> Files:
+    return _find("encoder", [(PACKAGE / "encoders", "dabs_rq.encoders"), *_extra("encoders")], "*.py")
 
 
 def _added_task_files(domain_name: str) -> Files:
@@ -107,11 +113,21 @@ def domain_names() -> tuple[str, ...]:
 
 
 def method_names() -> tuple[str, ...]:
-    """Names of all methods: none, emix and rq first, as in the published table."""
-    return tuple(sorted(_method_files(), key=lambda name: (_PUBLISHED.get(name, len(_PUBLISHED)), name)))
+    """Names of all methods, by the order that they declare, then by name. A file that cannot be imported comes among
+    the last, so that it does not keep the others from use."""
+    return tuple(sorted(_method_files(), key=lambda name: (_order(name), name)))
 
 
-_PUBLISHED = {"none": 0, "emix": 1, "rq": 2}
+def _order(name: str) -> int:
+    try:
+        return method(name).order
+    except Exception:
+        return MethodSpec.order
+
+
+def encoder_names() -> tuple[str, ...]:
+    """Names of all encoders, sorted, without importing them."""
+    return tuple(_encoder_files())
 
 
 @cache
@@ -159,6 +175,15 @@ def method(name: str) -> MethodSpec:
     return _constant(*files[name], "METHOD", MethodSpec, name)
 
 
+@cache
+def encoder(name: str) -> EncoderSpec:
+    """The encoder called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    files = _encoder_files()
+    if name not in files:
+        raise OptionError(unknown("encoder", name, files))
+    return _constant(*files[name], "ENCODER", EncoderSpec, name)
+
+
 def module_of_domain(name: str) -> str:
     """The name of the module that declares a domain."""
     return _domain_files()[domain(name).name][1]
@@ -167,6 +192,11 @@ def module_of_domain(name: str) -> str:
 def module_of_method(name: str) -> str:
     """The name of the module that declares a method."""
     return _method_files()[method(name).name][1]
+
+
+def module_of_encoder(name: str) -> str:
+    """The name of the module that declares an encoder."""
+    return _encoder_files()[encoder(name).name][1]
 
 
 def module_of_task(domain_name: str, name: str) -> str:

@@ -47,7 +47,8 @@ def main(file: Path) -> None:
     for name, words in json.loads(file.read_text()).items():
         run = Run.of(words)
         pretrain(run, 0)
-        ranks = started(run.options.trainer)
+        trainer = run.options.trainer
+        ranks = started(trainer.devices, trainer.nodes, trainer.gather_negatives)
         found = gradients(run, ranks)
         if ranks.rank == 0:
             torch.save(found, file.with_name(f"{name}.pt"))

@@ -15,7 +15,7 @@ from benchmarks import __main__ as bench
 from benchmarks import encoder, images, quantizer, report, sensor, speech, transfer
 from benchmarks.measure import Line, Spread, Target, extra_bytes, interleaved
 from dabs_rq.data.prepared import Store
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.spec import Grid, Series
 from dabs_rq.transfer import features
 from dabs_rq.transfer.features import Kept
@@ -56,7 +56,7 @@ def test_dense_quantizer_has_our_gradient() -> None:
 
 
 def test_einsum_encoder_has_our_output_and_gradient() -> None:
-    ours = Encoder((SMALL_IMAGE,), width=16, depth=2, heads=2, head_width=8, mlp_width=32, dropout=0.0)
+    ours = Transformer((SMALL_IMAGE,), width=16, depth=2, heads=2, head_width=8, mlp_width=32, dropout=0.0)
     twin = encoder.with_einsum(ours)
     assert any(isinstance(module, encoder.EinsumAttention) for module in twin.modules())
     assert not any(isinstance(module, encoder.EinsumAttention) for module in ours.modules())
@@ -69,7 +69,7 @@ def test_einsum_encoder_has_our_output_and_gradient() -> None:
 
 
 def test_einsum_attention_keeps_to_the_mask() -> None:
-    ours = Encoder((SMALL_IMAGE,), width=16, depth=1, heads=2, head_width=8, mlp_width=32, dropout=0.0)
+    ours = Transformer((SMALL_IMAGE,), width=16, depth=1, heads=2, head_width=8, mlp_width=32, dropout=0.0)
     tokens = torch.rand(2, SMALL_IMAGE.sequence_length, 16)
     mask = torch.tensor([[True, True, False, True], [True, False, False, False]])
     torch.testing.assert_close(ours.encode(tokens, mask), encoder.with_einsum(ours).encode(tokens, mask))
@@ -77,7 +77,7 @@ def test_einsum_attention_keeps_to_the_mask() -> None:
 
 def test_features_encoded_in_every_epoch_are_those_kept() -> None:
     examples = transfer.made_up(23, SMALL_SERIES)
-    model = Encoder((SMALL_SERIES,), width=16, depth=1, heads=2, head_width=8, mlp_width=32)
+    model = Transformer((SMALL_SERIES,), width=16, depth=1, heads=2, head_width=8, mlp_width=32)
     kept = Kept(features.extract(model, examples), examples.targets, 5, seed=0)
     again = transfer.EveryEpoch(model.cpu(), examples, 5, seed=0)
     for epoch in (0, 1):

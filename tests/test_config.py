@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from dabs_rq import protocol, registry
 from dabs_rq.errors import MissingDataError, OptionError
-from dabs_rq.protocol import legal_values
 from dabs_rq.run import Run
 from dabs_rq.run.compose import CONFIGS, Composed, choices, load_protocol
 from dabs_rq.run.compose import compose as compose_options
 from dabs_rq.run.options import PATHS as PATH_OPTIONS
 from dabs_rq.run.words import parse, to_words
 from dabs_rq.spec import Tokens
+from dabs_rq.typed import legal_values
 
 EVERY = type(load_protocol("corrected"))
 OPTIONS = protocol.declared(EVERY)

@@ -25,7 +25,7 @@ from dabs_rq.run import Run
 from dabs_rq.sources.catalogue import listing
 from dabs_rq.spec import Source, Tokens
 from dabs_rq.table import PUBLISHED
-from dabs_rq.transfer.probe import check_evaluable, check_trainable
+from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 DOMAINS = registry.domains()
 TASKS = [(domain, task) for domain in DOMAINS for task in domain.tasks]
@@ -132,7 +132,7 @@ def test_both_splits_of_a_task_are_sound(
         for column in few.inputs:
             taken = column.take(np.arange(3))
             assert np.isfinite(taken).all()
-            moved = pickle.loads(pickle.dumps(column))  # noqa: S301 - our own object, as a loader worker gets it
+            moved = pickle.loads(pickle.dumps(column))
             assert np.array_equal(moved.take(np.arange(3)), taken)
     if (task.name, protocol) not in LEAKING:
         assert set(ids["train"]).isdisjoint(ids["test"])

@@ -14,7 +14,7 @@ import torch
 from dabs_rq import checkpoint
 from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.cli import main
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
@@ -57,7 +57,7 @@ def lightning_file(path: Path, name: str = IMAGE, **changes: Any) -> Path:
     return path
 
 
-def pooled(encoder: Encoder, case: Case) -> torch.Tensor:
+def pooled(encoder: Transformer, case: Case) -> torch.Tensor:
     inputs = tuple(case[f"input/{i}"] for i in range(len(encoder.inputs)))
     return encoder.encode(encoder.embed(inputs), encoder.mask(inputs)).pooled
 
@@ -85,7 +85,7 @@ def test_the_vocabulary_is_that_of_the_file(tmp_path: Path) -> None:
 def test_there_and_back_is_exact(tmp_path: Path) -> None:
     inputs = inputs_of(Case(IMAGE).settings["specs"])
     torch.manual_seed(1)
-    ours = Encoder(inputs, width=32, depth=2, heads=2, head_width=16, mlp_width=64, out_width=24)
+    ours = Transformer(inputs, width=32, depth=2, heads=2, head_width=16, mlp_width=64, out_width=24)
     torch.save({"state_dict": to_dabs(ours.state_dict())}, tmp_path / "exported.ckpt")
     theirs = checkpoint.load_encoder(tmp_path / "exported.ckpt", inputs=inputs, **OPTIONS)
     for name, tensor in ours.state_dict().items():
@@ -156,7 +156,7 @@ def test_our_checkpoints_can_be_exported_and_come_back_as_they_were(
 def test_transfer_runs_from_a_file_of_dabs(tmp_path: Path, miniature: Callable[[str], Path]) -> None:
     sensor = (Series(name="sensor", length=320, channels=52, segment=5),)
     torch.manual_seed(0)
-    encoder = Encoder(sensor, width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=8)
+    encoder = Transformer(sensor, width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=8)
     path = tmp_path / "epoch=4-step=99999.ckpt"
     torch.save({"state_dict": to_dabs(encoder.state_dict())}, path)
     words = [f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", f"checkpoint={path}", *SMALL]
@@ -167,7 +167,7 @@ def test_transfer_runs_from_a_file_of_dabs(tmp_path: Path, miniature: Callable[[
 
 def test_a_checkpoint_of_the_other_scale_says_so(tmp_path: Path, miniature: Callable[[str], Path]) -> None:
     image = (Grid(name="image", height=224, width=224, channels=3, patch=16),)
-    encoder = Encoder(image, width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=8)
+    encoder = Transformer(image, width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=8)
     path = tmp_path / "dabs.ckpt"
     torch.save({"state_dict": to_dabs(encoder.state_dict())}, path)
     run = Run.of(["domain=images", f"data={miniature('images')}", f"checkpoint={path}", f"runs={tmp_path}", *SMALL])

@@ -140,7 +140,7 @@ from dataclasses import dataclass
 from dabs_rq.methods import emix
 from dabs_rq.methods.base import MethodSpec
 
-@dataclass
+@dataclass(frozen=True)
 class Options(emix.Options):
     pass
 
@@ -253,7 +253,8 @@ def test_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patched:
             for name, value in environment.items():
                 patched.setenv(name, value)
-            return started(Run.of(words).options.trainer)
+            trainer = Run.of(words).options.trainer
+            return started(trainer.devices, trainer.nodes, trainer.gather_negatives)
 
     assert found() == found("trainer.devices=8") == Ranks()
     torchrun = {"RANK": "3", "WORLD_SIZE": "16"}

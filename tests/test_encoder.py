@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dabs_rq.checkpoint.dabs import dabs_name, from_dabs
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.spec import Grid, Input, Series, Tokens
 from tests.golden_cases import Case, names
 
@@ -32,9 +32,9 @@ def inputs_of(specs: list[dict[str, Any]]) -> tuple[Input, ...]:
     return tuple(built)
 
 
-def reference_encoder(case: Case, prefix: str = "param/") -> Encoder:
+def reference_encoder(case: Case, prefix: str = "param/") -> Transformer:
     model = case.settings["model"]
-    encoder = Encoder(
+    encoder = Transformer(
         inputs_of(case.settings["specs"]),
         width=model["dim"],
         depth=model["depth"],
@@ -74,12 +74,12 @@ def test_reproduces_the_reference(name: str) -> None:
 def test_the_published_size_has_the_published_number_of_parameters() -> None:
     image = Grid(name="image", height=224, width=224, channels=3, patch=16)
     with torch.device("meta"):
-        assert sum(p.numel() for p in Encoder((image,)).parameters()) == 9_742_720
+        assert sum(p.numel() for p in Transformer((image,)).parameters()) == 9_742_720
 
 
 def test_padding_changes_nothing_when_masked() -> None:
     torch.manual_seed(0)
-    encoder = Encoder((TOKENS,), **SMALL).eval()
+    encoder = Transformer((TOKENS,), **SMALL).eval()
     ids = torch.tensor([[3, 4, 5, 0, 0, 0]])
     mask = encoder.mask((ids,))
     assert mask is not None and mask.tolist() == [[True, True, True, False, False, False]]
@@ -90,12 +90,12 @@ def test_padding_changes_nothing_when_masked() -> None:
 
 
 def test_without_mask_padding_counts_as_a_token() -> None:
-    encoder = Encoder((TOKENS,), **SMALL, mask_padding=False)
+    encoder = Transformer((TOKENS,), **SMALL, mask_padding=False)
     assert encoder.mask((torch.zeros(2, 6, dtype=torch.long),)) is None
 
 
 def test_wrong_shapes_are_named() -> None:
-    encoder = Encoder((TOKENS,), **SMALL)
+    encoder = Transformer((TOKENS,), **SMALL)
     with pytest.raises(ValueError, match=r"'text'.*\(B, 6\).*\(2, 7\)"):
         encoder.embed((torch.zeros(2, 7, dtype=torch.long),))
     with pytest.raises(ValueError, match="1 inputs expected"):
@@ -103,4 +103,4 @@ def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(B, 6, 16\).*\(2, 6, 15\)"):
         encoder.encode(torch.zeros(2, 6, 15))
     with pytest.raises(ValueError, match="pool"):
-        Encoder((TOKENS,), **SMALL, pool="max")
+        Transformer((TOKENS,), **SMALL, pool="max")

@@ -22,7 +22,7 @@ from dabs_rq.checkpoint.dabs import dabs_name
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Domain
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.methods.base import Batch
 from dabs_rq.miniature import write as miniature
@@ -68,7 +68,7 @@ def built(shed: ModuleType, case: Case, **options: Any) -> Any:
     """The method around the encoder of a reference step, in eval mode as there."""
     encoder = reference_encoder(case, "param/model.")
     chosen = shed.Options(corruption_rate=case.settings["corruption_rate"], within_inputs=False)
-    method = shed.build(chosen, encoder, encoder.inputs).eval()
+    method = shed.Shed(chosen, encoder, encoder.inputs).eval()
     method.predictor.load_state_dict(case.below("param/predictor."))
     return method
 
@@ -141,8 +141,8 @@ def test_shed_leaves_padding_where_it_is(shed: ModuleType) -> None:
 def test_sheds_tokens_stay_within_their_input_if_told_to(within: bool, shed: ModuleType) -> None:
     pictures = Grid(name="image", height=8, width=8, channels=1, patch=2)
     words = Tokens(name="text", length=10, vocabulary=50)
-    encoder = Encoder((pictures, words), width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=4)
-    method = shed.build(shed.Options(corruption_rate=0.5, within_inputs=within), encoder, encoder.inputs)
+    encoder = Transformer((pictures, words), width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=4)
+    method = shed.Shed(shed.Options(corruption_rate=0.5, within_inputs=within), encoder, encoder.inputs)
     batch = Batch((torch.rand(6, 1, 8, 8), torch.arange(60).view(6, 10) % 50), encoder)
     encoded: list[torch.Tensor] = []
     encoder.encode, encode = lambda *given: encoded.append(given[0]) or encode(*given), encoder.encode

@@ -208,7 +208,7 @@ def test_loader_workers_do_not_change_the_order(
 
 def test_a_stream_can_be_sent_to_another_process(root: Path, stream: Any) -> None:
     one = stream(root)
-    again = pickle.loads(pickle.dumps(one))  # noqa: S301
+    again = pickle.loads(pickle.dumps(one))
     assert same(batches(again, 9), batches(one, 9)) and again.key == one.key
 
 
@@ -445,7 +445,7 @@ def test_a_pair_is_two_sentences_with_two_separators_between(
     train = load(f"paws_{language}", "train", scale=scale)
     rows = rows_of(root, language, "train")
     tokenizer = Tokenizer.from_file(str(root / TOKENIZER))
-    found = pickle.loads(pickle.dumps(train.inputs[0])).take(np.arange(len(rows)))  # noqa: S301
+    found = pickle.loads(pickle.dumps(train.inputs[0])).take(np.arange(len(rows)))
     assert found.shape == (len(rows), length) and found.dtype == np.int32
     whole = 0
     for row, given in zip(rows, found, strict=True):

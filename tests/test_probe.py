@@ -12,8 +12,11 @@ from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.transfer.adamw import fit_adamw
 from dabs_rq.transfer.features import Kept
-from dabs_rq.transfer.probe import Fitted, check_evaluable, check_trainable, fit_adamw, fit_regression, hold_out
+from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.transfer.regression import fit_regression, hold_out
+from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 LABELS = Multilabel(("a", "b", "c"))
 KINDS: list[tuple[Target, MetricName, float]] = [

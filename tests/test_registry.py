@@ -73,7 +73,7 @@ def write(root, seed):
 
 
 def forget() -> None:
-    for cached in (registry.domain, registry.domains, registry.method):
+    for cached in (registry.domain, registry.domains, registry.method, registry.encoder):
         cached.cache_clear()
 
 

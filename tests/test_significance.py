@@ -11,8 +11,7 @@ import pytest
 from scipy import stats
 
 from dabs_rq import table
-from dabs_rq.records import intervals as compare
-from dabs_rq.records import significance
+from dabs_rq.records import bootstrap, significance
 from dabs_rq.records.metrics import METRICS, Undefined
 from dabs_rq.run import Run
 from tests.test_records_and_table import fill
@@ -49,12 +48,12 @@ def test_all_resamples_at_once_are_the_metric_of_each(metric: Any, ties: bool) -
     targets = generator.integers(0, 2, size=shape)
     if metric == "spearman":
         targets = generator.integers(0, 5, size=shape)
-    found = compare.resampled(metric, outputs, targets, 50)
+    found = bootstrap.resampled(metric, outputs, targets, 50)
     rows = np.random.default_rng(0)
     for value in found:
         chosen = rows.integers(40, size=40)
         assert value == pytest.approx(METRICS[metric].compute(outputs[chosen], targets[chosen]), abs=1e-9)
-    assert compare.spread(found) == pytest.approx(np.std(found, ddof=1))
+    assert bootstrap.spread(found) == pytest.approx(np.std(found, ddof=1))
 
 
 @pytest.mark.parametrize("metric", ["auroc", "pearson", "spearman"])
@@ -62,7 +61,7 @@ def test_resamples_in_which_a_metric_is_undefined_are_left_out(metric: Any) -> N
     shape = (6, 1) if metric == "auroc" else (6,)
     targets = np.array([0, 0, 1, 0, 0, 0]).reshape(shape)
     outputs = np.arange(6.0).reshape(shape) + (1e6 if metric == "pearson" else 0)
-    found = compare.resampled(metric, outputs, targets, 100)
+    found = bootstrap.resampled(metric, outputs, targets, 100)
     rows = np.random.default_rng(0)
     for value in found:
         chosen = rows.integers(6, size=6)
@@ -71,8 +70,8 @@ def test_resamples_in_which_a_metric_is_undefined_are_left_out(metric: Any) -> N
         except Undefined:
             expected = np.nan
         assert value == pytest.approx(expected, nan_ok=True, abs=1e-6)
-    assert 0 < np.isnan(found).sum() < 50 and compare.spread(found) > 0
-    assert np.isnan(compare.spread(np.where(np.arange(100) < 60, np.nan, found)))
+    assert 0 < np.isnan(found).sum() < 50 and bootstrap.spread(found) > 0
+    assert np.isnan(bootstrap.spread(np.where(np.arange(100) < 60, np.nan, found)))
 
 
 def test_the_p_of_a_bootstrap_is_uniform_where_nothing_differs() -> None:

@@ -19,7 +19,8 @@ import pytest
 from dabs_rq import cli, table
 from dabs_rq.errors import OptionError
 from dabs_rq.records import record
-from dabs_rq.records.metrics import METRICS, standard_error
+from dabs_rq.records.bootstrap import standard_error
+from dabs_rq.records.metrics import METRICS
 from dabs_rq.run import Run
 from tests.test_records_and_table import answers, fill
 

@@ -22,7 +22,8 @@ from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.suite.suite import suite
-from dabs_rq.transfer import features, probe, transfer
+from dabs_rq.transfer import features, regression
+from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
 
 FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2")
@@ -257,14 +258,14 @@ def test_whatever_one_task_raises_the_others_go_on(
 ) -> None:
     one = run("images", "tasks=[dtd,cifar10]")
     pretrain(one, 0)
-    fit, calls = probe.fit_regression, iter([True, False])
+    fit, calls = regression.fit_regression, iter([True, False])
 
     def fail_once(*arguments: Any) -> Any:
         if next(calls):
             raise wrong
         return fit(*arguments)
 
-    monkeypatch.setattr(probe, "fit_regression", fail_once)
+    monkeypatch.setattr(regression, "fit_regression", fail_once)
     files, errors = transfer(one, 0)
     (first, second) = [task.name for task in one.tasks]
     assert [record.read(file).task for file in files] == [second]

@@ -110,7 +110,7 @@ def test_both_scales_give_a_picture_and_32_tokens_in_any_process(
     scale: str, size: int, load: Callable[..., Examples], pretraining: Callable[..., Examples]
 ) -> None:
     for examples in (load("test", scale=scale), pretraining("validation", scale=scale)):
-        picture, text = (pickle.loads(pickle.dumps(one)).take(np.arange(3)) for one in examples.inputs)  # noqa: S301
+        picture, text = (pickle.loads(pickle.dumps(one)).take(np.arange(3)) for one in examples.inputs)
         assert (picture.shape, picture.dtype) == ((3, 3, size, size), np.uint8)
         assert (text.shape, text.dtype) == ((3, 32), np.int32)
 

@@ -127,7 +127,7 @@ def test_both_splits_are_sound(task: Task, protocol: str, load: Callable[..., Ex
 @pytest.mark.parametrize("name", LOADERS)
 def test_the_paper_scale_decodes_to_224_pixels_in_any_process(name: str, load: Callable[..., Examples]) -> None:
     column = load(name, "train", scale="paper").inputs[0]
-    assert pickle.loads(pickle.dumps(column)).take(np.arange(2)).shape == (2, 3, 224, 224)  # noqa: S301
+    assert pickle.loads(pickle.dumps(column)).take(np.arange(2)).shape == (2, 3, 224, 224)
 
 
 def test_importing_the_domain_imports_nothing_heavy() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError, first_line
 from dabs_rq.spec import Input, Tokens
 
@@ -64,7 +64,7 @@ def from_dabs(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Te
     return {ours: state[theirs] for theirs, ours in wanted.items()}
 
 
-def load(path: Path, inputs: tuple[Input, ...], heads: int, head_width: int, pool: str) -> Encoder:
+def load(path: Path, inputs: tuple[Input, ...], heads: int, head_width: int, pool: str) -> Transformer:
     """The encoder in a Lightning .ckpt or a bare state dict of DABS. Sizes and vocabulary are read from the tensors;
     what they cannot tell (`heads`, `head_width`, `pool`) is given.
 
@@ -82,7 +82,7 @@ def load(path: Path, inputs: tuple[Input, ...], heads: int, head_width: int, poo
             f"{path}: its attention is {attention} wide, which is not heads={heads} x head_width={head_width}; "
             "give the two that it was trained with"
         )
-    encoder = Encoder(fitted, **sizes, heads=heads, head_width=head_width, pool=pool)
+    encoder = Transformer(fitted, **sizes, heads=heads, head_width=head_width, pool=pool)
     own = encoder.state_dict()
     try:
         ours = from_dabs(state, list(own))

@@ -8,74 +8,87 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dabs_rq import registry
 from dabs_rq.checkpoint import dabs as dabs_checkpoint
-from dabs_rq.encoders.transformer import Encoder
-from dabs_rq.errors import CheckpointError
+from dabs_rq.encoders.base import Encoder
+from dabs_rq.errors import CheckpointError, OptionError, first_line
 from dabs_rq.files import atomic_path, digest
 from dabs_rq.spec import Grid, Input, Series, Tokens
 
-FORMAT = 1
+FORMAT = 2
 _KINDS: dict[str, Any] = {"grid": Grid, "series": Series, "tokens": Tokens}
+_PREFIX = "encoder."
+_EXPECTED = "Expected: an encoder.safetensors that `dabs_rq pretrain` wrote, or a .ckpt file of DABS."
 
 
 def weights_hash(encoder: torch.nn.Module) -> str:
     """Identity of all weights: names, dtypes, shapes and values."""
+    return _hash(encoder.state_dict())
+
+
+def _hash(state: Mapping[str, Tensor]) -> str:
     parts: list[Any] = []
-    for name, tensor in sorted(encoder.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()
-        parts += [name, str(values.dtype), list(values.shape), values.view(torch.uint8).numpy().tobytes()]
+        parts += [name, str(values.dtype), list(values.shape), values.reshape(-1).view(torch.uint8).numpy().tobytes()]
     return digest(*parts)
 
 
-def save(path: Path, encoder: Encoder, encoder_options: dict[str, Any], own: dict[str, Tensor], about: Any) -> None:
-    """Write a checkpoint whole or not at all. `about` is any JSON: identity, options, provenance."""
+def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str, Tensor], about: Any) -> None:
+    """Write a checkpoint whole or not at all.
+
+    name, options: the encoder's name in the registry, and the options (a dataclass) that built it. own: tensors of the
+    method. about: any JSON: identity, options, provenance.
+    """
     from safetensors.torch import save_file
 
     built = {
         "format": FORMAT,
-        "encoder": {**encoder_options, "mask_padding": encoder.mask_padding},
+        "encoder": {
+            "name": name,
+            "options": dataclasses.asdict(options),
+            "mask_padding": encoder.mask_padding,
+            "architecture": encoder.architecture,
+        },
         "inputs": [_described(spec) for spec in encoder.inputs],
         "weights": weights_hash(encoder),
         "about": about,
     }
-    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    tensors = {f"{_PREFIX}{name}": tensor for name, tensor in encoder.state_dict().items()}
     tensors |= {f"method.{name}": tensor for name, tensor in own.items()}
     with atomic_path(path) as temporary:
         save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            # A copy of each: safetensors refuses tensors that share memory.
+            {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()},
             temporary,
             metadata={"dabs_rq": json.dumps(built)},
         )
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What built a checkpoint: format, encoder, inputs, weights (their hash) and about.
+    """What built a checkpoint: format, encoder (name, options, mask_padding, architecture), inputs, weights (their
+    hash) and about.
 
     Raises CheckpointError if the file is missing, damaged or not one of ours.
     """
-    from safetensors import SafetensorError, safe_open
+    return _read(Path(path), tensors=False)[0]
 
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        built = json.loads(metadata["dabs_rq"])
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file ({error}). Delete it and pretrain again."
-        ) from error
-    except KeyError:
-        raise CheckpointError(f"{path} is a safetensors file, but dabs_rq did not write it") from None
-    if built["format"] != FORMAT:
-        raise CheckpointError(f"{path} has checkpoint format {built['format']}; this version reads {FORMAT}")
+
+def verified(path: Path) -> dict[str, Any]:
+    """What `describe` says of one of our checkpoints, the weights of which are those that were written. The file is
+    read once, and no network is built.
+
+    Raises CheckpointError as `load_encoder` does.
+    """
+    built, state = _read(path)
+    _check_weights(path, built, _hash(state))
     return built
 
 
@@ -89,62 +102,123 @@ def load_encoder(
 ) -> Encoder:
     """The encoder of a checkpoint, in eval mode: one of ours, or a Lightning .ckpt or state dict that DABS wrote.
 
-    inputs: what it is going to be fed; None takes the checkpoint's own (which DABS's do not say).
-    heads, head_width, pool: of a DABS checkpoint, whose tensors do not tell them.
-    Raises: CheckpointError if the file is missing, damaged or of another maker, if it was trained on other inputs, or
-        if a tensor is missing, left over or of another shape.
+    inputs: the inputs that it is going to get; None takes the checkpoint's own (which DABS's do not say).
+    heads, head_width, pool: of a DABS checkpoint, whose tensors do not say them.
+    Raises: CheckpointError if the file is missing, damaged or neither ours nor DABS's, if it was trained on other
+        inputs, if its encoder is not known here, or if a tensor is missing, left over or of another shape.
     """
     path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}")
-    if zipfile.is_zipfile(path):  # what torch saves; safetensors files are not
+    if path.is_file() and zipfile.is_zipfile(path):  # what torch saves; safetensors files are not
         if inputs is None:
             raise CheckpointError(f"{path} does not say what inputs it takes: give inputs=")
         return dabs_checkpoint.load(path, inputs, heads, head_width, pool)
     return _load_ours(path, inputs)
 
 
-def verified(path: Path) -> dict[str, Any]:
-    """What `describe` says of one of our checkpoints, the weights of which are those that were written.
-
-    Raises CheckpointError as `load_encoder` does.
-    """
-    built = describe(path)
-    load_encoder(path)
-    return built
-
-
 def export_dabs(path: str | Path, target: Path) -> None:
     """Write the encoder of one of our checkpoints as a file that DABS's transfer loads: a state dict under its names.
 
-    Raises CheckpointError as `load_encoder` does.
+    Raises CheckpointError as `load_encoder` does, and for an encoder that is not the transformer of DABS.
     """
+    if (name := describe(path)["encoder"]["name"]) != "transformer":
+        raise CheckpointError(f"{path} holds encoder {name!r}; DABS has the transformer only")
     encoder = load_encoder(path)
     with atomic_path(target) as temporary:
         torch.save({"state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}, temporary)
 
 
 def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
-    from safetensors.torch import load_file
-
-    built = describe(path)
+    built, state = _read(path)
     own = tuple(_input(spec) for spec in built["inputs"])
     if inputs is not None and inputs != own:
         raise CheckpointError(
             f"{path} is of another architecture: it takes {_listed(own)}; expected {_listed(inputs)}. "
-            "Pretrain at this scale, or give the scale and domain it was made for."
+            "Pretrain at this scale, or give the scale and domain that it was pretrained for."
         )
-    encoder = Encoder(own, **built["encoder"])
-    state = {
-        name.removeprefix("encoder."): tensor for name, tensor in load_file(path).items() if name.startswith("encoder.")
-    }
+    encoder = _build(path, built["encoder"], own)
     try:
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} does not hold the encoder it describes: {error}") from error
-    if (found := weights_hash(encoder)) != built["weights"]:
-        raise CheckpointError(f"{path} is damaged: its weights hash to {found}, {built['weights']} was written")
+        raise CheckpointError(f"{path} does not hold the encoder that it describes: {error}") from error
+    _check_weights(path, built, weights_hash(encoder))
     return encoder.eval()
+
+
+def _build(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> Encoder:
+    name = described["name"]
+    try:
+        spec = registry.encoder(name)
+        encoder = spec.build(spec.options(**described["options"]), inputs, described["mask_padding"])
+    except OptionError as error:
+        raise CheckpointError(
+            f"{path} holds encoder {name!r}, which cannot be built here: {error} An encoder of your own has its file "
+            f"in a folder that {registry.PATH_VARIABLE} names."
+        ) from error
+    except TypeError as error:
+        raise CheckpointError(f"{path}: encoder {name!r} no longer takes the options of the file: {error}") from error
+    architecture = json.loads(json.dumps(encoder.architecture))
+    if architecture != described["architecture"]:
+        raise CheckpointError(
+            f"{path} was written by another version of encoder {name!r}: its architecture was "
+            f"{described['architecture']}, now it is {architecture}. Use that version, or pretrain again."
+        )
+    return encoder
+
+
+def _check_weights(path: Path, built: dict[str, Any], actual: str) -> None:
+    if actual != built["weights"]:
+        raise CheckpointError(f"{path} is damaged: its weights hash to {actual}, {built['weights']} was written")
+
+
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What built one of our checkpoints, and the encoder's tensors (unless not wanted), from one look at the file."""
+    from safetensors import SafetensorError, safe_open
+
+    _check_kind(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata, names = file.metadata() or {}, list(file.keys())
+            if "dabs_rq" not in metadata:
+                some = ", ".join(names[:3])
+                raise CheckpointError(
+                    f"{path} is a safetensors file, but dabs_rq did not write it (its tensors: {some}, "
+                    f"{len(names)} in all). {_EXPECTED}"
+                )
+            built = json.loads(metadata["dabs_rq"])
+            wanted = [name for name in names if tensors and name.startswith(_PREFIX)]
+            state = {name.removeprefix(_PREFIX): file.get_tensor(name) for name in wanted}
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or it is not a safetensors file ({first_line(error)}). {_EXPECTED}"
+        ) from error
+    if not isinstance(built, dict) or built.get("format") != FORMAT:
+        written = built.get("format") if isinstance(built, dict) else built
+        raise CheckpointError(
+            f"{path} has checkpoint format {written}; this version reads {FORMAT}. Pretrain again, or use the version "
+            "of dabs_rq that wrote it."
+        )
+    if missing := {"encoder", "inputs", "weights", "about"} - built.keys():
+        raise CheckpointError(f"{path} is damaged: its metadata lack {', '.join(sorted(missing))}")
+    return built, state
+
+
+def _check_kind(path: Path) -> None:
+    """Raise CheckpointError for what is missing or plainly something else, and say what it is."""
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}")
+    if path.is_dir():
+        model = " of a Hugging Face model (it has a config.json)" if (path / "config.json").exists() else ""
+        raise CheckpointError(f"{path} is a folder{model}, not a checkpoint file. {_EXPECTED}")
+    with path.open("rb") as opened:
+        start = opened.read(9)
+    # A safetensors file begins with eight bytes, the length of its header, which may look like a pickle's first two.
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:9] != b"{":
+        raise CheckpointError(
+            f"{path} is a pickle, perhaps a .ckpt that torch wrote before version 1.6, or a .pkl; it is not opened, "
+            f"since that may run code. {_EXPECTED} If you trust it, rewrite it with torch.save(torch.load(path), new)."
+        )
+    if zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is a zip file, perhaps a .ckpt of torch, and was not written by dabs_rq")
 
 
 def _described(spec: Input) -> dict[str, Any]:

@@ -6,22 +6,35 @@ positions, the mean over all tokens as the feature, and a projection head of Lay
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dabs_rq.encoders import embed
+from dabs_rq.encoders.base import Encoded, EncoderSpec, TokenEncoder
 from dabs_rq.spec import Input
 
 
-class Encoded(NamedTuple):
-    """tokens: (B, 1 + S, width), class token first. pooled: (B, width), the feature that transfer uses."""
+@dataclass(frozen=True)
+class Options:
+    """width: of embeddings and features. depth: number of blocks. heads, head_width: of attention. mlp_width: hidden
+    width of a block. out_width: of the projection. pool: the feature is the mean over class token and real tokens, or
+    the class token. dropout: after embeddings and in every block."""
 
-    tokens: Tensor
-    pooled: Tensor
+    width: Annotated[int, Ge(1)] = 256
+    depth: Annotated[int, Ge(1)] = 12
+    heads: Annotated[int, Ge(1)] = 8
+    head_width: Annotated[int, Ge(1)] = 64
+    mlp_width: Annotated[int, Ge(1)] = 512
+    out_width: Annotated[int, Ge(1)] = 128
+    pool: Literal["mean", "class"] = "mean"
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
 
 
 class Attention(nn.Module):
@@ -71,7 +84,7 @@ class Block(nn.Module):
         return x + self.feed_forward(x)
 
 
-class Encoder(nn.Module):
+class Transformer(TokenEncoder):
     """Embeds the inputs of a domain and encodes the embeddings.
 
     inputs: the domain's declared inputs; several are concatenated along the tokens, in order.
@@ -79,9 +92,10 @@ class Encoder(nn.Module):
     pool: "mean" over class token and real tokens, or "class". dropout: after embeddings and in every block.
     mask_padding: False lets padding take part in attention and pooling, as DABS does.
 
-    Example: `encoder(inputs)` is the projection (B, out_width); transfer uses
-    `encoder.encode(encoder.embed(inputs), encoder.mask(inputs)).pooled` (B, width).
+    Example: `encoder(inputs)` is the projection (B, out_width), `encoder.features(inputs)` the feature (B, width).
     """
+
+    embeddings: nn.ModuleList
 
     def __init__(
         self,
@@ -100,6 +114,7 @@ class Encoder(nn.Module):
         if pool not in ("mean", "class"):
             raise ValueError(f"pool is one of mean, class; got {pool!r}")
         self.inputs = tuple(inputs)
+        self.heads, self.head_width = heads, head_width
         self.pool, self.mask_padding = pool, mask_padding
         sequence = sum(spec.sequence_length for spec in self.inputs)
         # Modules are built in DABS's order, so that a seed gives the same initial weights.
@@ -114,8 +129,18 @@ class Encoder(nn.Module):
     def width(self) -> int:
         return self.class_token.shape[2]
 
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {
+            "network": "pre-norm transformer, class token, learned positions, GELU",
+            "heads": self.heads,
+            "head_width": self.head_width,
+            "pool": self.pool,
+            "mask_padding": self.mask_padding,
+            "dropout": self.dropout.p,
+        }
+
     def embed(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Token embeddings (B, S, D) of raw inputs, without class token and positions."""
         embed.check(inputs, self.inputs)
         return torch.cat(
             [module(given).to(self.positions.dtype) for module, given in zip(self.embeddings, inputs, strict=True)],
@@ -123,16 +148,23 @@ class Encoder(nn.Module):
         )
 
     def mask(self, inputs: tuple[Tensor, ...]) -> Tensor | None:
-        """bool (B, S), True = real token; None where there is no padding, or where padding counts as a token."""
         return embed.padding_mask(inputs, self.inputs) if self.mask_padding else None
 
-    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Encoded:
-        """Encode token embeddings (B, S, D). The class token is always real."""
+    def encode(self, tokens: Tensor, mask: Tensor | None = None, kept: Tensor | None = None) -> Encoded:
         expected = self.positions.shape[1] - 1, self.positions.shape[2]
         if tuple(tokens.shape[1:]) != expected:
             raise ValueError(f"tokens of shape (B, {expected[0]}, {expected[1]}) expected; got {tuple(tokens.shape)}")
+        positions: Tensor = self.positions
+        if kept is not None:
+            if kept.ndim != 2 or len(kept) != len(tokens):
+                raise ValueError(f"kept of shape ({len(tokens)}, K) expected; got {tuple(kept.shape)}")
+            places = kept.unsqueeze(2).expand(-1, -1, tokens.shape[2])
+            own = positions[:, 1:].expand_as(tokens).gather(1, places)
+            positions = torch.cat([positions[:, :1].expand(len(tokens), -1, -1), own], dim=1)
+            tokens = tokens.gather(1, places)
+            mask = None if mask is None else mask.gather(1, kept)
         x = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        x = self.dropout(x + self.positions)
+        x = self.dropout(x + positions)
         if mask is not None:
             mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
         for block in self.blocks:
@@ -140,11 +172,11 @@ class Encoder(nn.Module):
         return Encoded(x, self._pooled(x, mask))
 
     def project(self, pooled: Tensor) -> Tensor:
-        """Projection (B, out_width) of pooled features (B, D): what contrastive losses compare."""
         return self.head(pooled)
 
-    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        return self.project(self.encode(self.embed(inputs), self.mask(inputs)).pooled)
+    def compile_parts(self) -> None:
+        for block in self.blocks:
+            block.compile()
 
     def _pooled(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.pool == "class":
@@ -153,3 +185,10 @@ class Encoder(nn.Module):
             return x.mean(1)
         real = mask.unsqueeze(2).to(x.dtype)
         return (x * real).sum(1) / real.sum(1)
+
+
+def build(options: Options, inputs: tuple[Input, ...], mask_padding: bool) -> Transformer:
+    return Transformer(inputs, **dataclasses.asdict(options), mask_padding=mask_padding)
+
+
+ENCODER = EncoderSpec(name="transformer", title="Transformer", options=Options, build=build)

@@ -10,8 +10,8 @@ from typing import Any
 
 from dabs_rq import protocol
 from dabs_rq.errors import OptionError, unknown
-from dabs_rq.protocol import legal_values
 from dabs_rq.run import Run
+from dabs_rq.typed import legal_values
 
 Setting = dict[str, Any]  # option -> value
 

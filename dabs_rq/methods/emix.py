@@ -8,27 +8,40 @@ by a slip of shapes (weighting="batch_mean").
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 from torch.nn import functional as F
 
-from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number, projections
+from dabs_rq.encoders.base import TokenEncoder
+from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
 from dabs_rq.methods.losses import similarities
+from dabs_rq.protocol import Protocol, option
 
-WEIGHTINGS = ("per_example", "batch_mean")
+Weighting = Literal["per_example", "batch_mean"]
+WEIGHTINGS = get_args(Weighting)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class EMixProtocol(Protocol):
+    # Mixing coefficients: averaged over the batch by a broadcasting slip, or one per example.
+    emix_weighting: Weighting = option(
+        "pretraining", published="batch_mean", corrected="per_example", methods=("emix",)
+    )
+
+
+@dataclass(frozen=True)
 class Options:
     """weighting: of the two losses of a mixture, per_example or batch_mean. frozen_embeddings: the embedding modules
     keep their initial values, a control for methods that do not train them. temperature: of the similarities.
     views_together: mixed and plain tokens go through the encoder in one call (see rq)."""
 
-    weighting: str = choice("${protocol.emix_weighting}", *WEIGHTINGS)
-    frozen_embeddings: bool = choice(False, False, True)
-    temperature: float = number(0.2, 0.1, 0.2, 0.5)
-    views_together: bool = choice(True, True, False)
+    weighting: Weighting = choice("per_example", protocol="emix_weighting")
+    frozen_embeddings: bool = False
+    temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
+    views_together: bool = True
 
 
 def emix_loss(
@@ -56,6 +69,7 @@ def emix_loss(
 
 class EMix(Method):
     options: Options
+    encoder: TokenEncoder
 
     @property
     def trains_embeddings(self) -> bool:
@@ -82,9 +96,11 @@ class EMix(Method):
         return loss, {"accuracy": accuracy}
 
 
-def build(options: Options, *rest: object) -> EMix:
-    check_choices(options)
-    return EMix(options, *rest)  # type: ignore[arg-type]
-
-
-METHOD = MethodSpec(name="emix", title="e-Mix", options=Options, build=build)
+METHOD = MethodSpec(
+    name="emix",
+    title="e-Mix",
+    order=1,
+    options=Options,
+    build=EMix,
+    protocol=EMixProtocol,
+)

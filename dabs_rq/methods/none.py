@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dabs_rq.encoders.base import Encoder
 from dabs_rq.methods.base import Method, MethodSpec
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
     pass
 
 
-METHOD = MethodSpec(name="none", title="None", options=Options, build=Method, trains=False)
+METHOD = MethodSpec(name="none", title="None", order=0, options=Options, build=Method, encoder=Encoder, trains=False)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
-from dabs_rq import quantize
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.base import TokenEncoder
 from dabs_rq.errors import OptionError
-from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number, projections
+from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
 from dabs_rq.methods.losses import info_nce
+from dabs_rq.protocol import Protocol, option
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.spec import Grid, Input, Tokens
 
@@ -28,27 +29,43 @@ ASSUMPTION = (
 )
 
 
-@dataclass
+Gradient = Literal["extremes", "straight_through", "detach"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RQProtocol(Protocol):
+    # What of the quantizer the gradient of the embedding modules passes through.
+    rq_gradient: Gradient = option("pretraining", published="extremes", corrected="detach", methods=("rq",))
+
+
+@dataclass(frozen=True)
 class Options:
     """bins, spacing, collapse, granularity, p: of the quantizer (see dabs_rq.quantize). gradient: what of it gradient
     passes through: extremes, straight_through or detach. views: 2 quantized ones, or 1 beside the clean one.
     level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE. views_together: both views go
     through the encoder in one call, which is faster on a GPU and needs more memory."""
 
-    bins: int = number(8, 2, 4, 8, 16)
-    spacing: str = choice("random", *quantize.SPACINGS)
-    collapse: str = choice("inside_random", *quantize.COLLAPSES)
-    granularity: str = choice("channel", *quantize.GRANULARITIES)
-    p: float = number(1.0, 0.5, 1.0)
-    gradient: str = choice("${protocol.rq_gradient}", *quantize.GRADIENTS)
-    views: int = choice(2, 1, 2)
-    level: str = choice("embedding", "embedding", "input")
-    temperature: float = number(0.2, 0.1, 0.2, 0.5)
-    views_together: bool = choice(True, True, False)
+    bins: Annotated[int, Ge(2)] = number(8, 2, 4, 8, 16)
+    spacing: Literal["random", "uniform"] = "random"
+    collapse: Literal["inside_random", "middle", "all_zeros"] = "inside_random"
+    granularity: Literal["channel", "instance"] = "channel"
+    p: Annotated[float, Interval(ge=0, le=1)] = number(1.0, 0.5, 1.0)
+    gradient: Gradient = choice("detach", protocol="rq_gradient")
+    views: Literal[1, 2] = 2
+    level: Literal["embedding", "input"] = "embedding"
+    temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
+    views_together: bool = True
+
+
+def note(options: Options) -> str:
+    """What a reader of the column has to know about these options."""
+    chosen = " (chosen on small prototypes)" if options.gradient == "detach" else ""
+    return f"{ASSUMPTION} Gradient of the quantizer: {options.gradient}{chosen}."
 
 
 class RandomizedQuantizationMethod(Method):
     options: Options
+    encoder: TokenEncoder
     quantizer: Callable[..., Tensor] = staticmethod(randomized_quantization)
 
     def compile_parts(self) -> None:
@@ -98,10 +115,7 @@ class RandomizedQuantizationMethod(Method):
         )
 
 
-def build(options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:
-    check_choices(options)
-    if options.bins < 2:
-        raise OptionError(f"method.bins is at least 2; got {options.bins}")
+def build(options: Options, encoder: TokenEncoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:
     tokens = [spec.name for spec in inputs if isinstance(spec, Tokens)]
     if options.level == "input" and tokens:
         raise OptionError(
@@ -111,4 +125,13 @@ def build(options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> Rand
     return RandomizedQuantizationMethod(options, encoder, inputs)
 
 
-METHOD = MethodSpec(name="rq", title="RQ", options=Options, build=build)
+METHOD = MethodSpec(
+    name="rq",
+    title="RQ",
+    published_title="Ours",
+    order=2,
+    options=Options,
+    build=build,
+    note=note,
+    protocol=RQProtocol,
+)

@@ -40,7 +40,7 @@ RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
 
 
 class Pretraining(lightning.LightningModule):
-    """Trains a method; one optimizer (AdamW), constant learning rate, weight decay on every parameter."""
+    """Trains a method with the optimizer and the schedule that the method gives."""
 
     first_bad_batch: Tensor
 
@@ -51,10 +51,18 @@ class Pretraining(lightning.LightningModule):
         self.batch_number = 0
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         budget = self.options.pretrain
-        return torch.optim.AdamW(trained, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
+        optimizer = self.method.optimizer(trained, budget)
+        schedule = self.method.schedule(optimizer, budget.steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        super().optimizer_step(*arguments, **named)
+        self.method.after_step(self.trainer.global_step + 1)  # Lightning counts the step after this hook
 
     def on_train_start(self) -> None:
         if self.ranks.count > 1:
@@ -82,17 +90,28 @@ class Pretraining(lightning.LightningModule):
         rank = self.ranks.rank
         torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
-        inputs = tuple(to_model_input(raw) for raw in batch[0])
-        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks), generator)
+        inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
+        targets = self._targets(batch[1]) if self.method.reads_targets else None
+        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, targets), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
         self._watch(means["loss"], number)
         self.log("loss", means.pop("loss"), prog_bar=True)
         self.log_dict(means)
         return loss
 
+    def _targets(self, targets: Tensor | None) -> Tensor:
+        if targets is None:
+            name, source = self.run.method.name, self.run.domain.pretraining.source.title
+            raise OptionError(
+                f"method {name!r} reads targets, but the pretraining source of domain {self.run.domain.name!r}, "
+                f"{source}, has none: choose a method that reads no targets, or a domain whose pretraining source has "
+                "labels"
+            )
+        return targets
+
     def _watch(self, loss: Tensor, number: int) -> None:
         """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
-        there and looked at now and then, so that no step waits for the host."""
+        there and looked at now and then, so no step waits for the host."""
         bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
         self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
         if self.on_gpu and number % self.options.trainer.log_every:

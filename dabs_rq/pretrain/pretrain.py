@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import torch
 from dabs_rq import checkpoint, registry
 from dabs_rq.data.batches import Shuffled, Streamed, training_batches
 from dabs_rq.data.examples import Examples
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import only_one
-from dabs_rq.methods.base import Method, around
+from dabs_rq.methods.base import Method, build_method
 from dabs_rq.pretrain.launch import launch, reporting
 from dabs_rq.ranks import Ranks, started, wanted
 from dabs_rq.records.provenance import code, now, provenance
@@ -31,14 +30,15 @@ def pretrain(run: Run, seed: int) -> Path:
     """
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains
-    ranks = started(options.trainer) if trains else Ranks()
+    devices, nodes = options.trainer.devices, options.trainer.nodes
+    ranks = started(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
     # Where ranks were started, who started them keeps others out.
     alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
-    with reporting(ranks.rank), ranks.first_tells(), alone:
+    with reporting(ranks.rank), ranks.first_prints(), alone:
         if is_finished(file):
             print(f"pretrained already: {file}")
-        elif trains and ranks.count < (count := wanted(options.trainer)):
-            source_batches(run, seed)  # so that what is wrong with it is told before anything is started
+        elif trains and ranks.count < (count := wanted(devices, nodes)):
+            source_batches(run, seed)  # so that its errors are raised before any process is started
             launch(("pretrain", *run.replace(seeds=[seed]).words), count)
         else:
             _pretrain(run, seed, file, ranks)
@@ -69,15 +69,19 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         "code": computed_by(run),
         **provenance(),
     }
-    checkpoint.save(file, encoder, dataclasses.asdict(options.encoder), method.own_state(), about)
+    checkpoint.save(file, encoder, options.encoder.name, options.encoder.options, method.own_state(), about)
     (file.parent / "resume.ckpt").unlink(missing_ok=True)
     print(f"wrote {file} after {about['seconds']} s", flush=True)
 
 
 def computed_by(run: Run) -> dict[str, str]:
     """Hashes of the code that makes the run's checkpoints."""
-    method = run.method.name
-    return code(__name__, registry.module_of_domain(run.domain.name), registry.module_of_method(method))
+    return code(
+        __name__,
+        registry.module_of_domain(run.domain.name),
+        registry.module_of_method(run.method.name),
+        registry.module_of_encoder(run.options.encoder.name),
+    )
 
 
 def is_finished(file: Path) -> bool:
@@ -98,11 +102,11 @@ def is_finished(file: Path) -> bool:
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:
     """The initial encoder and the method around it. A seed gives the same encoder whatever the method."""
     options = run.options
-    spec = registry.method(run.method.name)
+    chosen = options.encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(run.inputs, **dataclasses.asdict(options.encoder), mask_padding=options.protocol.padding_mask)
-        method = around(spec, options.method, encoder)
+        encoder = registry.encoder(chosen.name).build(chosen.options, run.inputs, options.protocol.padding_mask)
+        method = build_method(registry.method(run.method.name), run.method.options, encoder)
     return encoder, method
 
 
@@ -115,7 +119,7 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
     if (steps := run.options.pretrain.steps) < 1:
         raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
     batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
-    if batches.size % (count := wanted(run.options.trainer)):
+    if batches.size % (count := wanted(run.options.trainer.devices, run.options.trainer.nodes)):
         raise OptionError(
             f"{count} devices share every batch equally, but one has {batches.size} examples: "
             f"give a pretrain.batch_size that {count} divides"

@@ -129,24 +129,6 @@ def _finite(value: float) -> float:
     return value
 
 
-def standard_error(name: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = 200) -> float:
-    """How far the score of another test split of this size may be off, as a fraction: binomial for accuracy, else by
-    bootstrap over examples (seeded; resamples without a score are left out). Raises Undefined if too few have one."""
-    if name == "accuracy":
-        share = accuracy(outputs, targets)
-        return float(np.sqrt(share * (1 - share) / len(targets)))
-    generator, scores = np.random.default_rng(0), []
-    for _ in range(resamples):
-        rows = generator.integers(len(targets), size=len(targets))
-        try:
-            scores.append(METRICS[name].compute(outputs[rows], targets[rows]))
-        except Undefined:
-            continue
-    if len(scores) < resamples / 2:
-        raise Undefined(f"only {len(scores)} of {resamples} resamples of the {len(targets)} examples have a score")
-    return float(np.std(scores, ddof=1))
-
-
 def majority(target: Target, targets: np.ndarray) -> float | None:
     """The accuracy of always answering the most frequent class; None where accuracy is not the measure."""
     if not isinstance(target, Multiclass | Binary):

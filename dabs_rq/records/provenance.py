@@ -86,6 +86,11 @@ def _file(module: str) -> Path | None:
     return None
 
 
+def is_ours(module: str) -> bool:
+    """Whether `code` knows a module: one of the project, of a domain, or of a folder in DABS_RQ_PATH."""
+    return _file(module) is not None
+
+
 def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 

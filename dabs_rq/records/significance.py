@@ -16,7 +16,8 @@ import numpy as np
 
 from dabs_rq.domain import Task
 from dabs_rq.files import digest
-from dabs_rq.records.intervals import RESAMPLES, interval, resampled, spread
+from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
+from dabs_rq.records.intervals import interval
 from dabs_rq.records.metrics import correct
 from dabs_rq.records.record import Predictions, Record
 

@@ -60,6 +60,7 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     import torch
 
     from dabs_rq.data.batches import training_batches
+    from dabs_rq.encoders.base import TokenEncoder
     from dabs_rq.encoders.embed import to_model_input
     from dabs_rq.pretrain.pretrain import build
     from dabs_rq.quantize import randomized_quantization
@@ -67,6 +68,7 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     batch, (name,) = training_batches(run.splits.unlabelled("train"), 1, seed).batch(0)
     inputs = tuple(to_model_input(raw) for raw in batch)
     encoder, _ = build(run, seed)
+    assert isinstance(encoder, TokenEncoder)  # which RQ needs
     lengths = [spec.sequence_length for spec in run.inputs]
     with torch.no_grad():
         embedded = encoder.embed(inputs).split(lengths, dim=1)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined
 from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
+from dabs_rq.typed import checked, field_names
 
 CONFIGS: Path = registry.PACKAGE.parent / "configs"
 # Where no method is given: several commands take these, those of one method take the last.
@@ -73,7 +73,7 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
 
 
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:
-    names = _checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
+    names = checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
     _check_names(names)
     scale, budgets, sizes = _scale(names.scale)
     method_names = names.method if names.method is not None else _default_methods()
@@ -89,15 +89,15 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
             raise OptionError(_unknown_option(key, known))
 
     protocol = _protocol(names.protocol, protocol_type, _of(given, "protocol"))
-    encoder = _checked(encoder_type, {**sizes.get(names.encoder, {}), **_of(given, "encoder")}, "encoder.")
+    encoder = checked(encoder_type, {**sizes.get(names.encoder, {}), **_of(given, "encoder")}, "encoder.")
     groups = {}
     for group, kind in GROUPS.items():
         settings = {**_from_protocol(kind, protocol), **budgets.get(group, {}), **_of(given, group)}
-        groups[group] = _checked(kind, settings, f"{group}.")
+        groups[group] = checked(kind, settings, f"{group}.")
     methods = []
     for spec in specs:
-        own = {key: value for key, value in _of(given, "method").items() if key in _field_names(spec.options)}
-        options = _checked(spec.options, {**_from_protocol(spec.options, protocol), **own}, "method.")
+        own = {key: value for key, value in _of(given, "method").items() if key in field_names(spec.options)}
+        options = checked(spec.options, {**_from_protocol(spec.options, protocol), **own}, "method.")
         methods.append(Chosen(spec.name, options))
     options = Options(
         scale=scale,
@@ -133,10 +133,10 @@ def _default_methods() -> tuple[str, ...]:
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:
     known = [*_NAMES]
-    known += [f"protocol.{name}" for name in _field_names(protocol) if name != "name"]
-    known += [f"encoder.{name}" for name in _field_names(encoder)]
-    known += [f"{group}.{name}" for group, kind in GROUPS.items() for name in _field_names(kind)]
-    return known + [f"method.{name}" for kind in methods for name in _field_names(kind)]
+    known += [f"protocol.{name}" for name in field_names(protocol) if name != "name"]
+    known += [f"encoder.{name}" for name in field_names(encoder)]
+    known += [f"{group}.{name}" for group, kind in GROUPS.items() for name in field_names(kind)]
+    return known + [f"method.{name}" for kind in methods for name in field_names(kind)]
 
 
 def _unknown_option(key: str, known: Iterable[str]) -> str:
@@ -153,13 +153,9 @@ def _owner(key: str) -> str:
     kinds = {f"domain {one}": registry.domain(one).protocol for one in registry.domain_names()}
     kinds |= {f"method {one}": registry.method(one).protocol for one in registry.method_names()}
     for owner, kind in kinds.items():
-        if name in _field_names(kind):
+        if name in field_names(kind):
             return f" protocol.{name} belongs to {owner}, which was not chosen."
     return ""
-
-
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(kind))
 
 
 def _of(given: Mapping[str, Any], group: str) -> dict[str, Any]:
@@ -200,17 +196,22 @@ def _loaded(file: Path, _: int) -> dict[str, Any]:
     return content
 
 
+def scales(inputs: str) -> list[str]:
+    """The scales that use the inputs of that name."""
+    return [name for name in choices("scale") if _scale(name)[0].inputs == inputs]
+
+
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """A scale, its budgets by group, and the sizes of encoders by their names."""
     file, content = _read("scale", name)
-    facts = {key: content.get(key) for key in _field_names(Scale) if key != "name"}
+    facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
     wrong = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
     wrong += [f"missing {key}" for key, value in facts.items() if value is None]
     for group, kind in GROUPS.items():
-        wrong += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in _field_names(kind)]
+        wrong += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
     if wrong:
         raise OptionError(f"{file}: {'; '.join(wrong)}")
-    scale = _checked(Scale, {"name": name, **facts}, f"{file}: ")
+    scale = checked(Scale, {"name": name, **facts}, f"{file}: ")
     return scale, {group: content.get(group, {}) for group in GROUPS}, content.get("encoders", {})
 
 
@@ -221,8 +222,8 @@ def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Prot
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")
     values = {one.name: one.metadata[like] for one in fields(kind) if "stage" in one.metadata}
     values |= {key: value for key, value in content.items() if key in values}
-    own = {key: value for key, value in given.items() if key in _field_names(kind)}
-    return _checked(kind, {**values, **own, "name": name}, "protocol.")
+    own = {key: value for key, value in given.items() if key in field_names(kind)}
+    return checked(kind, {**values, **own, "name": name}, "protocol.")
 
 
 def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
@@ -233,54 +234,7 @@ def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
     return _protocol(name, kind, {})
 
 
-# ---- checks ------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
-    """An object of the dataclass `kind`. Raises OptionError that names each option whose value is not legal."""
-    try:
-        return _adapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        wrong = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]  # its parts tell
-        problems = dict.fromkeys(_problem(one, prefix) for one in wrong)
-        raise OptionError("; ".join(problems)) from None
-
-
-_EXPECTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "tuple": "a list such as [a,b]",
-    "path": "a path",
-    "none": "null",
-}
-
-
-def _problem(error: Any, prefix: str) -> str:
-    place, context, kind = error["loc"], error.get("ctx", {}), error["type"]
-    key = prefix + ".".join(str(part) for part in place if isinstance(part, str) and part.isidentifier())
-    value = error["input"]
-    if kind == "literal_error":
-        expected = f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
-    elif kind in ("greater_than_equal", "greater_than"):
-        expected = f"at least {context['ge']:g}" if "ge" in context else f"above {context['gt']:g}"
-    elif kind in ("less_than_equal", "less_than"):
-        expected = f"at most {context['le']:g}" if "le" in context else f"below {context['lt']:g}"
-    elif kind == "finite_number":
-        expected = "a finite number"
-    elif kind == "too_short":
-        expected = f"a list of at least {context['min_length']}"
-    elif kind.startswith("int_from_float"):
-        expected = "a whole number"
-    else:
-        expected = _EXPECTED.get(kind.split("_")[0], error["msg"])
-    return f"{key} is {expected}; got {value!r}"
+# ---- values ------------------------------------------------------------------------------------------------------
 
 
 def _flat(options: Options, names: Names) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Domain, Task
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError
-from dabs_rq.methods.base import Batch, around
+from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.run import Run
 from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
@@ -75,7 +75,7 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
         pretraining={name: options.pretrain.steps * size * operations.training(inputs, name) for name in trained},
         encoding=epochs * encoded * operations.encoding(inputs),
         prepared=example * sum(count or 0 for count in counts.values()),
-        kept=FLOAT * len(options.methods) * (operations.weights(inputs) + encoded * options.encoder.options.width),
+        kept=FLOAT * len(run.methods) * (operations.weights(inputs) + encoded * operations.width(inputs)),
         unknown=tuple(name for name, count in counts.items() if count is None),
     )
 
@@ -91,13 +91,14 @@ def _examples(sizes: Mapping[str, int], splits: tuple[str, ...], limit: int | No
 
 
 class Operations:
-    """Of one example, by inputs and method. All blocks cost the same, so that one and two of them tell about any
-    number."""
+    """Of one example, by inputs and method. All blocks of the transformer cost the same, so the costs of one and of two
+    blocks give that of any number; another encoder is counted whole."""
 
     def __init__(self, run: Run) -> None:
-        self.encoder = dataclasses.asdict(run.options.encoder.options) | {
-            "mask_padding": run.options.protocol.padding_mask
-        }
+        chosen = run.options.encoder
+        self.spec, self.options = registry.encoder(chosen.name), chosen.options
+        self.blocks: int | None = self.options.depth if self.spec.name == "transformer" else None
+        self.mask_padding = run.options.protocol.padding_mask
         self.methods = {method.name: method.options for method in run.options.methods}
         self.known: dict[Any, float] = {}
 
@@ -111,33 +112,38 @@ class Operations:
 
     def weights(self, inputs: tuple[Input, ...]) -> int:
         """How many numbers the encoder has."""
-        return sum(one.numel() for one in self._empty(inputs, self.encoder["depth"])[0].parameters())
+        return sum(parameter.numel() for parameter in self._empty(inputs, self.blocks)[0].parameters())
 
-    def _of_all_blocks(self, key: Any, count: Callable[[int], float]) -> float:
+    def width(self, inputs: tuple[Input, ...]) -> int:
+        """The width of a feature."""
+        return self._empty(inputs, self.blocks)[0].width
+
+    def _of_all_blocks(self, key: Any, count: Callable[[int | None], float]) -> float:
         if key not in self.known:
-            one, two = count(1), count(2)
-            self.known[key] = one + (self.encoder["depth"] - 1) * (two - one)
+            first = count(None if self.blocks is None else 1)
+            self.known[key] = first + (0 if self.blocks is None else (self.blocks - 1) * (count(2) - first))
         return self.known[key]
 
-    def _training(self, inputs: tuple[Input, ...], name: str, blocks: int) -> float:
+    def _training(self, inputs: tuple[Input, ...], name: str, blocks: int | None) -> float:
         encoder, batch = self._empty(inputs, blocks)
         with torch.device("meta"):
-            method = around(registry.method(name), self.methods[name], encoder)
+            method = build_method(registry.method(name), self.methods[name], encoder)
         with FlopCounterMode(display=False) as counter:
             loss, _ = method.loss(Batch(batch, encoder), torch.Generator())
             loss.backward()
         return counter.get_total_flops() / COUNTED
 
-    def _encoding(self, inputs: tuple[Input, ...], blocks: int) -> float:
+    def _encoding(self, inputs: tuple[Input, ...], blocks: int | None) -> float:
         encoder, batch = self._empty(inputs, blocks)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            encoder.encode(encoder.embed(batch), encoder.mask(batch))
+            encoder.features(batch)
         return counter.get_total_flops() / COUNTED
 
-    def _empty(self, inputs: tuple[Input, ...], blocks: int) -> tuple[Encoder, tuple[torch.Tensor, ...]]:
-        """An encoder and a batch without data."""
+    def _empty(self, inputs: tuple[Input, ...], blocks: int | None) -> tuple[Encoder, tuple[torch.Tensor, ...]]:
+        """An encoder and a batch without data; `blocks`: of the transformer."""
         with torch.device("meta"):
-            encoder = Encoder(inputs, **self.encoder | {"depth": blocks})
+            options = self.options if blocks is None else dataclasses.replace(self.options, depth=blocks)
+            encoder = self.spec.build(options, inputs, self.mask_padding)
             batch = tuple(
                 torch.zeros((COUNTED, *spec.shape), dtype=torch.int64 if isinstance(spec, Tokens) else torch.float32)
                 for spec in inputs

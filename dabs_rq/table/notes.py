@@ -9,12 +9,11 @@ from dabs_rq.run import Run
 from dabs_rq.table.published import Published
 from dabs_rq.table.records import Row
 
-# What the published table calls its columns.
-TITLES = {"rq": "Ours"}
-
 
 def method_title(method: str) -> str:
-    return TITLES.get(method, registry.method(method).title)
+    """The title of a method's column: that of the published table where the method stands in it."""
+    spec = registry.method(method)
+    return spec.published_title or spec.title
 
 
 def title(run: Run) -> str:
@@ -55,12 +54,9 @@ def notes(
             "Published: one number each, as in results/published.csv. "
             + (f"No differences: {published.reason}." if published.reason else "Difference: this run minus published.")
         )
-    if "rq" in methods:
-        from dabs_rq.methods.rq import ASSUMPTION
-
-        gradient = options.protocol.rq_gradient
-        chosen = " (chosen on small prototypes)." if gradient == "detach" else "."
-        found.append(f"{method_title('rq')}: {ASSUMPTION} Gradient of the quantizer: {gradient}{chosen}")
+    for method in options.methods:
+        if note := registry.method(method.name).note_for(method.options):
+            found.append(f"{method_title(method.name)}: {note}")
     return tuple(found)
 
 

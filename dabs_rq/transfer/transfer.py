@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import time
 import traceback
@@ -15,7 +16,7 @@ import numpy as np
 from dabs_rq import checkpoint, registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.domain import Task
-from dabs_rq.encoders.transformer import Encoder
+from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import (
     CheckpointError,
     DabsRqError,
@@ -29,12 +30,15 @@ from dabs_rq.errors import (
 )
 from dabs_rq.files import only_one
 from dabs_rq.records import recheck, record
-from dabs_rq.records.metrics import Undefined, majority, score, standard_error
+from dabs_rq.records.bootstrap import standard_error
+from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run, announce
-from dabs_rq.spec import Input
-from dabs_rq.transfer import features, probe
+from dabs_rq.transfer import adamw, features, regression
+from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.transfer.frozen import frozen_encoder
+from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 NEEDS_LESS = "Fewer jobs at a time leave more for each: suite.workers, or on Ray a larger suite.transfer_gpus"
 
@@ -45,7 +49,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     Returns the files of all records, and the errors of the tasks that could not be done: the others go on.
     Raises CheckpointError if there is no encoder to probe.
     """
-    encoder, weights, method = _encoder(run, seed)
+    encoder, weights, method = frozen_encoder(run, seed)
     folder = run.places.records(run.identity(seed, method=method))
     with only_one(folder):
         files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
@@ -83,8 +87,13 @@ def _probe_tasks(
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
     """Hashes of the code that makes a record of `task` out of an encoder."""
-    domain = run.domain.name
-    return code(__name__, registry.module_of_domain(domain), registry.module_of_task(domain, task.name))
+    domain, encoder = run.domain.name, run.options.encoder
+    return code(
+        __name__,
+        registry.module_of_domain(domain),
+        registry.module_of_task(domain, task.name),
+        registry.module_of_encoder(encoder.name),
+    )
 
 
 def is_finished(file: Path, weights: str) -> bool:
@@ -106,58 +115,14 @@ def is_finished(file: Path, weights: str) -> bool:
     return True
 
 
-def _encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
-    """The frozen encoder, the hash of its weights, and the method its records are filed under."""
-    given = run.options.checkpoint
-    file = Path(given).expanduser() if given else run.checkpoint_file(seed)
-    if not given and not file.exists():
-        options = run.options
-        raise CheckpointError(
-            f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
-            f"METHOD={run.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
-            + (f" DATA={options.data}" if options.data else "")
-        )
-    encoder = _load(run, file)
-    encoder.requires_grad_(False)
-    encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
-    weights = checkpoint.weights_hash(encoder)
-    return encoder, weights, f"checkpoint:{weights}" if given else run.method.name
-
-
-def _load(run: Run, file: Path) -> Encoder:
-    """The encoder in `file`; if it does not fit the inputs of this scale, the error names the scale that it fits."""
-    sizes = run.options.encoder
-    read = partial(checkpoint.load_encoder, file, heads=sizes.heads, head_width=sizes.head_width, pool=sizes.pool)
-    try:
-        return read(inputs=run.inputs)
-    except CheckpointError as error:
-        fitting = [scale for scale, inputs in run.domain.inputs.items() if _fits(read, inputs)]
-        if not fitting:
-            raise
-        raise CheckpointError(f"{error}\n  It fits the inputs of scale={' or scale='.join(fitting)}.") from error
-
-
-def _fits(read: Callable[..., Encoder], inputs: tuple[Input, ...]) -> bool:
-    try:
-        read(inputs=inputs)
-    except CheckpointError:
-        return False
-    return True
-
-
 def _probe_task(
     run: Run, seed: int, task: Task, encoder: Encoder, weights: str, folder: Path, method: str
 ) -> list[Path]:
     started = time.monotonic()
-    options, protocol = run.options.transfer, run.options.protocol
     train, test = run.splits.labelled(task)
-    train_targets = probe.check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
+    train_targets = check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
     evaluated = [
-        (
-            split,
-            run.splits.prepare(part),
-            probe.check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"),
-        )
+        (split, run.splits.prepare(part), check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
         for split, part in [*_extra(run, task), ("test", test)]  # whose record says that the task is finished: last
     ]
     train = run.splits.prepare(train)
@@ -167,36 +132,16 @@ def _probe_task(
     files = []
     for split, examples, targets in evaluated:
         outputs = fitted.outputs(kept(examples))
-        reason, value, error_bar = None, None, None
-        measure = partial(
-            score,
-            outputs=outputs,
-            targets=targets,
-            correlation=protocol.correlation,
-            spearman_ties=protocol.spearman_ties,
-            batch_size=options.batch_size or run.domain.batch_size,
-        )
-        also: dict[str, float] = {}
-        try:
-            value = measure(task.metric)
-            error_bar = standard_error(task.metric, outputs, targets)
-            also |= {metric: measure(metric) for metric in task.also}
-        except Undefined as error:
-            reason = str(error)
         result = Record(
             **run.identity(seed, method=method)._asdict(),
             task=task.name,
             split=split,
             metric=task.metric,
-            score=value,
-            status="failed" if value is None else "ok",
-            reason=reason,
+            **scores(run, task, outputs, targets),
             made_up_data=run.made_up,
             n_examples=len(examples),
             n_train=len(train),
             majority=majority(task.target, targets),
-            standard_error=error_bar,
-            also=also,
             checkpoint=weights,
             train_split=train.key,
             test_split=examples.key,
@@ -210,10 +155,34 @@ def _probe_task(
             **provenance(),
         )
         files.append(record.write(folder, result, examples.ids, targets, outputs))
-        shown = reason if value is None else f"{100 * value:.2f} % {task.metric}"
+        shown = result.reason if result.score is None else f"{100 * result.score:.2f} % {task.metric}"
         print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
     *others, own = files
     return [own, *others]  # the table's first
+
+
+def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """Fields of a record: the score and its standard error, or why there is no score, and the task's other metrics.
+    Each is computed on its own; one that is undefined leaves the others alone."""
+    options, protocol = run.options.transfer, run.options.protocol
+    measure = partial(
+        score,
+        outputs=outputs,
+        targets=targets,
+        correlation=protocol.correlation,
+        spearman_ties=protocol.spearman_ties,
+        batch_size=options.batch_size or run.domain.batch_size,
+    )
+    also: dict[str, float] = {}
+    for metric in task.also:
+        with contextlib.suppress(Undefined):
+            also[metric] = measure(metric)
+    try:
+        value = measure(task.metric)
+    except Undefined as error:
+        return {"score": None, "status": "failed", "reason": str(error), "also": also}
+    error_bar = standard_error(task.metric, outputs, targets)
+    return {"score": value, "status": "ok", "standard_error": error_bar, "also": also}
 
 
 def _fit(
@@ -224,7 +193,7 @@ def _fit(
     train: Examples,
     targets: np.ndarray,
     kept: Callable[[Examples], np.ndarray],
-) -> probe.Fitted:
+) -> Fitted:
     """The probe that the options ask for; `kept` gives the features that are computed once."""
     options = run.options.transfer
     if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
@@ -235,19 +204,20 @@ def _fit(
     if options.probe == "lbfgs":
         if options.features == "reencode":
             raise OptionError("transfer.probe=lbfgs needs features that stay the same: give transfer.features=cached")
-        return probe.fit_regression(kept(train), targets, train.groups, task.target, task.metric, options, seed)
-    size = options.batch_size or run.domain.batch_size
+        return regression.fit_regression(kept(train), targets, train.groups, task.target, task.metric, options, seed)
+    size, place = options.batch_size or run.domain.batch_size, features.device(run.options.trainer.accelerator)
     batches: features.Kept | features.Reencoded
     if options.features == "cached":
-        batches = features.Kept(kept(train), targets, size, seed)
+        batches = features.Kept(kept(train), targets, size, seed, place)
     else:
-        batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers)
+        batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers, place)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
-    return probe.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
+    return adamw.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
 
 
 def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> np.ndarray:
-    return features.cached(encoder, weights, examples, run.places.features(run.domain.name), run.options.loader.workers)
+    place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
+    return features.cached(encoder, weights, examples, folder, run.options.loader.workers, place)
 
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dabs_rq.encoders.transformer import Encoder
-from dabs_rq.errors import OptionError
-from dabs_rq.methods.base import Batch, Method, MethodSpec, check_choices, choice, number
+from dabs_rq.encoders.transformer import Transformer
+from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number
 from dabs_rq.spec import Input
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
     """corruption_rate: the share of tokens that is chosen to change places. within_inputs: a token moves to places of
     its own input only (DABS lets patches and words change places)."""
 
-    corruption_rate: float = number(0.15, 0.15, 0.3, 0.5)
-    within_inputs: bool = choice("${protocol.padding_mask}", True, False)
+    corruption_rate: Annotated[float, Interval(gt=0, le=1)] = number(0.15, 0.15, 0.3, 0.5)
+    within_inputs: bool = choice(True, protocol="padding_mask")
 
 
 def shuffle(tokens: Tensor, u: Tensor, corruption_rate: float, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -58,7 +59,7 @@ def shuffle(tokens: Tensor, u: Tensor, corruption_rate: float, mask: Tensor | No
 class Shed(Method):
     options: Options
 
-    def __init__(self, options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
+    def __init__(self, options: Options, encoder: Transformer, inputs: tuple[Input, ...]) -> None:
         super().__init__(options, encoder, inputs)
         self.predictor = nn.Linear(encoder.width, 2)
         encoder.head.requires_grad_(False)  # the projection head takes no part
@@ -85,11 +86,4 @@ class Shed(Method):
         return F.cross_entropy(logits, target), {"accuracy": (logits.detach().argmax(1) == target).float().mean()}
 
 
-def build(options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> Shed:
-    check_choices(options)
-    if not 0 < options.corruption_rate <= 1:
-        raise OptionError(f"method.corruption_rate is above 0 and at most 1; got {options.corruption_rate}")
-    return Shed(options, encoder, inputs)
-
-
-METHOD = MethodSpec(name="shed", title="ShED", options=Options, build=build)
+METHOD = MethodSpec(name="shed", title="ShED", options=Options, build=Shed, encoder=Transformer)

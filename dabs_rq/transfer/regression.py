@@ -1,110 +1,22 @@
-"""Linear probes on features: DABS's AdamW, or regularised regression of a strength selected on held-out examples."""
+"""The linear probe of regularised regression, of a strength selected on held-out examples."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import Undefined, score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
-from dabs_rq.transfer.features import Kept, Reencoded, device
+from dabs_rq.transfer.fitted import Fitted, probe_loss
 
 HOLD_OUT = 10  # one in so many training examples is held out to select the strength
 SMALL = 10**8  # multiplications per step below which threads cost more than they save, above all on a busy machine
-
-
-class Fitted(Protocol):
-    """A fitted probe. `about` says how it was fitted, for the record."""
-
-    about: dict[str, Any]
-
-    def outputs(self, features: np.ndarray) -> np.ndarray:
-        """Raw outputs, float32: (n, outputs) for several, (n,) for one logit or number."""
-
-
-def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
-    """The targets, if there are any and they are of their kind. Raises TrainingError with the reason."""
-    if targets is None or len(targets) == 0:
-        raise TrainingError(f"{what} is empty")
-    if isinstance(target, Regression):
-        if not np.isfinite(targets).all():
-            raise TrainingError(f"{what} has targets that are not finite")
-        return targets
-    largest = target.classes - 1 if isinstance(target, Multiclass) else 1
-    if not (targets.min() >= 0 and targets.max() <= largest):
-        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {largest} expected")
-    return targets
-
-
-def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
-    """The targets, if a probe can learn from them. Raises TrainingError with the reason."""
-    targets = check_evaluable(targets, target, what)
-    if len(np.unique(targets)) < 2:
-        raise TrainingError(f"{what} has one class only ({targets.flat[0]}): nothing can be learned from it")
-    return targets
-
-
-# ---- AdamW, as DABS ----------------------------------------------------------------------------------------------
-
-
-def fit_adamw(
-    batches: Kept | Reencoded, width: int, target: Target, outputs: int, options: TransferOptions, seed: int
-) -> Fitted:
-    """A linear layer trained with AdamW for `options.epochs` epochs.
-
-    Raises TrainingError if that is not one optimizer step, or if the loss is not finite.
-    """
-    if options.epochs * batches.order.per_epoch < 1:
-        raise TrainingError(f"the probe would take no optimizer step: transfer.epochs={options.epochs}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = nn.Linear(width, outputs)
-    head = head.to(device())
-    optimizer = torch.optim.AdamW(head.parameters(), lr=options.lr, weight_decay=options.weight_decay)
-    steps, loss = 0, torch.zeros(())
-    for epoch in range(options.epochs):
-        for features, targets in batches.epoch(epoch):
-            loss = probe_loss(target, head(features), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            steps += 1
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the probe's loss is not finite in epoch {epoch}")
-    return _Linear(head.cpu(), {"probe": "adamw", "steps": steps, "last_loss": float(loss.detach())})
-
-
-def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
-    """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
-    if isinstance(target, Multiclass):
-        return F.cross_entropy(outputs, targets.long())
-    if isinstance(target, Multilabel):
-        return F.binary_cross_entropy_with_logits(outputs, targets.float())
-    if isinstance(target, Binary):
-        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.float())
-    return F.mse_loss(outputs.squeeze(1), targets.float())
-
-
-@dataclass
-class _Linear:
-    head: nn.Linear
-    about: dict[str, Any]
-
-    @torch.no_grad()
-    def outputs(self, features: np.ndarray) -> np.ndarray:
-        found = self.head(torch.from_numpy(np.array(features))).numpy()
-        return found[:, 0] if found.shape[1] == 1 else found
-
-
-# ---- regularised regression --------------------------------------------------------------------------------------
 
 
 def fit_regression(

@@ -1,0 +1,112 @@
+"""The bootstrap over test examples: the metric of many resamples at once, and how far they spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from dabs_rq.records.metrics import accuracy, correct
+from dabs_rq.spec import MetricName
+
+RESAMPLES = 200
+
+
+def standard_error(
+    metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES
+) -> float | None:
+    """How far the score of another test split of this size may be off, as a fraction: binomial for accuracy, else by
+    the bootstrap. None where too few resamples have a score."""
+    if metric == "accuracy":
+        share = accuracy(outputs, targets)
+        return math.sqrt(share * (1 - share) / len(targets))
+    error = spread(resampled(metric, outputs, targets, resamples))
+    return None if math.isnan(error) else error
+
+
+def spread(scores: np.ndarray) -> float:
+    """The standard deviation of resampled scores (or differences); NaN where less than half of them are defined."""
+    defined = scores[~np.isnan(scores)]
+    return float(np.std(defined, ddof=1)) if len(defined) > max(1, len(scores) / 2) else math.nan
+
+
+def resampled(metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+    """(resamples,) the metric of bootstrap resamples of the examples, NaN where it is undefined. The resamples depend
+    on the number of examples alone: those of two methods on the same split are paired."""
+    generator, count = np.random.default_rng(0), len(targets)
+    scores, block = [], max(1, 1_000_000 // count)
+    for start in range(0, resamples, block):
+        drawn = [generator.integers(count, size=count) for _ in range(min(block, resamples - start))]
+        counts = np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores.append(_WEIGHTED[metric](counts, outputs.astype(np.float64), targets.astype(np.float64)))
+    return np.concatenate(scores)
+
+
+# Metrics of all resamples at once; counts (resamples, n) says how often an example was drawn.
+
+
+def _auroc(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    labels = []
+    for label in range(targets.shape[1]):
+        order, starts = _ties(outputs[:, label])
+        drawn, positive = counts[:, order], targets[order, label]
+        yes = np.add.reduceat(drawn * positive, starts, axis=1)
+        no = np.add.reduceat(drawn * (1 - positive), starts, axis=1)
+        below = no.cumsum(1) - no
+        labels.append((yes * (below + no / 2)).sum(1) / (yes.sum(1) * no.sum(1)))
+    return np.mean(labels, axis=0)
+
+
+def _pearson(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    every = np.broadcast_to(outputs - outputs.mean(), counts.shape), np.broadcast_to(targets, counts.shape)
+    return _correlation(counts, *every)
+
+
+def _spearman(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return _correlation(counts, _ranks(counts, outputs), _ranks(counts, targets))
+
+
+def _correlation(counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    total = counts.sum(1, keepdims=True)
+    one, other = (values - (counts * values).sum(1, keepdims=True) / total for values in (first, second))
+    squares = [(counts * values**2).sum(1) for values in (one, other)]
+    product = np.sqrt(squares[0] * squares[1])
+    # Rounding leaves constant values a variance of about this, relative to their size.
+    varied = [part > 1e-20 * (counts * values**2).sum(1) for part, values in zip(squares, (first, second), strict=True)]
+    return np.where(varied[0] & varied[1], (counts * one * other).sum(1) / product, np.nan)
+
+
+def _ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(resamples, n) average ranks inside each resample."""
+    order, starts = _ties(values)
+    drawn = np.add.reduceat(counts[:, order], starts, axis=1)
+    of_ties = drawn.cumsum(1) - drawn + (drawn + 1) / 2
+    ranks = np.empty_like(counts)
+    ranks[:, order] = np.repeat(of_ties, np.diff([*starts, len(values)]), axis=1)
+    return ranks
+
+
+def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order that sorts `values`, and where in it each run of equal ones starts."""
+    order = np.argsort(values, kind="stable")
+    return order, np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+
+
+def _accuracy(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return counts @ correct(outputs, targets) / counts.sum(1)
+
+
+def _matthews(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of answers and targets; 0 where either is constant, as the metric has it."""
+    return np.nan_to_num(_pearson(counts, (outputs >= 0).astype(np.float64), targets))
+
+
+_WEIGHTED: dict[MetricName, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "accuracy": _accuracy,
+    "auroc": _auroc,
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "matthews": _matthews,
+}

@@ -1,0 +1,31 @@
+"""What the two linear probes share: what a fitted one gives, and what it minimises."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from dabs_rq.spec import Binary, Multiclass, Multilabel, Target
+
+
+class Fitted(Protocol):
+    """A fitted probe. `about` says how it was fitted, for the record."""
+
+    about: dict[str, Any]
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """Raw outputs, float32: (n, outputs) for several, (n,) for one logit or number."""
+
+
+def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
+    if isinstance(target, Multiclass):
+        return F.cross_entropy(outputs, targets.long())
+    if isinstance(target, Multilabel):
+        return F.binary_cross_entropy_with_logits(outputs, targets.float())
+    if isinstance(target, Binary):
+        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.float())
+    return F.mse_loss(outputs.squeeze(1), targets.float())

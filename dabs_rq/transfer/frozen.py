@@ -1,0 +1,55 @@
+"""The frozen encoder of a run: its own checkpoint, or a file that the options name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from dabs_rq import checkpoint
+from dabs_rq.encoders.base import Encoder
+from dabs_rq.errors import CheckpointError
+from dabs_rq.run import Run
+from dabs_rq.run.compose import scales
+from dabs_rq.spec import Input
+
+
+def frozen_encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
+    """The frozen encoder, the hash of its weights, and the method its records are filed under."""
+    given = run.options.checkpoint
+    file = given.expanduser() if given else run.checkpoint_file(seed)
+    if not given and not file.exists():
+        options = run.options
+        raise CheckpointError(
+            f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
+            f"METHOD={run.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
+            + (f" DATA={options.data}" if options.data else "")
+        )
+    encoder = _load(run, file)
+    encoder.requires_grad_(False)
+    encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
+    weights = checkpoint.weights_hash(encoder)
+    return encoder, weights, f"checkpoint:{weights}" if given else run.method.name
+
+
+def _load(run: Run, file: Path) -> Encoder:
+    """The encoder in `file`; if it does not fit the inputs of this scale, the error names the scale that it fits."""
+    options = run.options.encoder.options
+    # DABS's files do not say these; ours do.
+    given = {name: getattr(options, name) for name in ("heads", "head_width", "pool") if hasattr(options, name)}
+    read = partial(checkpoint.load_encoder, file, **given)
+    try:
+        return read(inputs=run.inputs)
+    except CheckpointError as error:
+        fitting = [scale for name, inputs in run.domain.inputs.items() if _fits(read, inputs) for scale in scales(name)]
+        if not fitting:
+            raise
+        raise CheckpointError(f"{error}\n  It fits the inputs of scale={' or scale='.join(fitting)}.") from error
+
+
+def _fits(read: Callable[..., Encoder], inputs: tuple[Input, ...]) -> bool:
+    try:
+        read(inputs=inputs)
+    except CheckpointError:
+        return False
+    return True

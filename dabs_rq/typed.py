@@ -1,0 +1,108 @@
+"""Options as fields of frozen dataclasses: the annotation of a field says which values are legal.
+
+@dataclass(frozen=True)
+class Options:
+    bins: Annotated[int, Ge(2)] = number(8, 2, 4, 8, 16)
+    level: Literal["embedding", "input"] = "embedding"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dabs_rq.errors import OptionError
+
+
+def choice(default: Any, *compare: Any, protocol: str | None = None) -> Any:
+    """An option whose annotation, a Literal or bool, has the legal values.
+
+    default: the value under the corrected protocol. compare: the values that an ablation compares; by default all that
+    are legal. protocol: the protocol option that the default follows, if there is one.
+    """
+    metadata: dict[str, Any] = {"values": compare} if compare else {}
+    return field(default=default, metadata=metadata | ({"protocol": protocol} if protocol else {}))
+
+
+def number(default: float, *compare: float, protocol: str | None = None) -> Any:
+    """An option that takes a number; its annotation says the legal range, the rest is as for `choice`."""
+    return choice(default, *compare, protocol=protocol)
+
+
+def legal_values(kind: type[Any], name: str) -> tuple[Any, ...]:
+    """The values that the annotation of a dataclass's field lists: of a Literal or bool; () for other types."""
+    annotation = _hints(kind)[name]  # type: ignore[arg-type]
+    if annotation is bool:
+        return False, True
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(declared.name for declared in dataclasses.fields(kind))
+
+
+def checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    """An object of the dataclass `kind`. prefix: stands before the names of options in errors, such as "method.".
+
+    Text is converted to the type of the option: "3" to 3, "true" to True.
+    Raises OptionError that names each option whose value is not legal, and says what is.
+    """
+    from pydantic import ValidationError
+
+    converted = {name: _as_listed(kind, name, value) for name, value in values.items()}
+    try:
+        return _adapter(kind).validate_python(converted)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]  # its parts tell
+        problems = dict.fromkeys(_problem(one, prefix) for one in wrong)
+        raise OptionError("; ".join(problems)) from None
+
+
+def _as_listed(kind: type[Any], name: str, value: Any) -> Any:
+    """The number that a Literal lists, for its text; every other value as it is."""
+    listed = {str(legal): legal for legal in legal_values(kind, name) if not isinstance(legal, bool)}
+    return listed.get(value, value) if isinstance(value, str) else value
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list such as [a,b]",
+    "path": "a path",
+    "none": "null",
+}
+
+
+def _problem(error: Any, prefix: str) -> str:
+    context, kind, value = error.get("ctx", {}), error["type"], error["input"]
+    place = [part for part in error["loc"] if isinstance(part, str) and part.isidentifier()]
+    if kind == "literal_error":
+        expected = f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    elif kind in ("greater_than_equal", "greater_than"):
+        expected = f"at least {context['ge']:g}" if "ge" in context else f"above {context['gt']:g}"
+    elif kind in ("less_than_equal", "less_than"):
+        expected = f"at most {context['le']:g}" if "le" in context else f"below {context['lt']:g}"
+    elif kind == "finite_number":
+        expected = "a finite number"
+    elif kind == "too_short":
+        expected = f"a list of at least {context['min_length']}"
+    else:
+        expected = _EXPECTED.get(kind.split("_")[0], error["msg"])
+    return f"{prefix}{'.'.join(place[:1])} is {expected}; got {value!r}"
