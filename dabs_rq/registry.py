@@ -14,10 +14,11 @@ import importlib
 import importlib.util
 import os
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from dabs_rq.domain import Domain, Task
 from dabs_rq.encoders.base import EncoderSpec
@@ -30,6 +31,31 @@ PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # how the packages of those folders are called
 SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules beside them that declare none
+
+
+T = TypeVar("T")
+_known: dict[tuple[str, ...], Any] = {}
+
+
+def _once(find: Callable[..., T]) -> Callable[..., T]:
+    """Calls `find` once for each name and value of DABS_RQ_PATH."""
+
+    @wraps(find)
+    def found(*names: str) -> T:
+        key = (os.environ.get(PATH_VARIABLE, ""), find.__name__, *names)
+        if key not in _known:
+            _known[key] = find(*names)
+        return _known[key]
+
+    return found
+
+
+def refresh() -> None:
+    """Forget what was imported from the folders of DABS_RQ_PATH: files there have changed."""
+    _known.clear()
+    for name in [name for name in sys.modules if name.startswith(EXTRA)]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def _extra_folders() -> tuple[Path, ...]:
@@ -130,7 +156,7 @@ def encoder_names() -> tuple[str, ...]:
     return tuple(_encoder_files())
 
 
-@cache
+@_once
 def domain(name: str) -> Domain:
     """The domain called `name`. Raises OptionError, naming the nearest match, if there is none."""
     files = _domain_files()
@@ -145,7 +171,7 @@ def domain(name: str) -> Domain:
     return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks))
 
 
-@cache
+@_once
 def domains() -> tuple[Domain, ...]:
     """All domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
     found = tuple(domain(name) for name in domain_names())
@@ -166,7 +192,7 @@ def task(domain_name: str, name: str) -> Task:
     return tasks[name]
 
 
-@cache
+@_once
 def method(name: str) -> MethodSpec:
     """The method called `name`. Raises OptionError, naming the nearest match, if there is none."""
     files = _method_files()
@@ -175,7 +201,7 @@ def method(name: str) -> MethodSpec:
     return _constant(*files[name], "METHOD", MethodSpec, name)
 
 
-@cache
+@_once
 def encoder(name: str) -> EncoderSpec:
     """The encoder called `name`. Raises OptionError, naming the nearest match, if there is none."""
     files = _encoder_files()

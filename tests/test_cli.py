@@ -21,7 +21,6 @@ Output = tuple[int, str, str]
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Output]:
     """call(*words): exit code, output and errors of one command line."""
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command line puts its own there
 
     def call(*words: str) -> Output:
         try:
@@ -58,7 +57,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, call: Callable[..., Output]) -> None:
     code, out, _ = call(command, "--help")
-    assert code == 0 and "--show-options" in out and "scale=mini" in out and "seeds=[0,1,2]" in out
+    assert code == 0 and "--show-options" in out and "scale=mini" in out and "seeds=0,1,2" in out
 
 
 # ---- wrong words -------------------------------------------------------------------------------------------------
@@ -72,15 +71,15 @@ def test_every_command_has_help(command: str, call: Callable[..., Output]) -> No
         (["table", "--seeds=3"], ["unknown flag --seeds=3; options are words of the form key=value"]),
         (["table", "-v"], ["unknown flag -v"]),
         (["table", "scale=mini", "--fast", "seeds=[0]"], ["unknown flag --fast"]),
-        (["table", "sedes=[1]"], ["error: unknown option 'sedes'. Did you mean 'seeds'?", "key=value"]),
+        (["table", "sedes=[1]"], ["error: unknown option 'sedes'. Did you mean 'seeds'?", "--show-options"]),
         (["table", "seeds"], ["error: expected an option as key=value, such as domain=sensor; got 'seeds'"]),
         (["table", "scale=paper"], ["error: scale=paper needs the real data: give data=/root (make: DATA=/root)"]),
         (["table", "scale=big"], ["error: unknown scale 'big'.", "Known: mini, paper."]),
         (["suite", "methods=[non]"], ["error: unknown method 'non'. Did you mean 'none'?"]),
         (["suite", "domains=[sensors]"], ["error: unknown domain 'sensors'. Did you mean 'sensor'?"]),
-        (["pretrain"], ["error: give a domain: domain=", "|sensor", "(make: DOMAIN=)"]),
+        (["pretrain"], ["error: give one domain: domain=", "|sensor", "(make: DOMAIN=)"]),
         (["pretrain", "domain=senor"], ["error: unknown domain 'senor'. Did you mean 'sensor'?"]),
-        (["pretrain", "domain=sensor", "pretrain.steps=x"], ["error: ", "'x' of type 'str'", "pretrain.steps"]),
+        (["pretrain", "domain=sensor", "pretrain.steps=x"], ["error: pretrain.steps is a whole number; got 'x'"]),
         (["table", "--show-options", "no=1"], ["error: unknown option 'no'."]),
     ],
 )
@@ -239,10 +238,10 @@ def test_warnings_about_data_are_one_line_and_said_once(
 ) -> None:
     monkeypatch.setattr(
         "dabs_rq.sources.catalogue.listing",
-        lambda _: "".join(warnings.formatwarning("10 files", DataWarning, "x.py", 1) for _ in "ab"),
+        lambda _: "".join(str(warnings.warn(DataWarning("10 files"), stacklevel=1) or "") for _ in "ab"),
     )
-    code, out, _ = call("domains")
-    assert code == 0 and out == "warning: 10 files\n\n"
+    code, _, err = call("domains")
+    assert code == 0 and err == "warning: 10 files\n"
 
 
 def test_a_suite_of_one_domain_keeps_the_rows_of_the_others(

@@ -13,7 +13,6 @@ import shutil
 import stat
 import tarfile
 import threading
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -545,7 +544,6 @@ def test_declared_archives_are_well_formed() -> None:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Output]:
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
 
     def call(*words: str) -> Output:
         code = cli.main(("data", *words, f"runs={tmp_path / 'runs'}"))

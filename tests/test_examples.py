@@ -32,7 +32,6 @@ from dabs_rq.spec import Grid, Tokens
 from tests.golden_cases import Case, names
 from tests.page_commands import commands
 from tests.test_encoder import reference_encoder
-from tests.test_registry import forget
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -51,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """DABS_RQ_PATH names that copy."""
     monkeypatch.setenv(registry.PATH_VARIABLE, str(folder / "examples"))
-    forget()
+    registry.refresh()
     yield
-    forget()
+    registry.refresh()
 
 
 # ---- the method ----------------------------------------------------------------------------------------------------
@@ -281,7 +280,7 @@ def test_a_pages_commands_do_what_it_says(
     monkeypatch.chdir(folder)
     for one in ran:
         monkeypatch.setenv(registry.PATH_VARIABLE, one.environment[registry.PATH_VARIABLE])  # examples, as on the page
-        forget()
+        registry.refresh()
         assert cli.main([*one.words, *places, *(TINY if one.words[0] not in ("domains", "data") else ())]) == 0, one
     capsys.readouterr()
     out = Path(places[1].removeprefix("out="))

@@ -32,6 +32,7 @@ STAGES = [
     "data",
     "spec",
     "protocol",
+    "typed",
     "ranks",
     "quantize",
     "files",
@@ -58,7 +59,8 @@ def imported(module: str, *, at_the_top: bool = False) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute here"
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= parts if parts <= MODULES.keys() else {node.module or "", *parts}
     return {name for name in names if name in MODULES and name != module}
 
 

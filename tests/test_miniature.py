@@ -10,7 +10,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import Run
-from tests.test_registry import WRITE, add_domain, add_task, alone, extra, forget
+from tests.test_registry import WRITE, add_domain, add_task, alone, extra
 
 __all__ = ["alone", "extra"]  # fixtures
 
@@ -30,7 +30,7 @@ def test_a_task_brings_its_data_along(folder: Path, tmp_path: Path) -> None:
     state = written.stat()
 
     add_task(folder, "noise", "ours", at="below/ours", write="task")
-    forget()
+    registry.refresh()
     after = Run.of(words)
     assert (after.folder("noise"), after.root) == (place, before.root)
     assert (written.stat().st_ino, written.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
@@ -39,7 +39,7 @@ def test_a_task_brings_its_data_along(folder: Path, tmp_path: Path) -> None:
 
     made = ours.stat().st_mtime_ns
     add_task(folder, "noise", "more", write="more")
-    forget()
+    registry.refresh()
     assert (Run.of(words).root / "more" / "file").read_text() == "more 0"
     assert ours.stat().st_mtime_ns == made
 

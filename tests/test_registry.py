@@ -72,20 +72,15 @@ def write(root, seed):
 """
 
 
-def forget() -> None:
-    for cached in (registry.domain, registry.domains, registry.method, registry.encoder):
-        cached.cache_clear()
-
-
 @pytest.fixture
 def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder that DABS_RQ_PATH names."""
     folder = tmp_path / "extra"
     folder.mkdir()
     monkeypatch.setenv(registry.PATH_VARIABLE, str(folder))
-    forget()
+    registry.refresh()
     yield folder
-    forget()
+    registry.refresh()
 
 
 @pytest.fixture
@@ -165,7 +160,7 @@ def test_tasks_of_ones_own_come_after_the_declared_ones(extra: Path) -> None:
     before = table.table_order()
     add_task(extra, "sensor", "second")
     add_task(extra, "sensor", "first")
-    forget()
+    registry.refresh()
     assert [task.name for task in registry.domain("sensor").tasks] == [*declared, "first", "second"]
     assert [task.name for task in registry.added_tasks("sensor")] == ["first", "second"]
     assert registry.added_tasks("images") == ()
@@ -276,7 +271,7 @@ def test_a_task_of_two_domains(alone: Path) -> None:
     add_domain(alone, "one", task="shared")
     assert [found.name for found in registry.domains()] == ["one"]
     add_domain(alone, "two", task="shared")
-    forget()
+    registry.refresh()
     with pytest.raises(OptionError, match=r"task 'shared' is declared by domains 'one' and 'two'"):
         registry.domains()
 

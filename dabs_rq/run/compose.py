@@ -141,7 +141,8 @@ def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type
 
 def _unknown_option(key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, sorted(set(known)), n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint += f" Or {' or '.join(map(repr, near[1:]))}?" if near[1:] else ""
     return f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all of them."
 
 

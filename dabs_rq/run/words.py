@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,9 @@ def _value(key: str, text: str) -> Any:
     if stripped == "null":
         return None
     if stripped.startswith(("[", '"', "'")):
-        try:
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(stripped)
+        try:  # a list without quotes
             return yaml.load(stripped, Loader=yaml.BaseLoader)
         except yaml.YAMLError as error:
             raise OptionError(f"{key}: {text!r} is no list such as [a,b]: {str(error).splitlines()[0]}") from error
@@ -59,6 +62,6 @@ def _text(key: str, value: Any) -> str:
     if key in PATHS:
         return str(value)
     if isinstance(value, list | tuple):
-        return json.dumps([str(part) if isinstance(part, Path) else part for part in value])
+        return json.dumps([str(part) if isinstance(part, Path) else part for part in value], ensure_ascii=False)
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return json.dumps(text) if text.strip().startswith(("[", '"', "'")) or text == "null" else text
+    return json.dumps(text, ensure_ascii=False) if text.strip().startswith(("[", '"', "'")) or text == "null" else text

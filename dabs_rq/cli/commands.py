@@ -1,0 +1,196 @@
+"""What each command does. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dabs_rq.errors import OptionError
+
+if TYPE_CHECKING:
+    from dabs_rq.run import Run
+
+
+def pretrain(words: list[str]) -> int:
+    from dabs_rq.pretrain.pretrain import pretrain
+    from dabs_rq.run import Run
+
+    run = Run.of(words)
+    for seed in run.options.seeds:
+        pretrain(run, seed)
+    return 0
+
+
+def transfer(words: list[str]) -> int:
+    from dabs_rq.run import Run
+    from dabs_rq.transfer.transfer import transfer
+
+    run = Run.of(words)
+    code = 0
+    for seed in run.options.seeds:
+        files, errors = transfer(run, seed)
+        for file in files:
+            print(f"record: {file}")
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
+    from dabs_rq.run import Run
+    from dabs_rq.suite import suite
+
+    run = Run.of(words)
+    if verify or refresh:
+        from dabs_rq.suite import verify as verification
+
+        cells = verification.verify(run)
+        print(verification.to_text(cells), flush=True)
+        if verify:
+            states = {cell.state for cell in cells}
+            if "stale" in states:
+                print("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
+            return 1 if states & {"stale", "broken"} else 0
+        for file in verification.set_aside(run, cells):
+            print(f"kept as {file}", flush=True)
+    if dry_run:
+        from dabs_rq.suite import cost
+
+        print(f"{suite.dry_run(run)}\n", flush=True)
+        print(cost.describe(run))
+        return 0
+    outcome = suite.suite(run)
+    # `domain` and `tasks` say what to compute; the table keeps the rows of the others.
+    code = 0
+    try:
+        code = _show_table(run.replace(domain=None, tasks=None))
+    except OSError as error:
+        outcome.wrong.append(f"the table: {type(error).__name__}: {error}")
+    print(f"suite: {outcome.seconds:.0f} s")
+    if outcome.missing:
+        print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")
+        print("\n".join(f"  {one}" for one in outcome.missing))
+    if outcome.waiting:
+        print("\nnot run:")
+        print("\n".join(f"  {one}" for one in outcome.waiting))
+    if outcome.wrong:
+        print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
+        print("\n".join(f"  {one}" for one in outcome.wrong), file=sys.stderr)
+        return 1
+    return code
+
+
+def table(words: list[str]) -> int:
+    from dabs_rq.run import Run
+
+    return _show_table(Run.of(words))
+
+
+def _show_table(run: Run) -> int:
+    from dabs_rq import table
+
+    built = table.build(run)
+    folder = table.write(run, built)
+    print(f"\n{table.to_markdown(built)}")
+    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
+    for error in built.errors:
+        print(f"error: {error} (skipped in the table)", file=sys.stderr)
+    return 1 if built.errors else 0
+
+
+def report(words: list[str]) -> int:
+    from dabs_rq import report
+    from dabs_rq.run import Run
+
+    made = report.write(Run.of(words))
+    print(f"wrote {made.page}, and its figures as PDF and SVG beside it")
+    for error in made.table.errors:
+        print(f"error: {error} (left out of the report)", file=sys.stderr)
+    return 1 if made.table.errors else 0
+
+
+def ablate(words: list[str], over: str, each: bool) -> int:
+    from dabs_rq.experiment import ablate
+    from dabs_rq.run import Run
+
+    run = Run.of(words)
+    done = ablate.ablate(run, over, each=each)
+    folder = ablate.write(run, done)
+    print(f"\n{ablate.to_markdown(run, done)}")
+    print(f"wrote {folder / 'ablation.csv'} and ablation.md")
+    for error in done.errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if done.errors else 0
+
+
+def export(words: list[str]) -> int:
+    from dabs_rq import checkpoint
+    from dabs_rq.run.compose import compose
+    from dabs_rq.run.words import parse
+
+    options = compose(parse(words)).options
+    if options.checkpoint is None or options.out is None:
+        raise OptionError("give checkpoint=encoder.safetensors and out=dabs.ckpt")
+    checkpoint.export_dabs(options.checkpoint.expanduser(), options.out.expanduser())
+    print(f"wrote {options.out}")
+    return 0
+
+
+def domains(words: list[str]) -> int:
+    from dabs_rq.run import Run
+    from dabs_rq.sources.catalogue import listing
+
+    print(listing(Run.of(words)))
+    return 0
+
+
+def data(words: list[str]) -> int:
+    from dabs_rq.sources.command import data
+
+    return data(words)
+
+
+def show_options(words: list[str]) -> int:
+    from dabs_rq.run.compose import compose
+    from dabs_rq.run.words import parse, to_words
+
+    print("\n".join(to_words(dict(sorted(compose(parse(words)).values.items())))))
+    return 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """run: takes the words and the command's own flags, and returns the exit code."""
+
+    run: Callable[..., int]
+    help: str
+
+
+COMMANDS = {
+    "pretrain": Command(pretrain, "pretrain one domain's encoder with one method"),
+    "transfer": Command(
+        transfer, "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; checkpoint=file for another)"
+    ),
+    "suite": Command(
+        suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"
+    ),
+    "table": Command(table, "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it"),
+    "report": Command(
+        report, "write the table and a page to read it with: plots, curves, the quantizer at work, every record"
+    ),
+    "ablate": Command(
+        ablate, "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4"
+    ),
+    "export": Command(
+        export, "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt"
+    ),
+    "domains": Command(
+        domains, "list domains, sources and tasks, where their data are expected and whether they are there"
+    ),
+    "data": Command(
+        data, "list the sources of data, or fetch or verify some: data [list | fetch | verify] [source ...] data=/root"
+    ),
+}
