@@ -104,3 +104,59 @@ def test_wrong_shapes_are_named() -> None:
         encoder.encode(torch.zeros(2, 6, 15))
     with pytest.raises(ValueError, match="pool"):
         Transformer((TOKENS,), **SMALL, pool="max")
+
+
+# ---- kept positions ----------------------------------------------------------------------------------------------
+
+
+def test_all_positions_kept_in_order_change_nothing() -> None:
+    torch.manual_seed(0)
+    encoder = Transformer((TOKENS,), **SMALL).eval()
+    ids = torch.tensor([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 0]])
+    tokens, mask = encoder.embed((ids,)), encoder.mask((ids,))
+    every = torch.arange(6).expand(2, -1)
+    for one in (mask, None):
+        whole, kept = encoder.encode(tokens, one), encoder.encode(tokens, one, every)
+        torch.testing.assert_close(kept.tokens, whole.tokens)
+        torch.testing.assert_close(kept.pooled, whole.pooled)
+
+
+def test_kept_tokens_are_encoded_at_their_own_positions_without_the_others() -> None:
+    torch.manual_seed(0)
+    encoder = Transformer((TOKENS,), **SMALL).eval()
+    ids = torch.tensor([[3, 4, 5, 6, 0, 0], [1, 2, 3, 4, 5, 0]])
+    tokens, mask = encoder.embed((ids,)), encoder.mask((ids,))
+    assert mask is not None
+    kept = torch.tensor([[3, 0, 5], [1, 4, 2]])
+    found = encoder.encode(tokens, mask, kept)
+    assert found.tokens.shape == (2, 4, 16)
+    for row in range(2):  # by hand: a shorter sequence with those positions, in a network that has no others
+        alone = Transformer((Tokens(name="text", length=3, vocabulary=11, pad=0),), **SMALL).eval()
+        own = {name: tensor for name, tensor in encoder.state_dict().items() if name != "positions"}
+        positions = torch.cat([encoder.positions[:, :1], encoder.positions[:, 1:][:, kept[row]]], dim=1)
+        alone.load_state_dict(own | {"positions": positions})
+        expected = alone.encode(tokens[row : row + 1, kept[row]], mask[row : row + 1, kept[row]])
+        torch.testing.assert_close(found.tokens[row : row + 1], expected.tokens)
+        torch.testing.assert_close(found.pooled[row : row + 1], expected.pooled)
+    # To drop a token is to mask it.
+    visible = torch.zeros(2, 6, dtype=torch.bool).scatter(1, kept, True) & mask
+    torch.testing.assert_close(encoder.encode(tokens, visible).pooled, found.pooled)
+    with pytest.raises(ValueError, match=r"kept of shape \(2, K\).*\(3,\)"):
+        encoder.encode(tokens, mask, torch.arange(3))
+
+
+def test_the_architecture_says_what_the_weights_do_not() -> None:
+    import json
+
+    changes: list[dict[str, Any]] = [{"heads": 4, "head_width": 4}, {"pool": "class"}, {"mask_padding": False}]
+    plain = Transformer((TOKENS,), **SMALL)
+    for change in changes:
+        torch.manual_seed(0)
+        other = Transformer((TOKENS,), **SMALL | change)
+        assert other.architecture != plain.architecture
+        assert {name: one.shape for name, one in other.state_dict().items()} == {
+            name: one.shape for name, one in plain.state_dict().items()
+        }
+    assert json.loads(json.dumps(plain.architecture)) == plain.architecture
+    plain.mask_padding = False
+    assert plain.architecture == Transformer((TOKENS,), **SMALL, mask_padding=False).architecture

@@ -29,6 +29,7 @@ from dabs_rq.miniature import write as miniature
 from dabs_rq.run import Run
 from dabs_rq.run.compose import load_protocol
 from dabs_rq.spec import Grid, Tokens
+from dabs_rq.typed import checked
 from tests.golden_cases import Case, names
 from tests.page_commands import commands
 from tests.test_encoder import reference_encoder
@@ -155,9 +156,9 @@ def test_sheds_options_are_checked() -> None:
     options = registry.method("shed").options
     assert Run.of(["method=shed", "domain=sensor"]).method.options.within_inputs is True
     assert Run.of(["method=shed", "domain=sensor", "protocol=published"]).method.options.within_inputs is False
-    for wrong, text in ((0.0, "above 0"), (1.5, "at most 1")):
-        with pytest.raises(OptionError, match=text):
-            registry.method("shed").build(options(corruption_rate=wrong, within_inputs=True), None, ())
+    for wrong, text in ((0.0, "is above 0; got 0.0"), (1.5, "is at most 1; got 1.5")):
+        with pytest.raises(OptionError, match=rf"method\.corruption_rate {text}"):
+            checked(options, vars(options(corruption_rate=wrong)), "method.")
 
 
 # ---- the domain ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,8 +240,6 @@ def test_a_checkpoint_of_another_architecture_or_maker_is_refused(run: Callable[
     with pytest.raises(CheckpointError, match="did not write it"):
         checkpoint.load_encoder(foreign)
 
-    import json
-
     metadata = {"dabs_rq": json.dumps(checkpoint.describe(file))}
     missing = dict(tensors)
     del missing["encoder.class_token"]
@@ -250,6 +249,68 @@ def test_a_checkpoint_of_another_architecture_or_maker_is_refused(run: Callable[
     save_file(tensors | {"encoder.class_token": tensors["encoder.class_token"] + 1}, foreign, metadata=metadata)
     with pytest.raises(CheckpointError, match="weights hash"):
         checkpoint.load_encoder(foreign)
+
+
+def test_what_is_no_checkpoint_is_called_what_it_is_and_is_never_to_be_deleted(tmp_path: Path) -> None:
+    import pickle
+
+    from safetensors.torch import save_file
+
+    model = tmp_path / "bert"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    save_file({"bert.embeddings": torch.zeros(2)}, model / "model.safetensors")
+    legacy, text, older, zipped = (tmp_path / name for name in ("old.ckpt", "text", "older.safetensors", "new.ckpt"))
+    torch.save({"state_dict": {}}, legacy, _use_new_zipfile_serialization=False)
+    torch.save({"state_dict": {}}, zipped)
+    (tmp_path / "any.pkl").write_bytes(pickle.dumps({"a": 1}))
+    text.write_text("some notes")
+    save_file({"a": torch.zeros(1)}, older, metadata={"dabs_rq": json.dumps({"format": 1})})
+    known = {
+        model: "is a folder of a Hugging Face model",
+        tmp_path: "is a folder, not a checkpoint file",
+        model / "model.safetensors": r"dabs_rq did not write it \(its tensors: bert\.embeddings, 1 in all\)",
+        legacy: "is a pickle, perhaps a .ckpt that torch wrote before version 1.6",
+        tmp_path / "any.pkl": "is a pickle",
+        text: "is damaged, or it is not a safetensors file",
+        older: "has checkpoint format 1; this version reads 2",
+    }
+    for path, message in known.items():
+        for look in (checkpoint.load_encoder, checkpoint.describe, checkpoint.verified):
+            with pytest.raises(CheckpointError, match=message) as error:
+                look(path)
+            assert str(path) in str(error.value) and "elete" not in str(error.value)
+            assert path == older or "Expected: an encoder.safetensors" in str(error.value)
+    with pytest.raises(CheckpointError, match=r"is a zip file, perhaps a \.ckpt of torch"):
+        checkpoint.describe(zipped)
+
+
+def test_a_checkpoint_is_verified_without_a_network(
+    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = pretrain(run("sensor", "none"), 0)
+    tensors, described = load_file(file), checkpoint.describe(file)
+    metadata = {"dabs_rq": json.dumps(described)}
+    expected = checkpoint.weights_hash(checkpoint.load_encoder(file))
+    monkeypatch.setattr(registry, "encoder", lambda _: pytest.fail("a network was built"))
+    assert checkpoint.verified(file) == described and described["weights"] == expected
+    changed = tmp_path / "changed.safetensors"
+    for wrong in (
+        tensors | {"encoder.class_token": tensors["encoder.class_token"] + 1},
+        {name: tensor for name, tensor in tensors.items() if name != "encoder.class_token"},
+        tensors | {"encoder.more": torch.zeros(1)},
+    ):
+        save_file(wrong, changed, metadata=metadata)
+        with pytest.raises(CheckpointError, match=r"is damaged: its weights hash to"):
+            checkpoint.verified(changed)
+    save_file(tensors | {"method.more": torch.zeros(1)}, changed, metadata=metadata)
+    assert checkpoint.verified(changed) == described
+    described.pop("inputs")
+    save_file(tensors, changed, metadata={"dabs_rq": json.dumps(described)})
+    with pytest.raises(CheckpointError, match="is damaged: its metadata lack inputs"):
+        checkpoint.describe(changed)
 
 
 def test_batches_depend_on_seed_and_number_only() -> None:

@@ -100,7 +100,7 @@ BROKEN = [
     ("[1, 2]", "a JSON object expected, list found"),
     (edited(format=2), "has record format 2; this version reads 1"),
     ("{}", "has record format None"),
-    ('{"format": 1}', "missing checkpoint; missing commit; missing created; missing data;"),
+    ('{"format": 1}', "missing data; missing scale; .*missing commit"),
     (edited(colour="red", size=1), "unknown colour; unknown size"),
     (edited(score=47.7), r"score 47\.7 is no fraction"),
     (edited(score=-1.01), "score -1.01 is no fraction"),

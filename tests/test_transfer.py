@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -21,9 +22,10 @@ from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, Train
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
+from dabs_rq.spec import Binary
 from dabs_rq.suite.suite import suite
 from dabs_rq.transfer import features, regression
-from dabs_rq.transfer.transfer import transfer
+from dabs_rq.transfer.transfer import scores, transfer
 from tests.test_pretrain import SMALL
 
 FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2")
@@ -110,6 +112,51 @@ def test_finished_records_are_kept_and_features_shared(
     assert [file.stat().st_mtime_ns for file in again] == before
     other = run("sensor", "transfer.probe=adamw")  # another probe on the same features
     assert not transfer(other, 0)[1]
+
+
+def test_features_of_other_heads_are_not_shared(run: Callable[..., Run]) -> None:
+    """Weights of 4 heads of 16 and of 2 heads of 32 have the same shapes and, from a seed, the same values."""
+    runs = [run("sensor", f"encoder.heads={heads}", f"encoder.head_width={64 // heads}") for heads in (4, 2)]
+    weights = [checkpoint.describe(pretrain(one, 0))["weights"] for one in runs]
+    assert weights[0] == weights[1] and runs[0].features_folder == runs[1].features_folder
+    transfer(runs[0], 0)
+    kept = set(runs[0].features_folder.glob("*.npz"))
+    transfer(runs[1], 0)
+    others = set(runs[0].features_folder.glob("*.npz")) - kept
+    assert len(others) == len(kept)
+    values = [sorted(float(np.load(file)["features"].sum()) for file in files) for files in (kept, others)]
+    assert not np.allclose(*values)
+
+
+@pytest.mark.parametrize("words", [("transfer.probe=adamw",), ("protocol=published",), ()])
+def test_an_accelerator_that_was_chosen_reaches_features_and_probes(
+    words: tuple[str, ...], run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("sensor", *words)
+    pretrain(one, 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    files, errors = transfer(one, 0)  # trainer.accelerator=cpu; a GPU that is not there would raise
+    assert files and not errors
+    assert features.device("auto").type == features.device("gpu").type == "cuda"
+    assert features.device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert features.device("auto").type == "cpu"
+    with pytest.raises(OptionError, match=r"trainer\.accelerator=gpu, but this machine has no GPU"):
+        features.device("gpu")
+
+
+def test_each_score_of_a_record_is_computed_on_its_own(run: Callable[..., Run]) -> None:
+    """Three examples: more than half of all resamples have no correlation, and so there is no standard error."""
+    task = dataclasses.replace(
+        Run.of(["domain=text"]).tasks[0], target=Binary(), metric="pearson", also=("accuracy", "matthews")
+    )
+    outputs, targets = np.array([5.0, 5.0, -1.0], np.float32), np.array([1, 0, 0])
+    found = scores(run("sensor"), task, outputs, targets)
+    assert found["status"] == "ok" and found.get("reason") is None and found["standard_error"] is None
+    assert found["score"] == pytest.approx(0.5) and found["also"] == pytest.approx({"accuracy": 2 / 3, "matthews": 0.5})
+    constant = scores(run("sensor"), task, np.ones(3, np.float32), targets)
+    assert constant["status"] == "failed" and constant["score"] is None and "vary" in constant["reason"]
+    assert constant["also"] == pytest.approx({"accuracy": 1 / 3, "matthews": 0.0})
 
 
 def test_a_record_of_other_weights_or_a_broken_one_is_computed_again(run: Callable[..., Run]) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Interval
 
-from dabs_rq.errors import RecordError
+from dabs_rq.errors import RecordError, first_line
 from dabs_rq.files import atomic_path, write_text
 
 FORMAT = 1
+Count = Annotated[int, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +28,16 @@ class Record:
     """One result: a method's score on one task, and what it came from.
 
     Identity: data, scale, protocol, domain, method, variant, task, seed, split ("test", or an extra split's name).
-    score: a fraction, None where it is undefined (then status is "failed" and reason says why).
+    score: a fraction, None where it is undefined. Only then status is "failed", and reason says why.
     n_examples: scored ones; n_train: the probe's. majority: accuracy of the most frequent class, where that applies.
-    standard_error: of the score, over test splits of this size. also: scores by other metrics, where they are defined.
+    standard_error: of the score, over test splits of this size; None where it is undefined. also: scores by other
+    metrics, where they are defined.
     checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs, where inputs
     are known by their files' times, so that they compare on one machine; train_labels, test_labels: of ids and targets
     alone, the same everywhere. code: hashes of the modules that computed it.
     """
+
+    __pydantic_config__: ClassVar[Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
     data: str
     scale: str
@@ -37,17 +46,17 @@ class Record:
     method: str
     variant: str
     task: str
-    seed: int
+    seed: Count
     split: str
     metric: str
-    score: float | None
-    status: str = "ok"
+    score: Annotated[float, Interval(ge=-1, le=1)] | None
+    status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
     made_up_data: bool
-    n_examples: int
-    n_train: int
-    majority: float | None = None
-    standard_error: float | None = None
+    n_examples: Count
+    n_train: Count
+    majority: Share | None = None
+    standard_error: NotNegative | None = None
     also: dict[str, float] = field(default_factory=dict)
     checkpoint: str
     train_split: str
@@ -56,7 +65,7 @@ class Record:
     test_labels: str = ""
     probe: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    seconds: float
+    seconds: NotNegative
     created: str
     commit: str | None
     code: dict[str, str] = field(default_factory=dict)
@@ -87,27 +96,64 @@ def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: 
 
 
 def read(file: Path) -> Record:
-    """The record in `file`. Raises RecordError, naming the file and what is wrong with it."""
+    """The record in `file`. Raises RecordError, naming the file, each field that is wrong and what is wrong with it."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{file} is no JSON ({error})") from error
+        text = file.read_text(encoding="utf-8")
+        values = json.loads(text)
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+    except OSError as error:
+        raise RecordError(f"{file} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{file} is no JSON ({first_line(error)})") from error
     if not isinstance(values, dict):
         raise RecordError(f"{file}: a JSON object expected, {type(values).__name__} found")
-    if (found := values.get("format")) != FORMAT:
-        raise RecordError(f"{file} has record format {found}; this version reads {FORMAT}")
-    known = {one.name: one for one in dataclasses.fields(Record)}
-    required = {name for name, one in known.items() if one.default is one.default_factory is dataclasses.MISSING}
-    wrong = [f"missing {name}" for name in sorted(required - set(values))]
-    wrong += [f"unknown {name}" for name in sorted(set(values) - set(known))]
-    score = values.get("score")
-    if score is not None and not (isinstance(score, int | float) and -1 <= score <= 1):
-        wrong.append(f"score {score!r} is no fraction")
-    if (score is None) != (values.get("status") == "failed"):
-        wrong.append(f"score {score!r} with status {values.get('status')!r}")
+    if type(written := values.get("format")) is not int or written != FORMAT:
+        raise RecordError(f"{file} has record format {written}; this version reads {FORMAT}")
+    from pydantic import ValidationError
+
+    wrong = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
+    try:
+        found = _adapter().validate_json(text)  # in Python mode, strict refuses a dict
+    except ValidationError as error:
+        raise RecordError(f"{file}: {'; '.join(dict.fromkeys([*wrong, *map(_explained, error.errors())]))}") from error
+    if (found.score is None) != (found.status == "failed"):
+        wrong.append(f"score {found.score!r} with status {found.status!r}")
+    if found.status == "ok" and found.reason is not None:
+        wrong.append(f"reason {found.reason!r} with status 'ok'")
     if wrong:
         raise RecordError(f"{file}: {'; '.join(wrong)}")
-    return Record(**values)
+    return found
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)
+
+
+def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """NaN and infinity anywhere in a JSON value, which Python reads and JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield name, value
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+
+
+def _explained(wrong: Any) -> str:
+    name, value = ".".join(map(str, wrong["loc"])), repr(wrong["input"])
+    match wrong["type"]:
+        case "missing" | "missing_argument" | "missing_keyword_only_argument":
+            return f"missing {name}"
+        case "json_invalid":
+            return str(wrong["msg"])
+        case "unexpected_keyword_argument":
+            return f"unknown {name}"
+    if name == "score":
+        return f"score {value} is no fraction"
+    shown = value if len(value) < 80 else f"{value[:80]}..."
+    return f"{name} {shown}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}"
 
 
 def read_all(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dabs_rq.data.batches import Order, in_order, loader
 from dabs_rq.data.examples import Examples
@@ -87,7 +88,8 @@ def _read(file: Path) -> np.ndarray | None:
 
 
 class Reencoded:
-    """Training features as DABS makes them: every epoch encoded anew, with dropout on."""
+    """Training features as DABS makes them: every epoch encoded anew, with dropout on. Running statistics stay as they
+    are, since the encoder is frozen."""
 
     def __init__(
         self,
@@ -105,6 +107,9 @@ class Reencoded:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (features, targets) of one epoch."""
         self.encoder.train()
+        for module in self.encoder.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
         torch.manual_seed(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         batches: Any = self.order.epoch(epoch)
         for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):

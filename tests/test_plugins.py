@@ -1,0 +1,289 @@
+"""A method with its own optimizer and schedule, and an encoder that is no transformer, found through DABS_RQ_PATH."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dabs_rq import checkpoint, registry
+from dabs_rq.data.examples import Examples
+from dabs_rq.encoders.base import Encoder
+from dabs_rq.errors import CheckpointError, OptionError, ResourceError
+from dabs_rq.methods.base import Batch, build_method
+from dabs_rq.pretrain import pretrain as stage
+from dabs_rq.pretrain.pretrain import build, pretrain
+from dabs_rq.records import record
+from dabs_rq.run import Run
+from dabs_rq.spec import Series
+from dabs_rq.transfer import features
+from dabs_rq.transfer.transfer import transfer
+from tests import plugin_files
+from tests.test_pretrain import SMALL, losses
+from tests.test_registry import forget
+
+SERIES = Series(name="sensor", length=20, channels=3, segment=5)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(plugin_files.write(tmp_path / "mine")))
+    forget()
+    yield tmp_path / "mine"
+    forget()
+
+
+@pytest.fixture
+def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+    def make(*words: str) -> Run:
+        data = f"data={miniature('sensor')}"
+        return Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", data, *SMALL, "transfer.max_examples=60", *words])
+
+    return make
+
+
+def convolutional(inputs: tuple[Any, ...] = (SERIES,), **options: Any) -> tuple[Encoder, Any]:
+    spec = registry.encoder("convolutional")
+    chosen = spec.options(**options)
+    torch.manual_seed(0)
+    return spec.build(chosen, inputs, True), chosen
+
+
+# ---- the method ----------------------------------------------------------------------------------------------------
+
+
+def tensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(file)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_method_brings_its_optimizer_its_schedule_and_a_step_of_its_own(
+    accumulate: int, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    real = torch.optim.AdamW.step
+
+    def watched(self: Any, closure: Any = None) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        assert self.param_groups[0]["betas"] == (0.5, 0.99) and self.param_groups[0]["weight_decay"] == 0
+        return real(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    one = run("method=cosine", "pretrain.steps=4", f"pretrain.accumulate={accumulate}", "pretrain.lr=0.01")
+    saved = tensors(pretrain(one, 0))
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)])
+    assert saved["method.steps"].tolist() == [1, 2, 3, 4] + [0] * 60
+    assert not torch.equal(saved["method.follower"], saved["encoder.head.1.weight"])
+
+
+def test_an_interrupted_training_goes_on_with_its_schedule_and_its_own_state(
+    run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("method=cosine", "pretrain.steps=9", "pretrain.checkpoint_every=4", "pretrain.lr=0.01")
+    undisturbed = run(*words, f"runs={tmp_path / 'undisturbed'}")
+    expected = tensors(pretrain(undisturbed, 0))
+    disturbed = run(*words, f"runs={tmp_path / 'disturbed'}")
+    kind = registry.method("cosine").build
+    with monkeypatch.context() as patched:
+        real, calls = kind.loss, []
+
+        def fails_late(self: Any, *rest: Any) -> Any:
+            calls.append(1)
+            if len(calls) > 6:
+                raise MemoryError("out of memory")
+            return real(self, *rest)
+
+        patched.setattr(kind, "loss", fails_late)
+        with pytest.raises(ResourceError):
+            pretrain(disturbed, 0)
+    found = tensors(pretrain(disturbed, 0))
+    assert losses(disturbed) == losses(undisturbed)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_augmented_batches_are_what_the_loss_sees(run: Callable[..., Run], tmp_path: Path) -> None:
+    runs = [run("method=cosine", "pretrain.steps=2", f"method.noise={noise}") for noise in ("none", "normal")]
+    for one in runs:
+        pretrain(one, 0)
+    assert losses(runs[0]) != losses(runs[1])
+
+
+def test_options_of_a_method_are_checked_by_their_types(run: Callable[..., Run]) -> None:
+    one = run("method=cosine")
+    _, method = build(one, 0)
+    assert method.options == registry.method("cosine").options()
+    for wrong, text in (
+        ("method.noise=salt", r"method\.noise is one of none, normal; got 'salt'"),
+        ("method.beta=0", r"method\.beta: .*greater than 0; got 0"),
+        ("method.weighting=heavy", r"method\.weighting is one of per_example, batch_mean; got 'heavy'"),
+    ):
+        with pytest.raises(OptionError, match=text):
+            build(run("method=cosine", wrong), 0)
+    declared = {one.name: one.metadata for one in dataclasses.fields(registry.method("cosine").options)}
+    assert declared["noise"]["values"] == ("none", "normal") and declared["beta"]["values"] == (0.5, 0.9)
+    assert declared["weighting"] == {"protocol": "emix_weighting", "values": ("per_example", "batch_mean")}
+    assert declared["views_together"]["values"] == (False, True)
+
+
+def test_columns_are_in_the_declared_order_and_a_broken_file_comes_late(folder: Path) -> None:
+    (folder / "methods" / "broken.py").write_text("this is not Python")
+    assert registry.method_names() == ("none", "emix", "rq", "cosine", "broken", "supervised")
+    cosine, rq = registry.method("cosine"), registry.method("rq")
+    assert cosine.note_for(cosine.options()) == "A test." and registry.method("none").note_for(None) is None
+    assert rq.published_title == "Ours" and registry.method("emix").published_title is None
+    said = rq.note_for(rq.options())
+    assert said and said.endswith("Gradient of the quantizer: detach (chosen on small prototypes).")
+    other = rq.note_for(rq.options(gradient="extremes"))
+    assert other and other.endswith("Gradient of the quantizer: extremes.")
+
+
+# ---- targets -------------------------------------------------------------------------------------------------------
+
+
+def labelled(one: Run, monkeypatch: pytest.MonkeyPatch, targets: np.ndarray | None) -> None:
+    plain = one.unlabelled("train")
+    assert isinstance(plain, Examples)
+    examples = Examples(plain.ids, plain.inputs, None if targets is None else targets[: len(plain)])
+    monkeypatch.setattr(Run, "unlabelled", lambda *_: examples)
+
+
+def test_targets_reach_a_method_that_reads_them_and_no_other(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled(run("method=emix"), monkeypatch, np.arange(40) % 2)
+    seen: list[Any] = []
+    real = Batch.__init__
+
+    def watched(self: Batch, *arguments: Any, **named: Any) -> None:
+        real(self, *arguments, **named)
+        seen.append(self.targets)
+
+    monkeypatch.setattr(Batch, "__init__", watched)
+    for method in ("supervised", "emix"):
+        pretrain(run(f"method={method}", "pretrain.steps=2"), 0)
+    assert [targets is not None and len(targets) for targets in seen] == [8, 8, False, False]
+
+
+def test_a_method_that_reads_targets_needs_some(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = run("method=supervised", "pretrain.steps=2")
+    labelled(one, monkeypatch, None)
+    with pytest.raises(OptionError, match=r"'supervised' reads targets, but .* 'sensor', PAMAP2.*, has none: choose"):
+        pretrain(one, 0)
+
+
+# ---- the encoder ---------------------------------------------------------------------------------------------------
+
+
+def test_an_encoder_is_found_by_name(folder: Path) -> None:
+    assert registry.encoder_names() == ("convolutional", "transformer")
+    assert registry.module_of_encoder("transformer") == "dabs_rq.encoders.transformer"
+    assert registry.module_of_encoder("convolutional").startswith(registry.EXTRA)
+    with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):
+        registry.encoder("transfomer")
+    (folder / "encoders" / "wrong.py").write_text("ENCODER = 1")
+    with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, a EncoderSpec; found int"):
+        registry.encoder("wrong")
+
+
+def test_an_encoder_without_tokens_fits_only_methods_that_need_none() -> None:
+    encoder, _ = convolutional()
+    for name in ("none", "supervised"):
+        spec = registry.method(name)
+        assert build_method(spec, spec.options(), encoder).encoder is encoder
+    rq = registry.method("rq")
+    with pytest.raises(OptionError, match=r"'rq' needs a TokenEncoder; Convolutional is none"):
+        build_method(rq, rq.options(), encoder)
+    with pytest.raises(OptionError, match=r"batch\.tokens .* Convolutional has no tokens"):
+        _ = Batch((torch.zeros(2, 20, 3),), encoder).tokens
+
+
+def test_an_encoder_comes_back_from_its_checkpoint(tmp_path: Path, folder: Path) -> None:
+    encoder, options = convolutional(channels=6, scale=2.0)
+    inputs = (torch.randn(9, 20, 3),)
+    encoder.train()(inputs)  # moves the running statistics, which are tensors without dimensions and buffers
+    file = tmp_path / "encoder.safetensors"
+    checkpoint.save(file, encoder, "convolutional", options, {"x": torch.ones(2)}, {"seed": 0})
+    back = checkpoint.load_encoder(file, inputs=(SERIES,))
+    assert type(back) is type(encoder) and not back.training and back.architecture == encoder.architecture
+    assert torch.equal(back.features(inputs), encoder.eval().features(inputs))
+    described = checkpoint.verified(file)["encoder"]
+    assert described["name"] == "convolutional" and described["options"] == {"channels": 6, "scale": 2.0}
+    with pytest.raises(CheckpointError, match="DABS has the transformer only"):
+        checkpoint.export_dabs(file, tmp_path / "dabs.ckpt")
+
+    source = folder / "encoders" / "convolutional.py"
+    source.write_text(source.read_text().replace('"network": "convolution"', '"network": "convolution of length 5"'))
+    forget_modules()
+    with pytest.raises(CheckpointError, match=r"another version of encoder 'convolutional': its architecture was"):
+        checkpoint.load_encoder(file)
+    source.write_text(source.read_text().replace("channels: Annotated[int, Ge(1)]", "width: int"))
+    forget_modules()
+    with pytest.raises(CheckpointError, match=r"no longer takes the options .*channels"):
+        checkpoint.load_encoder(file)
+    source.unlink()
+    forget_modules()
+    with pytest.raises(CheckpointError, match=r"encoder 'convolutional', which cannot be built here.*DABS_RQ_PATH"):
+        checkpoint.load_encoder(file)
+    assert checkpoint.verified(file)["encoder"] == described  # needs no network
+
+
+def forget_modules() -> None:
+    """Import the files in DABS_RQ_PATH again, even if they were changed within a second."""
+    import importlib
+    import shutil
+    import sys
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(registry.EXTRA):
+            if module.__file__ if hasattr(module, "__file__") else None:
+                shutil.rmtree(Path(str(module.__file__)).parent / "__pycache__", ignore_errors=True)
+            del sys.modules[name]
+    importlib.invalidate_caches()
+    forget()
+
+
+def test_transfer_probes_an_encoder_that_is_no_transformer(run: Callable[..., Run], tmp_path: Path) -> None:
+    one = run("method=none")
+    encoder, options = convolutional(one.inputs)
+    file = tmp_path / "given.safetensors"
+    checkpoint.save(file, encoder, "convolutional", options, {}, {})
+    (made, *_), errors = transfer(run("method=none", f"checkpoint={file}"), 0)
+    found = record.read(made)
+    assert not errors and found.status == "ok" and found.checkpoint == checkpoint.weights_hash(encoder)
+    reencoded = run("method=none", f"checkpoint={file}", "protocol=published", "transfer.epochs=1")
+    assert not transfer(reencoded, 0)[1]
+
+
+def test_a_method_for_any_encoder_trains_one_that_is_no_transformer(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("method=supervised", "pretrain.steps=3")
+    labelled(one, monkeypatch, np.arange(40) % 2)
+    spec = registry.encoder("convolutional")
+    monkeypatch.setattr(stage, "encoder_of", lambda _: (spec, spec.options(channels=4)))
+    file = pretrain(one, 0)
+    trained = checkpoint.load_encoder(file, inputs=one.inputs)
+    assert type(trained).__name__ == "Convolutional" and trained.width == 4 and len(losses(one)) == 3
+    assert not torch.equal(trained.convolution.weight, build(one, 0)[0].convolution.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_features_of_encoders_of_other_architecture_are_kept_apart(tmp_path: Path) -> None:
+    from dabs_rq.data.columns import Windows
+
+    recording = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    column = Windows([recording], np.zeros(5, np.int64), np.arange(5), 20, series_key="made up")
+    examples = Examples([str(row) for row in range(5)], (column,))
+    one, other = convolutional(scale=1.0)[0], convolutional(scale=3.0)[0]
+    weights = checkpoint.weights_hash(one)
+    assert weights == checkpoint.weights_hash(other)
+    kept = [features.cached(encoder, weights, examples, tmp_path) for encoder in (one, other)]
+    assert not np.allclose(kept[0], kept[1]) and len(list(tmp_path.glob("*.npz"))) == 2
