@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.experiment import ablate, settings
-from dabs_rq.protocol import Protocol
+from dabs_rq.protocol import declared
 from dabs_rq.records import intervals as compare
 from dabs_rq.records import record
 from dabs_rq.records.metrics import accuracy
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.run.compose import load_protocol
 from tests.test_pretrain import SMALL
 from tests.test_records_and_table import VALUES
 
@@ -33,26 +35,26 @@ def a_record(score: float, standard_error: float) -> Record:
     return Record(**VALUES | {"score": score, "standard_error": standard_error})
 
 
-def axes(over: str, *words: str) -> dict[str, tuple[str, ...]]:
+def axes(over: str, *words: str) -> dict[str, tuple[Any, ...]]:
     return {axis.option: axis.values for axis in settings.axes(Run.of(words), over)}
 
 
 def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_first() -> None:
     assert axes("method.granularity") == {"method.granularity": ("channel", "instance")}
-    assert axes("method.bins") == {"method.bins": ("8", "2", "4", "16")}
-    assert axes("method.bins", "method.bins=4") == {"method.bins": ("4", "2", "8", "16")}
+    assert axes("method.bins") == {"method.bins": (8, 2, 4, 16)}
+    assert axes("method.bins", "method.bins=4") == {"method.bins": (4, 2, 8, 16)}
     assert axes("method.views,method.p=0.5,0.75,pretrain.steps=1,2") == {
-        "method.views": ("2", "1"),
-        "method.p": ("0.5", "0.75"),
+        "method.views": (2, 1),
+        "method.p": (0.5, "0.75"),
         "pretrain.steps": ("1", "2"),
     }
     assert axes("method.gradient", "protocol=published")["method.gradient"][0] == "extremes"
-    assert axes("protocol.padding_mask") == {"protocol.padding_mask": ("true", "false")}
+    assert axes("protocol.padding_mask") == {"protocol.padding_mask": (True, False)}
 
 
 def test_protocol_means_all_of_its_options() -> None:
     found = axes("protocol")
-    assert set(found) == {f"protocol.{name}" for name in Protocol.__dataclass_fields__} - {"protocol.name"}
+    assert set(found) == {f"protocol.{one.name}" for one in declared(type(load_protocol("corrected")))}
     assert all(len(values) >= 2 for values in found.values())
 
 
@@ -61,22 +63,23 @@ def test_protocol_means_all_of_its_options() -> None:
     [
         ("", "say what to compare"),
         ("method.bin", "Did you mean 'method.bins'"),
+        ("protocol.emix_weighting", "belongs to method emix, which was not chosen"),
         ("pretrain.steps", "declares no values"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        axes(over)
+        axes(over, "method=rq")
 
 
 def test_a_grid_and_one_at_a_time() -> None:
     found = settings.axes(Run.of([]), "method.views,method.bins=4,8")
     (grid,) = settings.comparisons(found, each=False)
-    assert [tuple(setting.values()) for setting in grid.settings] == [("2", "8"), ("2", "4"), ("1", "8"), ("1", "4")]
+    assert [tuple(setting.values()) for setting in grid.settings] == [(2, 8), (2, 4), (1, 8), (1, 4)]
     alone = settings.comparisons(found, each=True)
     assert [list(one.settings) for one in alone] == [
-        [{"method.views": "2"}, {"method.views": "1"}],
-        [{"method.bins": "8"}, {"method.bins": "4"}],
+        [{"method.views": 2}, {"method.views": 1}],
+        [{"method.bins": 8}, {"method.bins": 4}],
     ]
 
 
@@ -104,7 +107,7 @@ def test_the_command_computes_a_grid_once_and_writes_it_with_intervals(
 
 def test_only_what_an_option_moves_is_computed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     run = Run.of(words)
-    done = ablate.ablate(run, "protocol.gtsrb_split,protocol.emix_weighting,protocol.pamap2_windows", each=True)
+    done = ablate.ablate(run, "protocol.correlation,protocol.pamap2_windows", each=True)
     assert set(done.frame["compared"]) == {"protocol.pamap2_windows"} and not done.errors
     shown = ablate.to_markdown(run, done)
     assert "sweep to draws" in shown and "| RQ" in shown

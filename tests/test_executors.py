@@ -127,7 +127,7 @@ def test_an_interrupt_ends_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_jobs_end_with_a_suite_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from dabs_rq import executors; from tests import stand_ins\n"
+        "import sys; from pathlib import Path; from tests import stand_ins\nfrom dabs_rq.suite import local as executors\n"
         "executors.logged = stand_ins.sleeps_with_a_child\n"
         "if __name__ == '__main__': list(executors.processes([stand_ins.job('sleeper')], 1, Path(sys.argv[1])))\n"
     )
@@ -156,7 +156,7 @@ def test_a_log_has_what_a_job_and_its_children_print(
         assert executors.logged(one, [], tmp_path / "logs").seconds == 2.0
     print("and after it")
     text = (tmp_path / "logs" / one.log_name).read_text()
-    assert text.count("prepare sensor: domain=sensor\nfrom the job\nfrom its child\n") == 2
+    assert text.count('prepare sensor: domain=["sensor"]\nfrom the job\nfrom its child\n') == 2
     assert capfd.readouterr() == ("and after it\n", "")
 
 

@@ -21,12 +21,12 @@ from dabs_rq.pretrain import pretrain as stage
 from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
+from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Series
 from dabs_rq.transfer import features
 from dabs_rq.transfer.transfer import transfer
 from tests import plugin_files
 from tests.test_pretrain import SMALL, losses
-from tests.test_registry import forget
 
 SERIES = Series(name="sensor", length=20, channels=3, segment=5)
 
@@ -34,9 +34,9 @@ SERIES = Series(name="sensor", length=20, channels=3, segment=5)
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(registry.PATH_VARIABLE, str(plugin_files.write(tmp_path / "mine")))
-    forget()
+    registry.refresh()
     yield tmp_path / "mine"
-    forget()
+    registry.refresh()
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def labelled(one: Run, monkeypatch: pytest.MonkeyPatch, targets: np.ndarray | No
     plain = one.unlabelled("train")
     assert isinstance(plain, Examples)
     examples = Examples(plain.ids, plain.inputs, None if targets is None else targets[: len(plain)])
-    monkeypatch.setattr(Run, "unlabelled", lambda *_: examples)
+    monkeypatch.setattr(Splits, "unlabelled", lambda *_: examples)
 
 
 def test_targets_reach_a_method_that_reads_them_and_no_other(
@@ -222,33 +222,18 @@ def test_an_encoder_comes_back_from_its_checkpoint(tmp_path: Path, folder: Path)
 
     source = folder / "encoders" / "convolutional.py"
     source.write_text(source.read_text().replace('"network": "convolution"', '"network": "convolution of length 5"'))
-    forget_modules()
+    registry.refresh()
     with pytest.raises(CheckpointError, match=r"another version of encoder 'convolutional': its architecture was"):
         checkpoint.load_encoder(file)
     source.write_text(source.read_text().replace("channels: Annotated[int, Ge(1)]", "width: int"))
-    forget_modules()
+    registry.refresh()
     with pytest.raises(CheckpointError, match=r"no longer takes the options .*channels"):
         checkpoint.load_encoder(file)
     source.unlink()
-    forget_modules()
+    registry.refresh()
     with pytest.raises(CheckpointError, match=r"encoder 'convolutional', which cannot be built here.*DABS_RQ_PATH"):
         checkpoint.load_encoder(file)
     assert checkpoint.verified(file)["encoder"] == described  # needs no network
-
-
-def forget_modules() -> None:
-    """Import the files in DABS_RQ_PATH again, even if they were changed within a second."""
-    import importlib
-    import shutil
-    import sys
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith(registry.EXTRA):
-            if module.__file__ if hasattr(module, "__file__") else None:
-                shutil.rmtree(Path(str(module.__file__)).parent / "__pycache__", ignore_errors=True)
-            del sys.modules[name]
-    importlib.invalidate_caches()
-    forget()
 
 
 def test_transfer_probes_an_encoder_that_is_no_transformer(run: Callable[..., Run], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from dabs_rq.errors import CheckpointError, OptionError, ResourceError, Training
 from dabs_rq.methods.base import Batch
 from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.run import Run
+from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Grid, Tokens
 
 SMALL = (
@@ -206,7 +207,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
             raise AssertionError
 
     poisoned = Examples(examples.ids, (Poisoned(),))
-    monkeypatch.setattr(Run, "unlabelled", lambda *_: poisoned)
+    monkeypatch.setattr(Splits, "unlabelled", lambda *_: poisoned)
     order = Order(len(poisoned), 8, 0)
     step = next(number for number in range(10) if (0, 7) in order.batch(number) or (1, 7) in order.batch(number))
     with pytest.raises(TrainingError, match=rf"step {step}: input 'sensor' .* 1 examples.*{poisoned.ids[7].as_py()}"):
@@ -214,13 +215,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_input_and_example(
 
 
 def test_what_cannot_train_is_refused(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TrainingError, match=r"pretrain\.steps=0"):
-        pretrain(run("sensor", "rq", "pretrain.steps=0"), 0)
+    with pytest.raises(OptionError, match=r"pretrain\.steps is at least 1"):
+        run("sensor", "rq", "pretrain.steps=0")
     with pytest.raises(OptionError, match=r"trainer\.logger"):
         pretrain(run("sensor", "rq", "trainer.logger=paper"), 0)
     with pytest.raises(OptionError, match=r"method\.views"):
         pretrain(run("sensor", "rq", "method.views=3"), 0)
-    monkeypatch.setattr(Run, "unlabelled", lambda *_: Examples([], (), None))
+    monkeypatch.setattr(Splits, "unlabelled", lambda *_: Examples([], (), None))
     with pytest.raises(TrainingError, match="empty"):
         pretrain(run("sensor", "rq"), 0)
 

@@ -71,7 +71,7 @@ def test_ray_gives_the_numbers_of_this_process(
     monkeypatch.chdir(tmp_path)  # a relative folder is that of the one who asks, wherever a job runs
     outcome = suite(Run.of([*alone.words, "runs=runs", "suite.executor=ray"]))
     assert outcome.state == "done"
-    assert len(found(alone.runs)) == 6 and found(tmp_path / "runs") == found(alone.runs)
+    assert len(found(alone.places.runs)) == 6 and found(tmp_path / "runs") == found(alone.places.runs)
     log = (tmp_path / "runs/logs/transfer-sensor-with-rq-seed-0.log").read_text()
     shown = capsys.readouterr()
     assert "% accuracy" in log and "accuracy" not in shown.out and "no token" not in shown.err
@@ -90,7 +90,7 @@ def test_a_suite_outlives_a_node(alone: Run, tmp_path: Path, cluster: tuple[Clus
         if len(running) == 2 and len(nodes) == 2:  # each of the nodes has a job
             whole.remove_node(nodes.pop(), allow_graceful=False)
     assert len(nodes) == 1 and len(done) == 7
-    assert found(tmp_path) == found(alone.runs)
+    assert found(tmp_path) == found(alone.places.runs)
 
 
 @pytest.mark.slow

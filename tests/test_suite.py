@@ -19,6 +19,7 @@ from dabs_rq.errors import OptionError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
+from dabs_rq.run.splits import Splits
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, work
 from dabs_rq.suite.plan import STEPS, Plan, plan
@@ -42,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 @pytest.fixture
 def run(finished: Run, tmp_path: Path) -> Run:
     """The same in a folder of its own, to be changed."""
-    shutil.copytree(finished.runs, tmp_path / "runs")
+    shutil.copytree(finished.places.runs, tmp_path / "runs")
     return Run.of([*finished.words, f"runs={tmp_path / 'runs'}"])
 
 
@@ -82,7 +83,7 @@ def test_what_is_done_is_not_planned_again(finished: Run) -> None:
         "pretrain sensor with rq, seed 0",
         "transfer sensor with rq, seed 0",
     ]
-    assert "methods=[emix,rq]" in made.jobs[0].words and "tasks=[pamap2]" in made.jobs[0].words
+    assert made.jobs[0].run.methods == ("emix", "rq") and made.jobs[0].prepares == ("pamap2",)
     assert not plan(Run.of([*finished.words, "methods=[none]"])).jobs
     # Other options are another variant, of which nothing is done.
     assert counts(plan(Run.of([*finished.words, "pretrain.steps=4"])), "sensor", "pretrain") == (0, 3, 0)
@@ -121,7 +122,7 @@ def test_a_damaged_record_of_a_further_split_is_to_do(run: Run) -> None:
 def test_a_transfer_that_ends_between_two_splits_is_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Run.of([*run.words, "methods=[none]", "suite.executor=in_process"])
     of_method = one.replace(method="none", domain="sensor")
-    folder = of_method.records_folder(of_method.identity(0))
+    folder = of_method.record_file("pamap2", 0).parent
     shutil.rmtree(folder)
     write = record.write
 
@@ -147,7 +148,7 @@ def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
         "pretrain images with none, seed 0",
         "transfer images with none, seed 0",
     ]
-    assert "tasks=[dtd]" in made.jobs[2].words
+    assert made.jobs[2].run.options.tasks == ("dtd",)
     needed = {text.partition(" is not under")[0]: purposes for text, purposes in made.missing.items()}
     assert needed["ImageNet-1k (ILSVRC 2012)"] == ["images pretraining"]
     assert ["cifar10"] in needed.values() and len(needed) == 6
@@ -171,7 +172,7 @@ def test_domains_and_tasks_are_chosen_by_name(words: list[str], expected: dict[s
     }
     for job in made.jobs:
         if job.step == "transfer":
-            assert [task.name for task in Run.of(job.words).tasks] == expected[job.domain]
+            assert [task.name for task in job.run.tasks] == expected[job.domain]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_what_no_suite_can_do_is_refused(words: list[str], message: str, tmp_pat
 
 
 def test_a_dry_run_tells_counts_jobs_and_what_is_missing(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(finished.runs.rglob("*"))
+    before = sorted(finished.places.runs.rglob("*"))
     words = [*finished.words, "domains=[images,sensor]", "seeds=[0,1]"]
     assert cli.main(["suite", "--dry-run", *words]) == 0
     shown = capsys.readouterr().out
@@ -200,7 +201,7 @@ def test_a_dry_run_tells_counts_jobs_and_what_is_missing(finished: Run, capsys: 
         "all": ["2", "1", "7", "4", "1", "5", "36"],
     }
     assert "14 jobs left" in shown and "  transfer sensor with rq, seeds 0, 1\n" in shown and "CIFAR-10" in shown
-    assert sorted(finished.runs.rglob("*")) == before
+    assert sorted(finished.places.runs.rglob("*")) == before
 
 
 # ---- running -------------------------------------------------------------------------------------------------------
@@ -250,12 +251,12 @@ def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
 def test_a_task_that_cannot_be_read_costs_itself_and_nothing_else(
     tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Run.labelled
+    real = Splits.labelled
 
-    def labelled(self: Run, task: Task) -> tuple[Examples, Examples]:
+    def labelled(self: Splits, task: Task) -> tuple[Examples, Examples]:
         return {}["no such column"] if task.name == "dtd" else real(self, task)
 
-    monkeypatch.setattr(Run, "labelled", labelled)
+    monkeypatch.setattr(Splits, "labelled", labelled)
     words = ["domains=[images]", "tasks=[dtd,cifar10]", "methods=[none]", "suite.executor=in_process"]
     outcome = suite(Run.of([*words, f"data={miniature('images')}", f"runs={tmp_path}", *SMALL, *BUDGET]))
     assert outcome.wrong == ["transfer images with none, seed 0: dtd: KeyError: 'no such column'"]

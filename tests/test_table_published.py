@@ -88,7 +88,9 @@ def test_the_miniature_and_the_mini_scale_never_show_them(
         [ON, f"data={tmp_path}", "scale=mini", "protocol=published"],
     ):
         given = [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words]
-        with pytest.raises(OptionError, match=r"table\.published=true needs scale=paper and real data"):
+        with pytest.raises(
+            OptionError, match=r"table\.published=true needs a scale of the full budget \(scale=paper\) and real data"
+        ):
             Run.of(given)
         assert main(["table", *given]) == 2 and "scale=mini" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

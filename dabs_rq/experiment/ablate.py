@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError
-from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons
+from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons, word
 from dabs_rq.files import digest, write_text
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import intervals, record
@@ -60,7 +60,7 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
                     reference.setdefault(task.name, results[task.name])
                     rows.append(
                         {"compared": comparison.axis.option if comparison.axis else "all"}
-                        | {name: str(value) for name, value in setting.items()}
+                        | {name: word(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
                         | {"metric": METRICS[task.metric].title}
                         | _numbers(task, results[task.name], reference[task.name])
@@ -99,7 +99,7 @@ def _results(
     run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
 ) -> dict[str, list[_Result]]:
     """Task -> one result a seed, computed now where it is missing."""
-    shown = f"{domain}, {method}, " + ", ".join(f"{name}={value}" for name, value in setting.items())
+    shown = f"{domain}, {method}, " + ", ".join(f"{name}={word(value)}" for name, value in setting.items())
     results: dict[str, list[_Result]] = {}
     try:
         of_setting = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])

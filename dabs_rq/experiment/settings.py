@@ -9,8 +9,9 @@ from itertools import product
 from typing import Any
 
 from dabs_rq import protocol
-from dabs_rq.errors import OptionError, unknown
+from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
+from dabs_rq.run.compose import unknown_option
 from dabs_rq.typed import legal_values
 
 Setting = dict[str, Any]  # option -> value
@@ -62,9 +63,9 @@ def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, given: Sequence[str]) -> Axis:
     if option not in known:
-        raise OptionError(unknown("option", option, known))
+        raise unknown_option(option, known)
     own, about = known[option]
-    words = {_word(value): value for value in (own, *about.get("values", ()))}
+    words = {word(value): value for value in (own, *about.get("values", ()))}
     values = [words.get(value, value) for value in given] or list(about.get("values", ()))
     if not values:
         raise OptionError(f"{option} declares no values to compare: give some, --over {option}=first,second")
@@ -72,7 +73,8 @@ def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, given: Sequ
     return Axis(option, tuple(ordered), about.get("moves", ()), about.get("methods", ()))
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value as the command line writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

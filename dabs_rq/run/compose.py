@@ -75,6 +75,8 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:
     names = checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
     _check_names(names)
+    once = {key: tuple(dict.fromkeys(value)) for key in ("method", "domain", "tasks") if (value := getattr(names, key))}
+    names = dataclasses.replace(names, **once)
     scale, budgets, sizes = _scale(names.scale)
     method_names = names.method if names.method is not None else _default_methods()
     specs = [registry.method(name) for name in method_names]
@@ -86,7 +88,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         if key in ("scale.name", "protocol.name", "method.name", "encoder.name"):
             raise OptionError(f"{key} follows from the choice: give {key.removesuffix('.name')}=... instead")
         if key not in known and key not in lenient:
-            raise OptionError(_unknown_option(key, known))
+            raise unknown_option(key, known)
 
     protocol = _protocol(names.protocol, protocol_type, _of(given, "protocol"))
     encoder = checked(encoder_type, {**sizes.get(names.encoder, {}), **_of(given, "encoder")}, "encoder.")
@@ -121,10 +123,8 @@ def _check_names(names: Names) -> None:
     for key in ("domain", "tasks"):
         if getattr(names, key) == ():
             raise OptionError(f"{key} is empty; leave it out to choose all")
-    for key in ("method", "domain", "tasks", "seeds"):
-        values = getattr(names, key) or ()
-        if len(set(values)) < len(values):
-            raise OptionError(f"{key} names one thing twice: {', '.join(map(str, values))}")
+    if len(set(names.seeds)) < len(names.seeds):
+        raise OptionError(f"seeds names one thing twice: {', '.join(map(str, names.seeds))}")
 
 
 def _default_methods() -> tuple[str, ...]:
@@ -139,11 +139,12 @@ def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type
     return known + [f"method.{name}" for kind in methods for name in field_names(kind)]
 
 
-def _unknown_option(key: str, known: Iterable[str]) -> str:
+def unknown_option(key: str, known: Iterable[str]) -> OptionError:
+    """The error for an option that nothing chosen declares: the nearest names, and who declares it, if anybody does."""
     near = difflib.get_close_matches(key, sorted(set(known)), n=3, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     hint += f" Or {' or '.join(map(repr, near[1:]))}?" if near[1:] else ""
-    return f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all of them."
+    return OptionError(f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all.")
 
 
 def _owner(key: str) -> str:
@@ -167,8 +168,16 @@ def _of(given: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 def _from_protocol(kind: type[Any], protocol: Protocol) -> dict[str, Any]:
     """The options whose default the protocol decides."""
-    named = {one.name: one.metadata["protocol"] for one in fields(kind) if one.metadata.get("protocol")}
-    return {name: getattr(protocol, source) for name, source in named.items()}
+    decided = {}
+    for declared in fields(kind):
+        if source := declared.metadata.get("protocol"):
+            if not hasattr(protocol, source):
+                raise OptionError(
+                    f"option {declared.name!r} of {kind.__module__} follows the protocol option {source!r}, which "
+                    "nothing that was chosen declares: declare it with MethodSpec(protocol=...)"
+                )
+            decided[declared.name] = getattr(protocol, source)
+    return decided
 
 
 # ---- configs -----------------------------------------------------------------------------------------------------
