@@ -281,7 +281,7 @@ def test_what_is_no_checkpoint_is_called_what_it_is_and_is_never_to_be_deleted(t
                 look(path)
             assert str(path) in str(error.value) and "elete" not in str(error.value)
             assert path == older or "Expected: an encoder.safetensors" in str(error.value)
-    with pytest.raises(CheckpointError, match="is a zip file, perhaps a .ckpt of torch"):
+    with pytest.raises(CheckpointError, match=r"is a zip file, perhaps a \.ckpt of torch"):
         checkpoint.describe(zipped)
 
 
