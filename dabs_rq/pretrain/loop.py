@@ -91,23 +91,13 @@ class Pretraining(lightning.LightningModule):
         torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
-        targets = self._targets(batch[1]) if self.method.reads_targets else None
+        targets = batch[1] if self.method.reads_targets else None
         loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, targets), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
         self._watch(means["loss"], number)
         self.log("loss", means.pop("loss"), prog_bar=True)
         self.log_dict(means)
         return loss
-
-    def _targets(self, targets: Tensor | None) -> Tensor:
-        if targets is None:
-            name, source = self.options.method.name, self.run.domain.pretraining.source.title
-            raise OptionError(
-                f"method {name!r} reads targets, but the pretraining source of domain {self.run.domain.name!r}, "
-                f"{source}, has none: choose a method that reads no targets, or a domain whose pretraining source has "
-                "labels"
-            )
-        return targets
 
     def _watch(self, loss: Tensor, number: int) -> None:
         """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
