@@ -111,15 +111,17 @@ class Pretraining(lightning.LightningModule):
 
     def _what_went_wrong(self, number: int) -> str:
         inputs, ids = self.batches.batch(number)
-        found = []
+        reasons = []
         for spec, raw in zip(self.method.inputs, inputs, strict=True):
             bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
             if bad.any():
                 named = [ids[place] for place in torch.nonzero(bad)[:3, 0]]
                 count = int(bad.sum())
-                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
+                reasons.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
         names = ", ".join(repr(spec.name) for spec in self.method.inputs)
-        why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        why = (
+            "; ".join(reasons) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        )
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
