@@ -79,16 +79,16 @@ def _extra(*parts: str) -> list[tuple[Path, str]]:
 
 def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
     """Everything of one kind in `places` (folder, name of its package), sorted by name."""
-    found: Files = {}
+    files: Files = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
             if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED[kind]):
                 continue
             name = file.parent.name if file.name == "__init__.py" else file.stem
-            if name in found:
-                raise OptionError(f"{kind} {name!r} is declared twice: {found[name][0]} and {file}. Rename one.")
-            found[name] = (file, f"{package}.{name}")
-    return dict(sorted(found.items()))
+            if name in files:
+                raise OptionError(f"{kind} {name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
+            files[name] = (file, f"{package}.{name}")
+    return dict(sorted(files.items()))
 
 
 def _domain_files() -> Files:
@@ -104,7 +104,7 @@ def _encoder_files() -> Files:
 
 
 def _added_task_files(domain_name: str) -> Files:
-    """Tasks of one's own for that domain."""
+    """The tasks that folders in DABS_RQ_PATH add to that domain."""
     domains = _domain_files()
     for folder, _ in _extra("tasks"):
         for inside in sorted(folder.glob("*/*/__init__.py")):
@@ -126,7 +126,7 @@ def _import(file: Path, module: str) -> ModuleType:
 def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
     value = getattr(_import(file, module), constant, None)
     if not isinstance(value, kind):
-        raise OptionError(f"{file} must define {constant}, a {kind.__name__}; found {type(value).__name__}")
+        raise OptionError(f"{file} must define {constant}, a {kind.__name__}; got {type(value).__name__}")
     declared = value.name  # type: ignore[attr-defined]
     if declared != name:
         raise OptionError(f"{file}: {constant}.name is {declared!r}, but its place says {name!r}. Make them equal.")
@@ -167,21 +167,23 @@ def domain(name: str) -> Domain:
     for task_name, (file, _) in added.items():
         if task_name in own:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-    tasks = (_constant(*found, "TASK", Task, task_name) for task_name, found in added.items())
+    tasks = (_constant(*place, "TASK", Task, task_name) for task_name, place in added.items())
     return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks))
 
 
 @_once
 def domains() -> tuple[Domain, ...]:
     """All domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
-    found = tuple(domain(name) for name in domain_names())
+    every = tuple(domain(name) for name in domain_names())
     owner: dict[str, str] = {}
-    for one in found:
-        for task in one.tasks:
+    for declared in every:
+        for task in declared.tasks:
             if task.name in owner:
-                raise OptionError(f"task {task.name!r} is declared by domains {owner[task.name]!r} and {one.name!r}")
-            owner[task.name] = one.name
-    return found
+                raise OptionError(
+                    f"task {task.name!r} is declared by domains {owner[task.name]!r} and {declared.name!r}"
+                )
+            owner[task.name] = declared.name
+    return every
 
 
 def task(domain_name: str, name: str) -> Task:
@@ -226,7 +228,7 @@ def module_of_encoder(name: str) -> str:
 
 
 def module_of_task(domain_name: str, name: str) -> str:
-    """The name of the module that declares a task: the domain's own, or that of a task of one's own."""
+    """The name of the module that declares a task: the domain's own, or, for an added task, its own."""
     added = _added_task_files(domain_name)
     return added[name][1] if name in added else module_of_domain(domain_name)
 
@@ -256,7 +258,7 @@ def miniature(name: str) -> ModuleType:
 
 
 def task_miniature(domain_name: str, name: str) -> tuple[ModuleType, str] | None:
-    """The `miniature.py` of a task of one's own, with `write(root, seed)`, and its version; None where the task has
+    """The `miniature.py` of an added task, with `write(root, seed)`, and its version; None where the task has
     none, as one that reads a source of its domain."""
     init, module = _added_task_files(domain_name)[name]
     if (version := _version(init.parent)) is None:

@@ -23,6 +23,7 @@ from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Series
+from dabs_rq.suite import cost
 from dabs_rq.transfer import features
 from dabs_rq.transfer.transfer import transfer
 from tests import plugin_files
@@ -190,7 +191,7 @@ def test_an_encoder_is_found_by_name(folder: Path) -> None:
     with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):
         registry.encoder("transfomer")
     (folder / "encoders" / "wrong.py").write_text("ENCODER = 1")
-    with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, a EncoderSpec; found int"):
+    with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, a EncoderSpec; got int"):
         registry.encoder("wrong")
 
 
@@ -259,6 +260,19 @@ def test_a_method_for_any_encoder_trains_one_that_is_no_transformer(
     trained = checkpoint.load_encoder(file, inputs=one.inputs)
     assert type(trained).__name__ == "Convolutional" and trained.width == 4 and len(losses(one)) == 3
     assert not torch.equal(trained.convolution.weight, build(one, 0)[0].convolution.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_the_cost_of_an_encoder_that_is_no_transformer(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = registry.encoder("convolutional")
+    monkeypatch.setattr(cost, "encoder_of", lambda _: (spec, spec.options(channels=4)))
+    (found,) = cost.costs(run("domains=[sensor]", "methods=[none,supervised]", "pretrain.steps=10"))
+    one = 2 * 4 * 5 * 52 * (320 - 4)  # channels, kernel, channels of the input, places
+    encoded = found.encoding / one
+    assert encoded == pytest.approx(round(encoded)) and encoded > 0
+    # The convolution forwards and backwards (its input needs no gradient), and the predictor three times.
+    assert found.pretraining["supervised"] == pytest.approx(10 * 8 * (2 * one + 3 * 2 * 4), rel=0.01)
 
 
 def test_features_of_encoders_of_other_architecture_are_kept_apart(tmp_path: Path) -> None:

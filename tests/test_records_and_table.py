@@ -97,7 +97,7 @@ BROKEN = [
     ("", "is no JSON"),
     (edited()[:200], "is no JSON"),
     ("\x00" * 300, "is no JSON"),
-    ("[1, 2]", "a JSON object expected, list found"),
+    ("[1, 2]", "a JSON object expected; got list"),
     (edited(format=2), "has record format 2; this version reads 1"),
     ("{}", "has record format None"),
     ('{"format": 1}', "missing data; missing scale; .*missing commit"),

@@ -21,7 +21,7 @@ __all__ = ["Batch", "Method", "MethodSpec", "build_method", "choice", "number", 
 
 
 class Budget(Protocol):
-    """What `Method.optimizer` is told about the training; `pretrain.*` of the run."""
+    """What `Method.optimizer` gets to know about the training: `pretrain.*` of the run."""
 
     @property
     def lr(self) -> float: ...

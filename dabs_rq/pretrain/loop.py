@@ -91,23 +91,13 @@ class Pretraining(lightning.LightningModule):
         torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
-        targets = self._targets(batch[1]) if self.method.reads_targets else None
+        targets = batch[1] if self.method.reads_targets else None
         loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, targets), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
         self._watch(means["loss"], number)
         self.log("loss", means.pop("loss"), prog_bar=True)
         self.log_dict(means)
         return loss
-
-    def _targets(self, targets: Tensor | None) -> Tensor:
-        if targets is None:
-            name, source = self.run.method.name, self.run.domain.pretraining.source.title
-            raise OptionError(
-                f"method {name!r} reads targets, but the pretraining source of domain {self.run.domain.name!r}, "
-                f"{source}, has none: choose a method that reads no targets, or a domain whose pretraining source has "
-                "labels"
-            )
-        return targets
 
     def _watch(self, loss: Tensor, number: int) -> None:
         """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
@@ -121,15 +111,17 @@ class Pretraining(lightning.LightningModule):
 
     def _what_went_wrong(self, number: int) -> str:
         inputs, ids = self.batches.batch(number)
-        found = []
+        reasons = []
         for spec, raw in zip(self.method.inputs, inputs, strict=True):
             bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
             if bad.any():
                 named = [ids[place] for place in torch.nonzero(bad)[:3, 0]]
                 count = int(bad.sum())
-                found.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
+                reasons.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
         names = ", ".join(repr(spec.name) for spec in self.method.inputs)
-        why = "; ".join(found) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        why = (
+            "; ".join(reasons) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
+        )
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 

@@ -112,12 +112,16 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
 
 def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
     """Raises TrainingError for a split or a budget that gives no step, OptionError for batches that the devices cannot
-    share equally."""
+    share equally, and for a method that reads targets where there are none."""
     source = run.splits.unlabelled("train")
     if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
-    if (steps := run.options.pretrain.steps) < 1:
-        raise TrainingError(f"pretrain.steps={steps} is no training; method=none keeps the initial encoder")
+    if registry.method(run.method.name).reads_targets and getattr(source, "targets", None) is None:
+        raise OptionError(
+            f"method {run.method.name!r} reads targets, but the pretraining source of domain "
+            f"{run.domain.name!r}, {run.domain.pretraining.source.title}, has none: choose a method that reads no "
+            "targets, or a domain whose pretraining source has labels"
+        )
     batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
     if batches.size % (count := wanted(run.options.trainer.devices, run.options.trainer.nodes)):
         raise OptionError(

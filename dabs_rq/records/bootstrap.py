@@ -70,12 +70,12 @@ def _spearman(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> n
 
 def _correlation(counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     total = counts.sum(1, keepdims=True)
-    one, other = (values - (counts * values).sum(1, keepdims=True) / total for values in (first, second))
-    squares = [(counts * values**2).sum(1) for values in (one, other)]
+    x, y = (values - (counts * values).sum(1, keepdims=True) / total for values in (first, second))
+    squares = [(counts * values**2).sum(1) for values in (x, y)]
     product = np.sqrt(squares[0] * squares[1])
     # Rounding leaves constant values a variance of about this, relative to their size.
     varied = [part > 1e-20 * (counts * values**2).sum(1) for part, values in zip(squares, (first, second), strict=True)]
-    return np.where(varied[0] & varied[1], (counts * one * other).sum(1) / product, np.nan)
+    return np.where(varied[0] & varied[1], (counts * x * y).sum(1) / product, np.nan)
 
 
 def _ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -31,12 +31,12 @@ def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, f
 def difference_error(metric: MetricName, first: Path, second: Path, resamples: int = RESAMPLES) -> float:
     """The standard error of the difference of two records' scores, a fraction, over test examples: paired where both
     scored the same ones, by a seeded bootstrap where the metric is no mean over examples."""
-    one, other = record.predictions(first), record.predictions(second)
-    if one.ids != other.ids or not np.array_equal(one.targets, other.targets):
+    a, b = record.predictions(first), record.predictions(second)
+    if a.ids != b.ids or not np.array_equal(a.targets, b.targets):
         return math.hypot(*(record.read(file).standard_error or math.nan for file in (first, second)))
-    targets = one.targets
+    targets = a.targets
     if metric == "accuracy":
-        difference = correct(other.outputs, targets).astype(float) - correct(one.outputs, targets)
+        difference = correct(b.outputs, targets).astype(float) - correct(a.outputs, targets)
         return float(difference.std() / math.sqrt(len(difference)))
-    scores = [resampled(metric, outputs, targets, resamples) for outputs in (one.outputs, other.outputs)]
+    scores = [resampled(metric, outputs, targets, resamples) for outputs in (a.outputs, b.outputs)]
     return spread(scores[1] - scores[0])

@@ -33,13 +33,13 @@ def provenance() -> dict[str, Any]:
 def code(*modules: str) -> dict[str, str]:
     """Those modules and all of ours that they import, directly or not, each with a hash of its code apart from
     comments, docstrings and layout. Hashes compare under one version of Python."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
-        if (name := waiting.pop()) not in found:
-            found[name] = digest(ast.dump(_parsed(name)))
+        if (name := waiting.pop()) not in hashes:
+            hashes[name] = digest(ast.dump(_parsed(name)))
             waiting += _imports(name)
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 @cache
@@ -50,10 +50,10 @@ def _imports(module: str) -> tuple[str, ...]:
     package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(_parsed(module)):
         if isinstance(node, ast.Import):
-            names |= {one.name for one in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            names |= {base, *(f"{base}.{one.name}" for one in node.names)}
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return tuple(sorted(name for name in names if _file(name)))
 
 
@@ -74,7 +74,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @cache
 def _file(module: str) -> Path | None:
-    """The file of a module of ours, found without importing it; None for other names."""
+    """The file of a module of ours, without importing it; None for other names."""
     package, *rest = module.split(".")
     if package not in ("dabs_rq", "domains") and not package.startswith(registry.EXTRA):
         return None

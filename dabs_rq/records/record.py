@@ -106,23 +106,23 @@ def read(file: Path) -> Record:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{file} is no JSON ({first_line(error)})") from error
     if not isinstance(values, dict):
-        raise RecordError(f"{file}: a JSON object expected, {type(values).__name__} found")
+        raise RecordError(f"{file}: a JSON object expected; got {type(values).__name__}")
     if type(written := values.get("format")) is not int or written != FORMAT:
         raise RecordError(f"{file} has record format {written}; this version reads {FORMAT}")
     from pydantic import ValidationError
 
     wrong = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
     try:
-        found = _adapter().validate_json(text)  # in Python mode, strict refuses a dict
+        result = _adapter().validate_json(text)  # in Python mode, strict refuses a dict
     except ValidationError as error:
         raise RecordError(f"{file}: {'; '.join(dict.fromkeys([*wrong, *map(_explained, error.errors())]))}") from error
-    if (found.score is None) != (found.status == "failed"):
-        wrong.append(f"score {found.score!r} with status {found.status!r}")
-    if found.status == "ok" and found.reason is not None:
-        wrong.append(f"reason {found.reason!r} with status 'ok'")
+    if (result.score is None) != (result.status == "failed"):
+        wrong.append(f"score {result.score!r} with status {result.status!r}")
+    if result.status == "ok" and result.reason is not None:
+        wrong.append(f"reason {result.reason!r} with status 'ok'")
     if wrong:
         raise RecordError(f"{file}: {'; '.join(wrong)}")
-    return found
+    return result
 
 
 @cache
@@ -161,18 +161,18 @@ def read_all(
 ) -> tuple[list[Record], list[RecordError]]:
     """All records below `folder` in the order of their paths, and the errors of those that cannot be read or that
     `check` raises RecordError for."""
-    found, errors = [], []
+    records, errors = [], []
     for file in sorted(folder.rglob("*.json")):
         if file.name.startswith("."):
             continue
         try:
-            one = read(file)
+            result = read(file)
             if check is not None:
-                check(file, one)
-            found.append(one)
+                check(file, result)
+            records.append(result)
         except RecordError as error:
             errors.append(error)
-    return found, errors
+    return records, errors
 
 
 class Predictions(NamedTuple):

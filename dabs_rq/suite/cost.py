@@ -128,8 +128,9 @@ class Operations:
         encoder, batch = self._empty(inputs, blocks)
         with torch.device("meta"):
             method = build_method(registry.method(name), self.methods[name], encoder)
+            targets = torch.zeros(COUNTED) if method.reads_targets else None
         with FlopCounterMode(display=False) as counter:
-            loss, _ = method.loss(Batch(batch, encoder), torch.Generator())
+            loss, _ = method.loss(Batch(batch, encoder, targets=targets), torch.Generator())
             loss.backward()
         return counter.get_total_flops() / COUNTED
 

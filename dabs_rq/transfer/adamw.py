@@ -50,5 +50,5 @@ class _Linear:
 
     @torch.no_grad()
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        found = self.head(torch.from_numpy(np.array(features))).numpy()
-        return found[:, 0] if found.shape[1] == 1 else found
+        outputs = self.head(torch.from_numpy(np.array(features))).numpy()
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs

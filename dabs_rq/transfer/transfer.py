@@ -102,13 +102,13 @@ def is_finished(file: Path, weights: str) -> bool:
     if not file.exists():
         return False
     try:
-        found = record.read(file)
-        if found.status != "ok" or found.checkpoint != weights:
+        own = record.read(file)
+        if own.status != "ok" or own.checkpoint != weights:
             return False
-        for one in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
-            of_split = record.read(one)
+        for split_file in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
+            of_split = record.read(split_file)
             if of_split.status == "ok":
-                recheck.predictions(one, of_split)
+                recheck.predictions(split_file, of_split)
     except RecordError as error:
         print(f"{error}; computing it again")
         return False
@@ -222,11 +222,11 @@ def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> n
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
     """The task's further splits, where their files are there."""
-    found: list[Any] = []
+    present: list[Any] = []
     for split in task.extra_splits:
         try:
             examples = run.splits.of_task(task, split)
         except MissingDataError:
             continue
-        found.append((split, examples))
-    return found
+        present.append((split, examples))
+    return present
