@@ -44,7 +44,9 @@ class Cosine(emix.EMix):
         self.follower.lerp_(self.encoder.head[1].weight.detach(), 0.1)
 
 
-METHOD = MethodSpec(name="cosine", title="Cosine", options=Options, build=Cosine, order=7, note="A test.")
+METHOD = MethodSpec(
+    name="cosine", title="Cosine", options=Options, build=Cosine, order=7, note="A test.", protocol=emix.EMixProtocol
+)
 '''
 
 CONVOLUTIONAL = '''

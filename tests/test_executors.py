@@ -127,7 +127,8 @@ def test_an_interrupt_ends_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_jobs_end_with_a_suite_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests import stand_ins\nfrom dabs_rq.suite import local as executors\n"
+        "import sys; from pathlib import Path; from tests import stand_ins\n"
+        "from dabs_rq.suite import local as executors\n"
         "executors.logged = stand_ins.sleeps_with_a_child\n"
         "if __name__ == '__main__': list(executors.processes([stand_ins.job('sleeper')], 1, Path(sys.argv[1])))\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, ResourceError
 from dabs_rq.methods.base import Batch, build_method
-from dabs_rq.pretrain import pretrain as stage
 from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
@@ -26,6 +26,7 @@ from dabs_rq.spec import Series
 from dabs_rq.suite import cost
 from dabs_rq.transfer import features
 from dabs_rq.transfer.transfer import transfer
+from dabs_rq.typed import legal_values
 from tests import plugin_files
 from tests.test_pretrain import SMALL, losses
 
@@ -44,7 +45,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
     def make(*words: str) -> Run:
         data = f"data={miniature('sensor')}"
-        return Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", data, *SMALL, "transfer.max_examples=60", *words])
+        sizes = [word for word in SMALL if not (word.startswith("encoder.") and "encoder=convolutional" in words)]
+        return Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", data, *sizes, "transfer.max_examples=60", *words])
 
     return make
 
@@ -124,15 +126,25 @@ def test_options_of_a_method_are_checked_by_their_types(run: Callable[..., Run])
     assert method.options == registry.method("cosine").options()
     for wrong, text in (
         ("method.noise=salt", r"method\.noise is one of none, normal; got 'salt'"),
-        ("method.beta=0", r"method\.beta: .*greater than 0; got 0"),
+        ("method.beta=0", r"method\.beta is above 0; got '0'"),
         ("method.weighting=heavy", r"method\.weighting is one of per_example, batch_mean; got 'heavy'"),
     ):
         with pytest.raises(OptionError, match=text):
-            build(run("method=cosine", wrong), 0)
-    declared = {one.name: one.metadata for one in dataclasses.fields(registry.method("cosine").options)}
-    assert declared["noise"]["values"] == ("none", "normal") and declared["beta"]["values"] == (0.5, 0.9)
-    assert declared["weighting"] == {"protocol": "emix_weighting", "values": ("per_example", "batch_mean")}
-    assert declared["views_together"]["values"] == (False, True)
+            run("method=cosine", wrong)
+    options = registry.method("cosine").options
+    assert legal_values(options, "noise") == ("none", "normal") and legal_values(options, "beta") == ()
+    assert legal_values(options, "weighting") == ("per_example", "batch_mean")
+    assert legal_values(options, "views_together") == (False, True)
+    declared = {field.name: field.metadata for field in dataclasses.fields(options)}
+    assert declared["weighting"] == {"protocol": "emix_weighting"} and declared["beta"] == {"values": (0.5, 0.9)}
+
+
+def test_an_option_that_follows_a_protocol_option_nobody_declares_is_refused(run: Callable[..., Run]) -> None:
+    registry.refresh()
+    plain = plugin_files.COSINE.replace(", protocol=emix.EMixProtocol", "").replace('"cosine"', '"plain"')
+    (Path(os.environ[registry.PATH_VARIABLE]) / "methods" / "plain.py").write_text(plain)
+    with pytest.raises(OptionError, match=r"'weighting' of .*plain follows the protocol option 'emix_weighting'"):
+        run("method=plain")
 
 
 def test_columns_are_in_the_declared_order_and_a_broken_file_comes_late(folder: Path) -> None:
@@ -151,7 +163,7 @@ def test_columns_are_in_the_declared_order_and_a_broken_file_comes_late(folder: 
 
 
 def labelled(one: Run, monkeypatch: pytest.MonkeyPatch, targets: np.ndarray | None) -> None:
-    plain = one.unlabelled("train")
+    plain = one.splits.unlabelled("train")
     assert isinstance(plain, Examples)
     examples = Examples(plain.ids, plain.inputs, None if targets is None else targets[: len(plain)])
     monkeypatch.setattr(Splits, "unlabelled", lambda *_: examples)
@@ -252,22 +264,17 @@ def test_transfer_probes_an_encoder_that_is_no_transformer(run: Callable[..., Ru
 def test_a_method_for_any_encoder_trains_one_that_is_no_transformer(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = run("method=supervised", "pretrain.steps=3")
+    one = run("method=supervised", "pretrain.steps=3", "encoder=convolutional", "encoder.channels=4")
     labelled(one, monkeypatch, np.arange(40) % 2)
-    spec = registry.encoder("convolutional")
-    monkeypatch.setattr(stage, "encoder_of", lambda _: (spec, spec.options(channels=4)))
     file = pretrain(one, 0)
     trained = checkpoint.load_encoder(file, inputs=one.inputs)
     assert type(trained).__name__ == "Convolutional" and trained.width == 4 and len(losses(one)) == 3
     assert not torch.equal(trained.convolution.weight, build(one, 0)[0].convolution.weight)  # type: ignore[union-attr, arg-type]
 
 
-def test_the_cost_of_an_encoder_that_is_no_transformer(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = registry.encoder("convolutional")
-    monkeypatch.setattr(cost, "encoder_of", lambda _: (spec, spec.options(channels=4)))
-    (found,) = cost.costs(run("domains=[sensor]", "methods=[none,supervised]", "pretrain.steps=10"))
+def test_the_cost_of_an_encoder_that_is_no_transformer(run: Callable[..., Run]) -> None:
+    words = ("method=none,supervised", "pretrain.steps=10", "encoder=convolutional", "encoder.channels=4")
+    (found,) = cost.costs(run(*words))
     one = 2 * 4 * 5 * 52 * (320 - 4)  # channels, kernel, channels of the input, places
     encoded = found.encoding / one
     assert encoded == pytest.approx(round(encoded)) and encoded > 0

@@ -153,8 +153,7 @@ def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: py
 
     def hashes(text: str) -> dict[str, str]:
         file.write_text(text)
-        for cached in (provenance.code, provenance._parsed, provenance._imports, provenance._file):
-            cached.cache_clear()
+        provenance.refresh()
         return provenance.code(f"{package}.one")
 
     first = hashes("def f(x):\n    return x + 1\n")

@@ -86,6 +86,12 @@ def _file(module: str) -> Path | None:
     return None
 
 
+def refresh() -> None:
+    """Forget the code that was read: files of ours have changed in this process."""
+    for cached in (code, _parsed, _imports, _file):
+        cached.cache_clear()
+
+
 def is_ours(module: str) -> bool:
     """Whether `code` knows a module: one of the project, of a domain, or of a folder in DABS_RQ_PATH."""
     return _file(module) is not None
