@@ -18,6 +18,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers.tokenizer import with_vocabulary
 from dabs_rq.data.requests import Request
+from dabs_rq.files import atomic_folder, only_one
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run.compose import load_protocol
 
@@ -28,15 +29,19 @@ atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=Tr
 
 
 @pytest.fixture(scope="session")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The data root of a domain's miniature (written at the first call). Copy before changing anything in it."""
-    written: dict[str, Path] = {}
+def miniature(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
+    """The data root of a domain's miniature, written once for all workers. Copy before changing anything in it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
 
     def root(domain: str) -> Path:
-        if domain not in written:
-            written[domain] = tmp_path_factory.mktemp(f"miniature-{domain}")
-            made_up_data.write(domain, written[domain])
-        return written[domain]
+        folder = shared / f"miniature-{domain}"
+        if not folder.exists():
+            with only_one(folder):
+                if not folder.exists():
+                    with atomic_folder(folder) as writing:
+                        made_up_data.write(domain, writing)
+        return folder
 
     return root
 
