@@ -37,7 +37,7 @@ class EveryEpoch:
     so that the features are the same; DABS's dropout would cost a little more.)"""
 
     def __init__(self, encoder: Transformer, examples: Examples, batch_size: int, seed: int) -> None:
-        self.encoder, self.examples = encoder.eval(), examples
+        self.encoder, self.examples, self.device = encoder.eval(), examples, torch.device("cpu")
         self.order = Order(len(examples), batch_size, seed)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
