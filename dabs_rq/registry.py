@@ -18,13 +18,15 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dabs_rq.domain import Domain, Task
-from dabs_rq.encoders.base import EncoderSpec
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
-from dabs_rq.methods.base import MethodSpec
+
+if TYPE_CHECKING:
+    from dabs_rq.encoders.base import EncoderSpec
+    from dabs_rq.methods.base import MethodSpec
 
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE: Path = Path(__file__).parent
@@ -139,8 +141,8 @@ def domain_names() -> tuple[str, ...]:
 
 
 def method_names() -> tuple[str, ...]:
-    """Names of all methods, by the order that they declare, then by name. A file that cannot be imported comes among
-    the last, so that it does not keep the others from use."""
+    """Names of all methods, by the order that they declare, then by name. A file that cannot be imported comes
+    last, so that the others can still be used."""
     return tuple(sorted(_method_files(), key=lambda name: (_order(name), name)))
 
 
@@ -148,7 +150,7 @@ def _order(name: str) -> int:
     try:
         return method(name).order
     except Exception:
-        return MethodSpec.order
+        return sys.maxsize
 
 
 def encoder_names() -> tuple[str, ...]:
@@ -197,6 +199,8 @@ def task(domain_name: str, name: str) -> Task:
 @_once
 def method(name: str) -> MethodSpec:
     """The method called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    from dabs_rq.methods.base import MethodSpec
+
     files = _method_files()
     if name not in files:
         raise OptionError(unknown("method", name, files))
@@ -206,6 +210,8 @@ def method(name: str) -> MethodSpec:
 @_once
 def encoder(name: str) -> EncoderSpec:
     """The encoder called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    from dabs_rq.encoders.base import EncoderSpec
+
     files = _encoder_files()
     if name not in files:
         raise OptionError(unknown("encoder", name, files))

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         different = [
             f"run {number}: {name}"
             for number, one in enumerate(suites)
-            for found in [one.places.results()]
+            for found in [one.results()]
             for name in sorted(expected.keys() | found.keys())
             if expected.get(name) != found.get(name)
         ]

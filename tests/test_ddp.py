@@ -160,7 +160,7 @@ class Frail(emix.EMix):
                 loss = loss * float("nan")
         return loss, logs
 
-METHOD = MethodSpec(name="frail", title="Frail", options=Options, build=Frail)
+METHOD = MethodSpec(name="frail", title="Frail", options=Options, build=Frail, protocol=emix.EMixProtocol)
 '''
 
 

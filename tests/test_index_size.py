@@ -17,12 +17,11 @@ import json, os, sys
 from pathlib import Path
 import numpy as np
 from dabs_rq import registry
-from dabs_rq.run.compose import load_protocol
 from dabs_rq.data.requests import Request
 
 source, root = sys.argv[1], Path(sys.argv[2])
 domain = registry.domain(source)
-protocol = load_protocol("corrected")
+protocol = domain.protocol()
 
 class Entry:
     def __init__(self, name, folder): self.name, self.folder = name, folder

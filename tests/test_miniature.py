@@ -26,13 +26,13 @@ def folder(alone: Path) -> Path:
 def test_a_task_brings_its_data_along(folder: Path, tmp_path: Path) -> None:
     words = ["domain=noise", f"runs={tmp_path / 'runs'}"]
     before = Run.of(words)
-    place, written = before.folder("noise"), before.root / "noise" / "file"
+    place, written = before.places.folder("noise"), before.root / "noise" / "file"
     state = written.stat()
 
     add_task(folder, "noise", "ours", at="below/ours", write="task")
     registry.refresh()
     after = Run.of(words)
-    assert (after.folder("noise"), after.root) == (place, before.root)
+    assert (after.places.folder("noise"), after.root) == (place, before.root)
     assert (written.stat().st_ino, written.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
     ours = after.root / "below" / "ours" / "file"
     assert ours.read_text() == "task 0"
@@ -44,16 +44,9 @@ def test_a_task_brings_its_data_along(folder: Path, tmp_path: Path) -> None:
     assert ours.stat().st_mtime_ns == made
 
     (folder / "tasks" / "noise" / "ours" / "miniature.py").write_text(WRITE.format(folder="below/ours", text="another"))
-    forget_modules("ours.miniature")
+    registry.refresh()
     assert Run.of(words).root == before.root and ours.read_text() == "another 0"
     assert (before.root / "more" / "file").exists() and written.stat().st_mtime_ns == state.st_mtime_ns
-
-
-def forget_modules(end: str) -> None:
-    import sys
-
-    for name in [name for name in sys.modules if name.endswith(end)]:
-        del sys.modules[name]
 
 
 def test_all_of_it_at_once(folder: Path, tmp_path: Path) -> None:

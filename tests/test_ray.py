@@ -24,10 +24,11 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.suite import ray_executor, suite
+from dabs_rq.suite import ray_executor
 from dabs_rq.suite.jobs import Job
 from dabs_rq.suite.plan import plan
 from dabs_rq.suite.ray_executor import OBJECTS, on_ray, resources
+from dabs_rq.suite.suite import suite
 from tests.stand_ins import job, killed_once
 from tests.test_pretrain import SMALL
 

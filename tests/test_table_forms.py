@@ -209,8 +209,6 @@ def test_one_method_is_compared_with_nothing_and_given_twice_is_one(run: Callabl
     assert table.to_html(built)
     with pytest.raises(OptionError, match="method is empty"):
         table.build(run("methods=[]"))
-    nothing = table.build(run("domains=[]"))
-    assert table.to_markdown(nothing) and table.to_latex(nothing) and table.to_html(nothing)
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_counts_of_real_tables_are_compared_with_the_published_ones(data: Path) 
     with pytest.warns(DataWarning, match="GLUE RTE.*, train examples: 2,490 are declared, 1,080 were found"):
         run.splits.of_task(rte, "train")
     with pytest.raises(DataError, match="WikiText-103, validation examples: 2,461 are declared"):
-        Run.of(["domain=text", f"data={data}", "loader.strict=true"]).examples(DOMAIN.pretraining, "validation")
+        Run.of(["domain=text", f"data={data}", "loader.strict=true"]).splits.of_task(DOMAIN.pretraining, "validation")
 
 
 def test_a_damaged_table_stops_its_own_tasks_only(data: Path, load: Callable[..., Examples]) -> None:

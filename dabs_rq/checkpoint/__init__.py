@@ -1,5 +1,8 @@
 """Checkpoints: our safetensors files, and those that DABS wrote."""
 
-from dabs_rq.checkpoint.files import describe, export_dabs, load_encoder, save, verified, weights_hash
-
-__all__ = ["describe", "export_dabs", "load_encoder", "save", "verified", "weights_hash"]
+from dabs_rq.checkpoint.files import describe as describe
+from dabs_rq.checkpoint.files import export_dabs as export_dabs
+from dabs_rq.checkpoint.files import load_encoder as load_encoder
+from dabs_rq.checkpoint.files import save as save
+from dabs_rq.checkpoint.files import verified as verified
+from dabs_rq.checkpoint.files import weights_hash as weights_hash

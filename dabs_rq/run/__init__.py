@@ -1,5 +1,5 @@
-"""A run: its options, where everything lies, and the examples it reads."""
+"""A run: its options, where it keeps what it makes, and the examples that it reads."""
 
-from dabs_rq.run.run import Identity, Run, announce
-
-__all__ = ["Identity", "Run", "announce"]
+from dabs_rq.run.places import Identity as Identity
+from dabs_rq.run.run import Run as Run
+from dabs_rq.run.run import announce as announce
