@@ -22,10 +22,10 @@ several = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
 	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test lint format bench pretrain transfer suite table report ablate domains data docs clean
+.PHONY: help setup lock demo test test-all lint format bench pretrain transfer suite table report ablate domains data docs clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo "  Variables: DOMAIN= METHOD=$(METHOD) ENCODER= SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray OUT= OPTIONS='key=value ...'"
 
@@ -43,8 +43,13 @@ lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
 demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 5 minutes)
 	$(RUN) suite $(several)
 
-test: $(STAMP)  ## Run the tests, on all processors
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+pytest = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+test: $(STAMP)  ## Run the tests but the slow ones, on all processors
+	$(pytest) -m 'not slow'
+
+test-all: $(STAMP)  ## Run every test, on all processors
+	$(pytest)
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .

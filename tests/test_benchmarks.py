@@ -86,6 +86,7 @@ def test_features_encoded_in_every_epoch_are_those_kept() -> None:
             assert torch.equal(targets.cpu(), same)
 
 
+@pytest.mark.slow
 def test_fluent_tasks_share_their_inputs(tmp_path: Path, miniature) -> None:
     (tmp_path / "data").symlink_to(miniature("speech"))
     tasks = transfer.fluent(tmp_path, limit=4)

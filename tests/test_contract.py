@@ -68,12 +68,16 @@ def sources() -> list[Source]:
 
 
 def test_every_source_says_where_it_comes_from_and_where_it_goes() -> None:
-    assert len({source.name for source in sources()}) == len(sources())
+    names = [source.name for source in sources()]
+    assert len(set(names)) == len(names), "two sources have one name: name each source once"
     for source in sources():
-        assert source.url.startswith(("http://", "https://")) and source.title and source.licence and source.citation
-        assert source.layout.strip() and source.needs and source.size
-        assert not source.folder.startswith("/") and ".." not in source.folder
-        assert not any(Path(need).is_absolute() for need in source.needs)
+        who = f"source {source.name!r}"
+        for field in ("title", "licence", "citation", "layout", "needs", "size"):
+            assert getattr(source, field), f"{who}: its {field} must not be empty"
+        assert source.url.startswith(("http://", "https://")), f"{who}: its url must be a web address"
+        for place in (source.folder, *source.needs):
+            inside = not Path(place).is_absolute() and ".." not in Path(place).parts
+            assert inside, f"{who}: {place} must be relative to the data root (folder) or to its folder (needs)"
 
 
 def test_the_listing_names_all_of_it(tmp_path: Path) -> None:
@@ -88,7 +92,7 @@ def test_the_listing_names_all_of_it(tmp_path: Path) -> None:
 def test_the_miniature_has_what_the_sources_need(domain: Domain, miniature: Callable[[str], Path]) -> None:
     root = miniature(domain.name)
     for source in [domain.pretraining.source, *(task.source for task in domain.tasks)]:
-        assert source.missing(root) == ()
+        assert source.missing(root) == (), f"the miniature of {domain.name} must write what {source.name} `needs`"
 
 
 @each_protocol
@@ -99,20 +103,24 @@ def test_pretraining_batches_are_what_the_inputs_declare(
     words = [f"domain={domain.name}", f"protocol={protocol}", f"data={miniature(domain.name)}", "loader.prepare=never"]
     run = Run.of([*words, f"runs={tmp_path}", "pretrain.max_examples=256"])
     source, again = run.splits.unlabelled("train"), run.splits.unlabelled("train")
-    assert source.key == again.key
+    assert source.key == again.key, "reading the pretraining source twice must give the same examples in the same order"
     batches = training_batches(source, size=16, seed=0)
     if isinstance(source, Examples):
-        assert len(load(domain, domain.pretraining, "train", protocol=protocol)) >= 2048
+        count = len(load(domain, domain.pretraining, "train", protocol=protocol))
+        assert count >= 2048, f"the miniature must have at least 2,048 examples to pretrain on; it has {count}"
     first, ids = batches.batch(0)
     loaded = list(islice(batches.loader(start=0), 5))
-    for spec, one, other in zip(run.inputs, first, loaded[0][0], strict=True):
-        assert one.shape == (16, *spec.shape) and (one == other).all()
+    for spec, raw, by_loader in zip(run.inputs, first, loaded[0][0], strict=True):
+        who = f"input {spec.name!r}"
+        assert raw.shape == (16, *spec.shape), f"{who}: a batch must have the declared shape"
+        assert (raw == by_loader).all(), f"{who}: the first batch must be the same from every loader"
         if isinstance(spec, Tokens):
-            assert int(one.min()) >= 0 and int(one.max()) < spec.vocabulary
+            assert int(raw.min()) >= 0 and int(raw.max()) < spec.vocabulary, f"{who}: ids must lie in [0, vocabulary)"
         else:
-            assert one.isfinite().all() and float(one.float().std()) > 0
-    assert len(set(ids)) == 16
-    assert not isinstance(source, Stream) or protocol == "published" or (loaded[1][0][0] != loaded[0][0][0]).any()
+            assert raw.isfinite().all() and float(raw.float().std()) > 0, f"{who}: values must be finite and must vary"
+    assert len(set(ids)) == 16, "the ids of one batch must differ"
+    if isinstance(source, Stream) and protocol == "corrected":
+        assert (loaded[1][0][0] != loaded[0][0][0]).any(), "a stream must not repeat its first batch"
 
 
 @each_protocol
@@ -125,17 +133,20 @@ def test_both_splits_of_a_task_are_sound(
     check_evaluable(splits["test"].targets, task.target, "test")
     ids = {split: examples.ids.to_pylist() for split, examples in splits.items()}
     for split, examples in splits.items():
-        assert len(set(ids[split])) == len(ids[split])
+        assert len(set(ids[split])) == len(ids[split]), f"the ids of the {split} split must differ"
         again = load(domain, task, split, protocol=protocol)
-        assert again.key == examples.key and again.inputs_key == examples.inputs_key
+        same = again.key == examples.key and again.inputs_key == examples.inputs_key
+        assert same, f"reading the {split} split twice must give the same examples in the same order"
         few = examples.select(np.array([0, len(examples) // 2, len(examples) - 1]))
         for column in few.inputs:
             taken = column.take(np.arange(3))
-            assert np.isfinite(taken).all()
+            assert np.isfinite(taken).all(), f"the inputs of the {split} split must be finite"
             moved = pickle.loads(pickle.dumps(column))
-            assert np.array_equal(moved.take(np.arange(3)), taken)
+            same = np.array_equal(moved.take(np.arange(3)), taken)
+            assert same, "a column must give the same arrays in another process: `decode` must be a top-level function"
     if (task.name, protocol) not in LEAKING:
-        assert set(ids["train"]).isdisjoint(ids["test"])
+        both = set(ids["train"]) & set(ids["test"])
+        assert not both, f"no example may be in both splits; these are: {sorted(both)[:3]}"
 
 
 class Backwards:
@@ -160,16 +171,19 @@ class Backwards:
 def test_the_order_of_the_file_system_does_not_matter(
     domain: Domain, protocol: str, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    parts = [(task, split) for task in domain.tasks for split in ("train", "test")]
+    parts = [(domain.pretraining, "train"), (domain.pretraining, "validation"), *parts]
+
     def keys() -> list[str]:
-        parts = [(task, split) for task in domain.tasks for split in ("train", "test")]
-        parts = [(domain.pretraining, "train"), (domain.pretraining, "validation"), *parts]
         return [load(domain, declared, split, protocol=protocol).key for declared, split in parts]
 
     before = keys()
     scandir, listdir = os.scandir, os.listdir
     monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(scandir(path)))
     monkeypatch.setattr(os, "listdir", lambda path=".": sorted(listdir(path), reverse=True))
-    assert keys() == before
+    changed = [part for part, old, new in zip(parts, before, keys(), strict=True) if old != new]
+    names = ", ".join(f"{declared.source.name} ({split})" for declared, split in changed)
+    assert not changed, f"sort what the file system lists: another order changes {names}"
 
 
 @each_protocol
@@ -181,19 +195,40 @@ def test_prepared_examples_are_the_decoded_ones(
 
     examples = load(domain, task, "test", protocol=protocol).sample(6)
     prepared = examples.prepared(Store(tmp_path / "kept", policy="always").prepare)
-    assert prepared.key == examples.key
+    assert prepared.key == examples.key, "preparing examples must not change their key"
     for decoded, kept in zip(examples.inputs, prepared.inputs, strict=True):
-        assert np.array_equal(decoded.take(np.arange(6)), kept.take(np.arange(6)))
+        same = np.array_equal(decoded.take(np.arange(6)), kept.take(np.arange(6)))
+        assert same, "a prepared example must be the decoded one, bit for bit"
+
+
+# Tasks whose examples belong together by track, subject, speaker, picture or patient.
+GROUPED = {
+    "traffic_sign",
+    "pamap2",
+    "librispeech_speaker",
+    "voxceleb1",
+    "audio_mnist",
+    "google_speech",
+    "fluent_speech_location",
+    "fluent_speech_action",
+    "fluent_speech_object",
+    "vqa",
+    "chexpert",
+    "xray8",
+}
+# LibriSpeech's speakers of a single chapter have a part of it in either split.
+SHARED_GROUPS = {"librispeech_speaker": 9}
 
 
 @each_task
 def test_the_corrected_protocol_keeps_groups_apart(domain: Domain, task: Task, load: Callable[..., Examples]) -> None:
-    train, test = (load(domain, task, split) for split in ("train", "test"))
-    if train.groups is None or test.groups is None:
-        return
-    shared = set(train.groups.tolist()) & set(test.groups.tolist())
-    assert len(shared) <= SHARED_GROUPS.get(task.name, 0)
-
-
-# LibriSpeech's speakers of a single chapter have a part of it in either split.
-SHARED_GROUPS = {"librispeech_speaker": 9}
+    groups = [load(domain, task, split).groups for split in ("train", "test")]
+    if task in of_project(domain):
+        expected = task.name in GROUPED
+        assert [one is not None for one in groups] == [expected] * 2, (
+            "both splits must say which examples belong together"
+        )
+    if groups[0] is not None and groups[1] is not None:
+        shared = set(groups[0].tolist()) & set(groups[1].tolist())
+        allowed = SHARED_GROUPS.get(task.name, 0)
+        assert len(shared) <= allowed, f"no group may be in both splits under `corrected`; {len(shared)} are"

@@ -30,6 +30,7 @@ def words(tmp_path: Path, miniature: Callable[[str], Path]) -> list[str]:
     return ["domains=[sensor]", f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", *SMALL, *budget]
 
 
+@pytest.mark.slow
 def test_processes_give_the_numbers_of_this_process(words: list[str], tmp_path: Path) -> None:
     runs = [tmp_path / "runs", tmp_path / "alone"]
     together = suite(Run.of([*words, "suite.workers=2"]))

@@ -232,7 +232,8 @@ def test_domains_and_methods_of_ones_own_appear(extra: Path, run: Callable[..., 
     inside = add_domain(extra, "noise")
     (inside / "miniature.py").write_text("def write(root, seed):\n    (root / 'noise').mkdir()\n")
     (inside / "source.py").write_text(
-        "import numpy as np\nfrom dabs_rq.data.columns import Windows\nfrom dabs_rq.data.examples import Examples\n\n\ndef load(request):\n"
+        "import numpy as np\nfrom dabs_rq.data.columns import Windows\n"
+        "from dabs_rq.data.examples import Examples\n\n\ndef load(request):\n"
         "    series = np.random.default_rng(0).normal(size=(80, 1)).astype('float32')\n"
         "    windows = Windows([series], np.zeros(10, int), np.arange(0, 80, 8), 8, 'noise')\n"
         "    return Examples([f'example {i}' for i in range(10)], (windows,), np.arange(10) % 2)\n"

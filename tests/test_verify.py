@@ -117,6 +117,7 @@ def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.Monke
     assert cell.state == "stale" and "code: dabs_rq.transfer.regression" in cell.reasons
 
 
+@pytest.mark.slow
 def test_what_is_stale_is_computed_again_when_asked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Scale:
-    """What configs/scale/<name>.yaml says beside budgets.
+    """What a file of configs/scale/ says beside budgets.
 
     inputs: which of a domain's sets of inputs is used. needs_real_data: the made-up miniature is refused.
     published_compares: published numbers are of this budget, so that they may stand beside these.
