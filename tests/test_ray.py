@@ -24,10 +24,11 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.suite import ray_executor, suite
+from dabs_rq.suite import ray_executor
 from dabs_rq.suite.jobs import Job
 from dabs_rq.suite.plan import build_plan
 from dabs_rq.suite.ray_executor import OBJECT_STORE_BYTES, on_ray, resources
+from dabs_rq.suite.suite import suite
 from tests.stand_ins import job, killed_once
 from tests.test_pretrain import SMALL
 
@@ -98,7 +99,7 @@ def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monk
     def on_node(one: Job, logs: Path, *before: Any) -> Any:
         return killed_once(one, list(before), logs)
 
-    monkeypatch.setattr(ray_executor, "_on_node", on_node)
+    monkeypatch.setattr(ray_executor, "_run_on_node", on_node)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     jobs = [job("kill"), job("doomed"), job("after", after=("prepare doomed",)), job("last", after=("prepare kill",))]
     run = Run.of([f"runs={tmp_path}"])

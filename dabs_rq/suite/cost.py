@@ -184,7 +184,7 @@ def describe(run: Run) -> str:
     return "\n".join(text)
 
 
-HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "kept GB")
+HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "stored GB")
 
 
 def _line(cost: Cost, seeds: int, methods: int, tflops: float) -> tuple[Any, ...]:
