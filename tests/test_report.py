@@ -220,7 +220,11 @@ def test_published_numbers_stand_beside_real_data_at_paper_scale_alone(run: Call
         fill(one, "pamap2", "none", 0.5, standard_error=0.01)
         made = report.write(one)
         drawn = (made.page.parent / "figures" / "scores-sensor.svg").read_text()
-        assert (">published<" in drawn) == ("Hollow markers are published numbers." in Page(made.page).text) == (one is paper)
+        assert (
+            (">published<" in drawn)
+            == ("Hollow markers are published numbers." in Page(made.page).text)
+            == (one is paper)
+        )
         if one is paper:
             page = Page(made.page)
             assert "They cannot be compared: protocol corrected" in page.text and "Made-up" not in page.text
@@ -232,7 +236,8 @@ def test_domains_and_methods_of_ones_own_appear(extra: Path, run: Callable[..., 
     inside = add_domain(extra, "noise")
     (inside / "miniature.py").write_text("def write(root, seed):\n    (root / 'noise').mkdir()\n")
     (inside / "source.py").write_text(
-        "import numpy as np\nfrom dabs_rq.data.examples import Examples, Windows\n\n\ndef load(request):\n"
+        "import numpy as np\nfrom dabs_rq.data.columns import Windows\n"
+        "from dabs_rq.data.examples import Examples\n\n\ndef load(request):\n"
         "    series = np.random.default_rng(0).normal(size=(80, 1)).astype('float32')\n"
         "    windows = Windows([series], np.zeros(10, int), np.arange(0, 80, 8), 8, 'noise')\n"
         "    return Examples([f'example {i}' for i in range(10)], (windows,), np.arange(10) % 2)\n"
