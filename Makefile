@@ -1,5 +1,5 @@
-# Every target is one command on a fresh clone: it sets up .venv first if that is missing or out of date.
-# `make` alone lists the targets. Variables are given as in `make pretrain DOMAIN=sensor METHOD=rq`.
+# Every target works on a fresh clone: it first sets up .venv if that is missing or out of date.
+# `make` alone lists the targets. Set variables as in `make pretrain DOMAIN=sensor METHOD=rq`.
 
 PYTHON ?= python3
 SCALE ?= mini
@@ -11,14 +11,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 RUN := $(BIN)/python -m dabs_rq
 
-# $(1) is the option's name, $(2) the variable's value; nothing where it is not set.
+# $(1) is the option's name, $(2) the variable's value; expands to nothing if the variable is not set.
 option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
 	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
-# Commands of one method take rq where none is given, the others take all methods of the published table.
+# Without METHOD=, commands for one method use rq, the others use all methods of the published table.
 given_method = $(if $(filter-out file,$(origin METHOD)),method=$(METHOD))
-one = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
-several = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
+one_method = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
+many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
 	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
@@ -37,11 +37,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-lock:  ## Write constraints.txt anew from pyproject.toml (needs uv)
+lock:  ## Rewrite constraints.txt from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet pyproject.toml --output-file constraints.txt
 
-demo: $(STAMP)  ## Made-up data to comparison table: every domain, none / e-Mix / RQ (about 5 minutes)
-	$(RUN) suite $(several)
+demo: $(STAMP)  ## Compute the table on made-up data: every domain, none / e-Mix / RQ (about 5 minutes)
+	$(RUN) suite $(many_methods)
 
 pytest = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -60,38 +60,38 @@ format: $(STAMP)  ## Apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure against straightforward implementations (6 minutes; LINES='quantizer encoder' for some)
+bench: $(STAMP)  ## Compare speed with straightforward implementations (6 minutes; [LINES='quantizer encoder'])
 	$(BIN)/python -m benchmarks $(LINES)
 
 pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
-	$(RUN) pretrain $(one)
+	$(RUN) pretrain $(one_method)
 
 transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [CHECKPOINT=file]
-	$(RUN) transfer $(one) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(TASKS))
+	$(RUN) transfer $(one_method) $(call option,checkpoint,$(CHECKPOINT)) $(call option,tasks,$(TASKS))
 
 suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
-	$(RUN) suite $(several) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
+	$(RUN) suite $(many_methods) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
 	$(RUN) table $(given_method) $(common)
 
-report: $(STAMP)  ## Write the table and a page to read it with: plots, curves, the quantizer at work, every record
+report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record
 	$(RUN) report $(given_method) $(common)
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
-	$(RUN) ablate $(one) --over '$(OVER)' $(if $(EACH),--each)
+	$(RUN) ablate $(one_method) --over '$(OVER)' $(if $(EACH),--each)
 
-chaos: $(STAMP)  ## Kill a miniature suite again and again and compare its table with that of a quiet one: [KILLS=30]
+chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with an undisturbed one: [KILLS=30]
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),30) $(OPTIONS)
 
-domains: $(STAMP)  ## List domains, sources and tasks, and where their data are expected
+domains: $(STAMP)  ## List domains, sources and tasks, and where their data belong
 	$(RUN) domains $(common)
 
 data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10'] DATA=/root
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
 
-docs: $(STAMP)  ## Write the pages of the API, from its docstrings, to build/docs
+docs: $(STAMP)  ## Write the API pages from the docstrings to build/docs
 	$(BIN)/python -W error::UserWarning -W 'ignore:Error parsing type annotation' -m pdoc -d markdown -o build/docs dabs_rq
 
-clean:  ## Delete .venv (runs/ and results/ stay)
+clean:  ## Delete .venv (keeps runs/ and results/)
 	rm -rf $(VENV)

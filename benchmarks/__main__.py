@@ -1,4 +1,4 @@
-"""python -m benchmarks [LINE ...]: measure all lines, or those named (or whose names begin so)."""
+"""python -m benchmarks [LINE ...]: measure all lines, or those whose names are or start with the given words."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from benchmarks.measure import Line
 
-Measure: TypeAlias = "Callable[[Path], Line]"  # given an empty folder for its data
+Measure: TypeAlias = "Callable[[Path], Line]"  # takes an empty folder for its data
 RESULTS = Path(__file__).parent
 
 
 def lines() -> dict[str, Measure]:
-    """All lines by name, in the order of the table."""
+    """Return all lines by name, in the order of the table."""
     from benchmarks import command, cuda, encoder, images, quantizer, sensor, speech, transfer
 
     return {
@@ -44,20 +44,20 @@ def lines() -> dict[str, Measure]:
     }
 
 
-def chosen(words: Sequence[str], known: Mapping[str, Measure]) -> dict[str, Measure]:
-    """The lines that are named by `words` or begin with one of them; all without words."""
+def selected(words: Sequence[str], known: Mapping[str, Measure]) -> dict[str, Measure]:
+    """Return the lines whose names are or start with one of `words`; all lines without words."""
     for word in words:
-        if not any(_means(word, name) for name in known):
+        if not any(_matches(word, name) for name in known):
             raise SystemExit(f"no line begins with {word!r}; there are:\n  " + "\n  ".join(known))
-    return {name: line for name, line in known.items() if not words or any(_means(word, name) for word in words)}
+    return {name: line for name, line in known.items() if not words or any(_matches(word, name) for word in words)}
 
 
-def _means(word: str, name: str) -> bool:
+def _matches(word: str, name: str) -> bool:
     return name == word or name.startswith(f"{word}-")
 
 
 def run(measured: Mapping[str, Measure], results: Path, order: Sequence[str]) -> None:
-    """Measure lines one after the other; each is written to `results` as soon as it is there."""
+    """Measure lines one after the other, and write each to `results` as soon as it is measured."""
     import torch
 
     from benchmarks import report
@@ -69,16 +69,16 @@ def run(measured: Mapping[str, Measure], results: Path, order: Sequence[str]) ->
         with tempfile.TemporaryDirectory(prefix="dabs-rq-bench-") as folder:
             torch.manual_seed(0)
             line = measure(Path(folder))
-        report.keep(results, name, line, order)
+        report.save(results, name, line, order)
         print(f"{report.summary(name, line)} [{time.perf_counter() - started:.0f} s]", flush=True)
 
 
 def main(words: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="dabs-rq-bench-") as cache:
-        # Read when those libraries are imported, which is later: nothing is fetched, or left behind.
+        # Set before those libraries are imported: they fetch nothing and leave nothing behind.
         os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": cache, "KINETO_LOG_LEVEL": "99"}
         known = lines()
-        run(chosen(words, known), RESULTS, list(known))
+        run(selected(words, known), RESULTS, list(known))
 
 
 if __name__ == "__main__":

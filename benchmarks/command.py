@@ -1,4 +1,4 @@
-"""How long a command takes before it does anything."""
+"""Measures how long the command line takes to start."""
 
 from __future__ import annotations
 

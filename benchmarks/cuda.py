@@ -13,7 +13,7 @@ from benchmarks.measure import Line
 
 
 def on_gpu(line: Callable[..., Line], folder: Path) -> Line:
-    """`line` on the GPU, with synchronisation around what is timed; skipped where there is none."""
+    """Measure `line` on the GPU, with synchronisation around the timed code; skip it without a GPU."""
     if not torch.cuda.is_available():
         return Line(what="the same on cuda", baseline="as on cpu", skipped="torch.cuda.is_available() is False here")
     return line(folder, device="cuda")

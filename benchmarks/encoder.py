@@ -1,4 +1,4 @@
-"""The shared transformer against one with explicit attention weights."""
+"""Compares the shared transformer with one that computes explicit attention weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EINSUM = "the same encoder with attention as two einsums around an explicit soft
 
 
 class EinsumAttention(Attention):
-    """Multi-head self-attention as written in the formula: all weights (B, heads, N, N) are made."""
+    """Multi-head self-attention as in the formula: it computes all weights (B, heads, N, N)."""
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         q, k, v = (part.unflatten(2, (self.heads, -1)) for part in self.to_qkv(self.norm(x)).chunk(3, dim=-1))
@@ -30,7 +30,7 @@ class EinsumAttention(Attention):
 
 
 def with_einsum(encoder: Transformer) -> Transformer:
-    """A copy of `encoder` with the same weights whose attention is `EinsumAttention`."""
+    """Return a copy of `encoder` with the same weights and with `EinsumAttention`."""
     twin = copy.deepcopy(encoder)
     for block in twin.blocks:
         block.attention.__class__ = EinsumAttention
@@ -49,7 +49,7 @@ def step(
     repeats: int = 5,
     device: str = "cpu",
 ) -> Line:
-    """Forward and backward of a batch; `half`: ours under bfloat16 autocast."""
+    """Measure forward and backward of a batch. `half`: ours runs under bfloat16 autocast."""
     what = (
         f"encoder forward and backward on {device}, {depth} x {width}, {1 + image.sequence_length} tokens, "
         f"batch {batch}, dropout {dropout:g}, {'bfloat16 autocast' if half else 'float32'}, eager"
@@ -66,7 +66,7 @@ def step(
 
 
 def half_precision_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 natively."""
+    """Return whether this processor multiplies bfloat16 natively."""
     cpu = Path("/proc/cpuinfo")
     return cpu.exists() and any(flag in cpu.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 

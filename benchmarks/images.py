@@ -1,4 +1,4 @@
-"""How fast one loader worker delivers prepared images."""
+"""Measures how fast one loader worker delivers prepared images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How things are measured: side by side in one process, turn by turn, so that both see the same machine."""
+"""Measures both sides of a line in turns in one process, so that both see the same state of the machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-THREADS = 2  # of torch, on both sides
-SHORTEST = 0.1  # seconds of a turn: quicker things are called several times in it
+THREADS = 2  # of torch, for both sides
+SHORTEST = 0.1  # seconds; a turn repeats faster calls for this long
 
 Run = Callable[[], object]
 
@@ -41,7 +41,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Target:
-    """What a line should reach: a bound of the "ratio", or of "ours"."""
+    """The target of a line: a bound on the "ratio", or on "ours"."""
 
     of: Literal["ratio", "ours"]
     bound: float
@@ -55,9 +55,9 @@ class Target:
 class Line:
     """One line of the table.
 
-    what: what was measured, with its sizes. baseline: what it is compared with; None where the number stands alone.
-    unit: of `ours` and `theirs`, for one `what`. extrapolated: `theirs` was measured in part and scaled up, as `note`
-    says. skipped: why there are no numbers.
+    what: what was measured, with its sizes. baseline: what it is compared with, None without one. unit: of `ours` and
+    `theirs`. extrapolated: whether `theirs` was measured in part and scaled up, as `note` says. skipped: why there
+    are no numbers.
     """
 
     what: str
@@ -73,12 +73,12 @@ class Line:
 
     @property
     def ratio(self) -> float | None:
-        """How many times ours `theirs` takes, by the medians."""
+        """The median of `theirs` divided by that of `ours`."""
         return self.theirs.median / self.ours.median if self.ours and self.theirs else None
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None where there is none, or no number."""
+        """Whether the target is reached; None without a target or a number."""
         if self.target is None or self.ours is None:
             return None
         value = self.ratio if self.target.of == "ratio" else self.ours.median
@@ -86,20 +86,20 @@ class Line:
 
 
 def interleaved(*runs: Run, repeats: int, warm_up: bool = True, device: str = "cpu") -> list[Spread]:
-    """Seconds of one call of each of `runs`, in turns: A B A B ..."""
+    """Measure the seconds per call of each of `runs`, in turns: A B A B ..."""
     calls = [_calls(run, device) if warm_up else 1 for run in runs]
     turns = [[seconds(run, n, device) for run, n in zip(runs, calls, strict=True)] for _ in range(repeats)]
     return [Spread.of(taken) for taken in zip(*turns, strict=True)]
 
 
 def _calls(run: Run, device: str) -> int:
-    """How many calls fill a turn, found by a first call and, where that was quick, a second that is warm."""
+    """Return how many calls fill a turn, from a first call and, if that was fast, a second, warm one."""
     first = seconds(run, 1, device)
     return 1 if first > 20 * SHORTEST else max(1, math.ceil(SHORTEST / seconds(run, 1, device)))
 
 
 def seconds(run: Run, calls: int = 1, device: str = "cpu") -> float:
-    """Mean seconds of `calls` calls."""
+    """Return the mean seconds of `calls` calls."""
     _wait(device)
     started = time.perf_counter()
     for _ in range(calls):
@@ -114,8 +114,8 @@ def _wait(device: str) -> None:
 
 
 def extra_bytes(run: Callable[[], Tensor]) -> int:
-    """The most that torch's CPU allocator has handed out at any moment of a call, without what is handed out before
-    and without the result: read from the allocations and frees that torch's profiler records."""
+    """Return the peak memory that a call allocates on the CPU, without its result, from the allocations and frees that
+    torch's profiler records."""
     from torch.profiler import ProfilerActivity, profile
 
     run()
@@ -126,5 +126,5 @@ def extra_bytes(run: Callable[[], Tensor]) -> int:
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_bytes())["traceEvents"]
     memory = [event for event in events if event.get("name") == "[memory]" and event["args"]["Device Type"] == 0]
-    held = np.cumsum([event["args"]["Bytes"] for event in sorted(memory, key=lambda event: event["ts"])])
-    return int(held.max()) - result.untyped_storage().nbytes()
+    allocated = np.cumsum([event["args"]["Bytes"] for event in sorted(memory, key=lambda event: event["ts"])])
+    return int(allocated.max()) - result.untyped_storage().nbytes()

@@ -1,4 +1,4 @@
-"""The randomized quantizer against a dense comparison of every value with every region."""
+"""Compares the randomized quantizer with a dense comparison of every value with every region."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DENSE = (
 
 
 def dense(x: Tensor, draws: Draws) -> Tensor:
-    """Randomized quantization of x (B, S, D) as described: the channel's range is cut at random edges into regions,
-    each region has one random value of it, and each value becomes that of the one region it lies in."""
+    """Quantize x (B, S, D) as the paper describes: random edges divide the channel's range into regions, one random
+    value is drawn from each region, and every value of x is replaced by that of its region."""
     batch, length, features = x.shape
     assert draws.edges is not None and draws.values is not None
     channels = batch * features
@@ -30,7 +30,7 @@ def dense(x: Tensor, draws: Draws) -> Tensor:
     edges = draws.edges.reshape(channels, -1, 1) * (high - low) + low
     left = torch.cat([low, edges], 1).sort(1).values
     right = torch.cat([edges, high + 1e-6], 1).sort(1).values
-    beyond = torch.cat([edges, high + 1], 1).sort(1).values  # the last region holds the maximum whatever the rounding
+    beyond = torch.cat([edges, high + 1], 1).sort(1).values  # the last region contains the maximum despite rounding
     inside = (rows >= left) & (rows < beyond)  # (channels, regions, S)
     assert (inside.sum(1) == 1).all()
     region = inside.int().argmax(1, keepdim=True)
@@ -44,7 +44,7 @@ def quantized(x: Tensor, draws: Draws) -> Tensor:
 
 
 def draw(shape: tuple[int, int, int], device: str = "cpu", seed: int = 0) -> tuple[Tensor, Draws]:
-    """Values of `shape` and the draws to quantize them by."""
+    """Draw values of `shape`, and the random numbers that quantize them."""
     generator = torch.Generator().manual_seed(seed)
     lead = (shape[0], shape[2])
     x, edges, values = (
@@ -97,7 +97,7 @@ def memory(folder: Path, *, shape: tuple[int, int, int] = SHAPE, compiled: bool 
         ours=Spread.of(ours_bytes),
         theirs=Spread.of(dense_bytes),
         target=Target("ours", 12, at_least=False),
-        note="peak of what torch's allocator handed out, as its profiler records it",
+        note="peak memory of torch's allocator, as its profiler records it",
     )
 
 

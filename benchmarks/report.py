@@ -1,4 +1,4 @@
-"""results.json and results.md: the latest measurement of every line, with the machine and versions it was made on."""
+"""Writes results.json and results.md: the latest measurement of every line, with machine and versions."""
 
 from __future__ import annotations
 
@@ -15,43 +15,42 @@ from benchmarks.measure import THREADS, Line
 from dabs_rq.files import write_text
 from dabs_rq.records.provenance import now, provenance
 
-UNITS = {"s": [(1, "s"), (1e-3, "ms"), (1e-6, "µs")]}  # others are shown as they are
+UNITS = {"s": [(1, "s"), (1e-3, "ms"), (1e-6, "µs")]}  # other units are not scaled
 
 
 def record(line: Line) -> dict[str, Any]:
-    """A line as results.json holds it."""
-    about = {"ratio": line.ratio, "target": _target(line), "reached": line.reached}
-    return asdict(line) | about | {"date": now(), "commit": provenance()["commit"], "load": os.getloadavg()[0]}
+    """Return a line in the format of results.json."""
+    derived = {"ratio": line.ratio, "target": _target(line), "reached": line.reached}
+    return asdict(line) | derived | {"date": now(), "commit": provenance()["commit"], "load": os.getloadavg()[0]}
 
 
 def machine() -> dict[str, Any]:
-    """What all lines of a file have in common."""
+    """Describe the machine and the versions, which all lines of a file share."""
     about = provenance()
     processors = {"processor": _processor(), "processors": os.cpu_count()}
     return {"versions": about["versions"], "hardware": about["hardware"]} | processors
 
 
-def keep(folder: Path, name: str, line: Line, order: Sequence[str]) -> None:
-    """Put a line in place of its former measurement in `folder`. Those of other lines stay, unless they were made on
-    another machine, or the line is none of `order` any more."""
+def save(folder: Path, name: str, line: Line, order: Sequence[str]) -> None:
+    """Replace a line's measurement in `folder`. Other lines of the same machine stay if they are still in `order`."""
     file = folder / "results.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    lines = found["lines"] if found.get("machine") == machine() else {}
+    previous = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    lines = previous["lines"] if previous.get("machine") == machine() else {}
     lines[name] = record(line)
     about = {"date": now(), "machine": machine(), "threads": THREADS, "torch": torch.__version__}
-    results = about | {"lines": {one: lines[one] for one in order if one in lines}}
+    results = about | {"lines": {line_name: lines[line_name] for line_name in order if line_name in lines}}
     write_text(file, json.dumps(results, indent=1) + "\n")
     write_text(folder / "results.md", table(results))
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results in Markdown."""
+    """Format the results as Markdown."""
     about, records = results["machine"], results["lines"]
     rows = [
         "# Benchmarks",
         "",
-        "Made by `make bench`. Medians of repeats, quartiles in brackets; both sides of a line take turns in one",
-        "process, and a ratio is that of the medians.",
+        "Written by `make bench`. Numbers are medians of repeats, with quartiles in brackets. Both sides of a line",
+        "take turns in one process, and a ratio is that of the medians.",
         "",
         f"{results['date'][:10]}, {about['processors']} x {about['processor']} ({about['hardware']}), "
         f"Python {about['versions']['python']}, torch {results['torch']}",
@@ -59,40 +58,40 @@ def table(results: dict[str, Any]) -> str:
         "| line | ours | baseline | ratio | target | reached |",
         "|---|---|---|---|---|---|",
     ]
-    for name, one in records.items():
-        if one["skipped"]:
-            rows.append(f"| {name} | skipped: {one['skipped']} | | | | |")
+    for name, line in records.items():
+        if line["skipped"]:
+            rows.append(f"| {name} | skipped: {line['skipped']} | | | | |")
             continue
-        theirs = "" if one["theirs"] is None else _shown(one["theirs"], one["unit"])
+        theirs = "" if line["theirs"] is None else _formatted(line["theirs"], line["unit"])
         ratio = (
-            "" if one["ratio"] is None else f"{one['ratio']:.3g} x{' (extrapolated)' if one['extrapolated'] else ''}"
+            "" if line["ratio"] is None else f"{line['ratio']:.3g} x{' (extrapolated)' if line['extrapolated'] else ''}"
         )
-        reached = {None: "", True: "yes", False: "no"}[one["reached"]]
-        cells = [name, _shown(one["ours"], one["unit"]), theirs, ratio, one["target"] or "", reached]
+        reached = {None: "", True: "yes", False: "no"}[line["reached"]]
+        cells = [name, _formatted(line["ours"], line["unit"]), theirs, ratio, line["target"] or "", reached]
         rows.append(f"| {' | '.join(cells)} |")
     rows += ["", "## What was measured", ""]
-    for name, one in records.items():
-        if one["skipped"]:
+    for name, line in records.items():
+        if line["skipped"]:
             continue
-        parts = [f"{one['what']}; {one['threads']} thread{'s' if one['threads'] > 1 else ''}"]
-        parts += [f"baseline: {one['baseline']}"] if one["baseline"] else []
-        parts += [one["note"]] if one["note"] else []
+        parts = [f"{line['what']}; {line['threads']} thread{'s' if line['threads'] > 1 else ''}"]
+        parts += [f"baseline: {line['baseline']}"] if line["baseline"] else []
+        parts += [line["note"]] if line["note"] else []
         parts += [
-            f"{one['ours']['repeats']} repeats, load {one['load']:.1f}, {one['date'][:16]}, commit {one['commit']}"
+            f"{line['ours']['repeats']} repeats, load {line['load']:.1f}, {line['date'][:16]}, commit {line['commit']}"
         ]
         rows.append(f"- **{name}**: {'. '.join(part[0].upper() + part[1:] for part in parts)}.")
     return "\n".join(rows) + "\n"
 
 
 def summary(name: str, line: Line) -> str:
-    """A line in one line, for the terminal."""
+    """Summarise a line for the terminal."""
     if line.ours is None:
         return f"{name}: skipped, {line.skipped}"
-    shown = f"{name}: {_shown(asdict(line.ours), line.unit)}"
+    text = f"{name}: {_formatted(asdict(line.ours), line.unit)}"
     if line.theirs is not None:
-        shown += f", baseline {_shown(asdict(line.theirs), line.unit)}, {line.ratio:.3g} x"
+        text += f", baseline {_formatted(asdict(line.theirs), line.unit)}, {line.ratio:.3g} x"
     verdict = {None: "", True: ": reached", False: ": NOT reached"}[line.reached]
-    return shown + (f" (target {_target(line)}{verdict})" if line.target else "")
+    return text + (f" (target {_target(line)}{verdict})" if line.target else "")
 
 
 def _target(line: Line) -> str | None:
@@ -102,9 +101,9 @@ def _target(line: Line) -> str | None:
     return f"{'>=' if line.target.at_least else '<='} {line.target.bound:g} {unit}"
 
 
-def _shown(spread: dict[str, Any], unit: str) -> str:
+def _formatted(spread: dict[str, Any], unit: str) -> str:
     median = spread["median"]
-    factor, unit = next((known for known in UNITS.get(unit, []) if median >= known[0]), (1, unit))
+    factor, unit = next((scaled for scaled in UNITS.get(unit, []) if median >= scaled[0]), (1, unit))
     lower, upper = spread["lower"] / factor, spread["upper"] / factor
     return f"{median / factor:.3g} {unit} [{lower:.3g}, {upper:.3g}]"
 

@@ -1,4 +1,4 @@
-"""PAMAP2 windows as slices of a subject's array against searching its data frame for every window."""
+"""Compares PAMAP2 windows as slices of a subject's array with searching its data frame for every window."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from dabs_rq.run.compose import load_protocol
 from domains.sensor import pamap2
 
 LENGTH = 320  # rows of a window
-ROWS = 370_000  # of a subject's file, about as many as the real ones have
+ROWS = 370_000  # of a subject's file, about as many as in the real files
 SUBJECTS = (101, 102)
 IDS = (1, 2, 3, 17, 16, 12, 13, 4, 7, 6, 5, 24)  # activities in the order of recording, transient rows between them
 
 
 def write(folder: Path, rows: int = ROWS) -> None:
-    """Made-up subject files of `rows` rows in the native format below the data root `folder`."""
+    """Write made-up subject files of `rows` rows in the native format below the data root `folder`."""
     from pyarrow import csv
 
     for subject in SUBJECTS:
         generator = np.random.default_rng(subject)
         part = rows // (3 * len(IDS)) + 1  # two of three rows belong to an activity, as in the real files
-        activity = np.repeat([one for activity in IDS for one in (0, activity, activity)], part)[:rows]
+        activity = np.repeat([label for activity in IDS for label in (0, activity, activity)], part)[:rows]
         heart = np.where(np.arange(rows) % 11 == 4, generator.integers(60, 180, rows), np.nan)
         readings = np.round(generator.standard_normal((51, rows), np.float32).astype(np.float64), 4)
         readings[:, generator.integers(rows, size=rows // 1000)] = np.nan
         columns = [np.arange(rows) / 100, activity, heart, *readings]
         text = [pa.array(column).cast(pa.string()).fill_null("NaN") for column in columns]
-        table = pa.table({str(place): column for place, column in enumerate(text)})
+        table = pa.table({str(position): column for position, column in enumerate(text)})
         file = folder / pamap2.SOURCE.folder / pamap2.PROTOCOL_FOLDER / f"subject{subject}.dat"
         file.parent.mkdir(parents=True, exist_ok=True)
         options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
@@ -45,7 +45,7 @@ def write(folder: Path, rows: int = ROWS) -> None:
 
 
 def frames(folder: Path) -> list[Any]:
-    """Every subject's file as a pandas data frame in memory, gaps interpolated: column 1 is the activity."""
+    """Read every subject's file into a pandas data frame and interpolate its gaps. Column 1 is the activity."""
     import pandas as pd
 
     below = folder / pamap2.SOURCE.folder / pamap2.PROTOCOL_FOLDER
@@ -54,18 +54,19 @@ def frames(folder: Path) -> list[Any]:
 
 
 def window(frames: Sequence[Any], randint: Callable[[int], int]) -> np.ndarray:
-    """One item, (320, 52): a uniform subject and activity, drawn again until the rows of the activity, taken out of the
-    frame by a boolean filter, are more than a window; then a uniform start."""
+    """Draw one window (320, 52). Draw subject and activity uniformly until the activity's rows, selected by a boolean
+    filter, are more than a window; then draw the start uniformly."""
     while True:
         frame = frames[randint(len(frames))]
-        found = frame[frame[1] == pamap2.ACTIVITIES[randint(len(pamap2.ACTIVITIES))]]
-        if len(found) > LENGTH:
-            start = randint(len(found) - LENGTH)
-            return found.iloc[start : start + LENGTH, 2:].to_numpy(np.float32)
+        selected = frame[frame[1] == pamap2.ACTIVITIES[randint(len(pamap2.ACTIVITIES))]]
+        if len(selected) > LENGTH:
+            start = randint(len(selected) - LENGTH)
+            return selected.iloc[start : start + LENGTH, 2:].to_numpy(np.float32)
 
 
 def examples(folder: Path, draws: str = "fresh") -> Examples:
-    """Our training windows as published: random draws without normalisation, from prepared arrays."""
+    """Return our training windows under the published protocol: random draws without normalisation, from prepared
+    arrays."""
     store = Store(folder / "prepared", policy="always")
     request = Request(
         root=folder,

@@ -1,4 +1,4 @@
-"""Prepared spectrograms against decoding every recording when it is asked for, and preparing them on two processes."""
+"""Compares prepared spectrograms with decoding every recording on demand, and preparing on two processes with one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROCESSES = 2
 
 
 def write(folder: Path, clips: int, seconds: float = SECONDS) -> None:
-    """Made-up flac recordings in `folder`: tones that come and go in noise."""
+    """Write made-up flac recordings to `folder`: tones that fade in and out in noise."""
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,20 +39,20 @@ def write(folder: Path, clips: int, seconds: float = SECONDS) -> None:
 
 
 def column(folder: Path, clips: int, rows: int | None = None, shape: tuple[int, int, int] = SHAPE) -> Decoded:
-    """Spectrograms of the recordings in `folder`; with more `rows` than clips, of the same ones again and again."""
+    """Return spectrograms of the recordings in `folder`; `rows` beyond the number of clips repeat them."""
     paths = [f"{row % clips:05d}.flac" for row in range(rows or clips)]
     return audio.column(pa.table({"path": paths}), folder, shape, STATISTICS)
 
 
 def spectrogram(file: Path, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
-    """One item from its file: read, cut or pad, mel bands, decibels within 80 of the maximum, scale; float16."""
+    """Compute a spectrogram: read, cut or pad, mel bands, decibels within 80 of the maximum, scale; float16."""
     import soundfile
     import torch
 
     wave, rate = soundfile.read(file, dtype="float32")
     padded = torch.zeros(audio.SAMPLES)
-    kept = min(len(wave), audio.SAMPLES)
-    padded[:kept] = torch.from_numpy(wave[:kept])
+    length = min(len(wave), audio.SAMPLES)
+    padded[:length] = torch.from_numpy(wave[:length])
     power = _mel(rate, shape[1], audio.hop(shape[2]))(padded) ** 2
     decibels = 10 * torch.log10(power.clamp(min=1e-10))
     decibels = decibels.clamp(min=float(decibels.max()) - 80)
@@ -91,14 +91,14 @@ def preparation(folder: Path, *, clips: int = 64, rows: int = 4000, seconds: flo
     write(folder / "clips", clips, seconds)
 
     def ours() -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as kept:
-            Store(Path(kept), policy="always", workers=PROCESSES).prepare(column(folder / "clips", clips, rows))
+        with tempfile.TemporaryDirectory(dir=folder) as cache_folder:
+            Store(Path(cache_folder), policy="always", workers=PROCESSES).prepare(column(folder / "clips", clips, rows))
 
     def theirs() -> None:
         recordings = column(folder / "clips", clips, rows)
-        with tempfile.TemporaryFile(dir=folder) as kept:
+        with tempfile.TemporaryFile(dir=folder) as file:
             for row in range(rows):
-                kept.write(recordings.row(row).tobytes())
+                file.write(recordings.row(row).tobytes())
 
     taken = interleaved(ours, theirs, repeats=repeats, warm_up=False)
     return Line(

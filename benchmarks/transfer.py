@@ -1,4 +1,4 @@
-"""Probes on features computed once against encoding again: in every epoch, or for every task."""
+"""Compares probes on features computed once with encoding again in every epoch, or for every task."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ OPTIONS = TransferOptions(epochs=100, batch_size=64, probe="adamw", features="ca
 
 
 class EveryEpoch:
-    """Training features as a loop over the data gives them: every batch is encoded when its turn comes. (In eval mode,
-    so that the features are the same; DABS's dropout would cost a little more.)"""
+    """Training features that are encoded again in every epoch. (In eval mode, so that the features are the same; DABS's
+    dropout would cost a little more.)"""
 
     def __init__(self, encoder: Transformer, examples: Examples, batch_size: int, seed: int) -> None:
         self.encoder, self.examples, self.device = encoder.eval(), examples, torch.device("cpu")
@@ -49,7 +49,7 @@ class EveryEpoch:
 
 
 def made_up(count: int, series: Series = SERIES, seed: int = 0) -> Examples:
-    """Labelled windows of one long recording, in memory."""
+    """Make labelled windows of one long recording, in memory."""
     generator = np.random.default_rng(seed)
     recording = generator.standard_normal((20 * series.length, series.channels), np.float32)
     start = generator.integers(len(recording) - series.length, size=count)
@@ -67,22 +67,22 @@ def one_task(
     measured: int = 1,
     repeats: int = 3,
 ) -> Line:
-    """A task from its inputs to its test outputs; the baseline's epochs are all alike, so `measured` of them are
-    measured and the rest extrapolated."""
+    """Measure a task from its inputs to its test outputs. The baseline's epochs cost the same: `measured` of them are
+    measured, the others extrapolated."""
     train, test = made_up(sizes[0]), made_up(sizes[1], seed=1)
     encoder = Transformer((SERIES,), width=width, depth=depth).eval().requires_grad_(False)
     ours, theirs = [], []
     for _ in range(repeats):
         ours.append(_cached(encoder, train, test, epochs))
-        begun = time.perf_counter()
+        started = time.perf_counter()
         fitted = _fit(EveryEpoch(encoder, train, OPTIONS.batch_size or 64, 0), measured)
         trained = time.perf_counter()
         fitted.outputs(features.extract(encoder, test))
-        theirs.append((trained - begun) * epochs / measured + time.perf_counter() - trained)
+        theirs.append((trained - started) * epochs / measured + time.perf_counter() - trained)
     return Line(
         what=f"one transfer task, {sizes[0]:,} + {sizes[1]:,} examples of {SERIES.sequence_length} tokens, encoder "
         f"{depth} x {width}, AdamW probe of {epochs} epochs, features computed once",
-        baseline="the same features encoded anew in every epoch",
+        baseline="the same features encoded again in every epoch",
         ours=Spread.of(ours),
         theirs=Spread.of(theirs),
         target=Target("ratio", 50),
@@ -93,10 +93,10 @@ def one_task(
 
 def _cached(encoder: Transformer, train: Examples, test: Examples, epochs: int) -> float:
     assert train.targets is not None
-    begun = time.perf_counter()
+    started = time.perf_counter()
     kept = Kept(features.extract(encoder, train), train.targets, OPTIONS.batch_size or 64, 0)
     _fit(kept, epochs).outputs(features.extract(encoder, test))
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def _fit(batches: Kept | EveryEpoch, epochs: int) -> Fitted:
@@ -106,7 +106,7 @@ def _fit(batches: Kept | EveryEpoch, epochs: int) -> Fitted:
 
 
 def shared_inputs(folder: Path, *, depth: int = 6, width: int = 256, limit: int = 512, repeats: int = 3) -> Line:
-    """Fluent Speech Commands: location, action and object of the same recordings."""
+    """Measure the three tasks of Fluent Speech Commands, which share their recordings."""
     registry.miniature("speech").write(folder / "data", seed=0)
     tasks = fluent(folder, limit)
     encoder = Transformer(registry.domain("speech").inputs["mini"], width=width, depth=depth)
@@ -116,8 +116,8 @@ def shared_inputs(folder: Path, *, depth: int = 6, width: int = 256, limit: int 
     def together() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as kept:
             for train, test, classes in tasks:
-                found = [features.cached(encoder, weights, split, Path(kept)) for split in (train, test)]
-                _probe(found, train, classes)
+                both = [features.cached(encoder, weights, split, Path(kept)) for split in (train, test)]
+                _probe(both, train, classes)
 
     def one_by_one() -> None:
         for train, test, classes in tasks:
@@ -128,7 +128,7 @@ def shared_inputs(folder: Path, *, depth: int = 6, width: int = 256, limit: int 
     return Line(
         what=f"three tasks on the same {len(train):,} + {len(test):,} prepared spectrograms (miniature Fluent Speech "
         f"Commands), encoder {depth} x {width}, one pass over the inputs and three AdamW probes of 100 epochs",
-        baseline="the same, each task with a pass of its own",
+        baseline="the same with a separate pass for each task",
         ours=seconds[0],
         theirs=seconds[1],
         target=Target("ratio", 2),
@@ -136,7 +136,7 @@ def shared_inputs(folder: Path, *, depth: int = 6, width: int = 256, limit: int 
 
 
 def fluent(folder: Path, limit: int | None = None) -> list[tuple[Examples, Examples, int]]:
-    """Train and test examples and the number of classes of the three tasks below `folder`, prepared there."""
+    """Return train and test examples, prepared in `folder`, and the number of classes of each of the three tasks."""
     domain = registry.domain("speech")
     store = Store(folder / "prepared", policy="always")
     tasks = []
@@ -159,7 +159,7 @@ def fluent(folder: Path, limit: int | None = None) -> list[tuple[Examples, Examp
     return tasks
 
 
-def _probe(found: Sequence[np.ndarray], train: Examples, classes: int) -> None:
+def _probe(splits: Sequence[np.ndarray], train: Examples, classes: int) -> None:
     assert train.targets is not None
-    kept = Kept(found[0], train.targets, OPTIONS.batch_size or 64, 0)
-    adamw.fit_adamw(kept, found[0].shape[1], Multiclass(classes), classes, OPTIONS, seed=0).outputs(found[1])
+    kept = Kept(splits[0], train.targets, OPTIONS.batch_size or 64, 0)
+    adamw.fit_adamw(kept, splits[0].shape[1], Multiclass(classes), classes, OPTIONS, seed=0).outputs(splits[1])

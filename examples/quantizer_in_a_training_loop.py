@@ -1,7 +1,7 @@
-"""Randomized quantization as the only augmentation of a plain PyTorch training loop, without the rest of dabs_rq.
+"""Randomized quantization as the only augmentation in a plain PyTorch training loop.
 
-Made-up pictures of four kinds of stripes, two quantized views of each, InfoNCE, and then the accuracy of their nearest
-class mean on pictures that were not trained on. Nothing here is of dabs_rq but the quantizer:
+It draws pictures with four kinds of stripes, trains with InfoNCE on two quantized views of each, and reports the
+accuracy of the nearest class mean on held-out pictures. Of dabs_rq it uses only the quantizer:
 
     python examples/quantizer_in_a_training_loop.py
 """
@@ -20,20 +20,20 @@ CLASSES, SIZE, STEPS, TEMPERATURE = 4, 20, 150, 0.2
 
 
 def stripes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (count, 3, SIZE, SIZE) with stripes in one of four directions, in any colour and light, under noise; and
-    which direction, (count,)."""
+    """Draw noisy pictures (count, 3, SIZE, SIZE) with stripes in random colours, in one of four directions; return them
+    and their directions (count,)."""
     label = torch.randint(CLASSES, (count,), generator=generator)
     angle = math.pi * label / CLASSES
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    way = x * angle.cos()[:, None, None] + y * angle.sin()[:, None, None]
-    wave = torch.sin(way + 2 * math.pi * torch.rand(count, 1, 1, generator=generator))
+    distance = x * angle.cos()[:, None, None] + y * angle.sin()[:, None, None]
+    wave = torch.sin(distance + 2 * math.pi * torch.rand(count, 1, 1, generator=generator))
     colour, light = torch.randn(2, count, 3, 1, 1, generator=generator)
     return colour * wave[:, None] + light + torch.randn(count, 3, SIZE, SIZE, generator=generator), label
 
 
 def nearest_mean(train: Tensor, train_label: Tensor, test: Tensor, test_label: Tensor) -> float:
-    """Accuracy of the class whose mean feature is the most similar."""
-    means = torch.stack([train[train_label == one].mean(0) for one in range(CLASSES)])
+    """Return the accuracy of predicting the class whose mean feature is most similar."""
+    means = torch.stack([train[train_label == label].mean(0) for label in range(CLASSES)])
     return float(((F.normalize(test) @ F.normalize(means).T).argmax(1) == test_label).float().mean())
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     ).to(device)  # fmt: skip
     head = nn.Linear(64, 32).to(device)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=1e-3)
-    augment = RandomizedQuantization(bins=8)  # each picture and channel in bins of its own, on the batch's device
+    augment = RandomizedQuantization(bins=8)  # draws separate bins for each picture and channel
 
     def report(step: int, loss: float | None) -> None:
         with torch.no_grad():
@@ -62,8 +62,8 @@ def main() -> None:
         batch = train[torch.randint(len(train), (64,), device=device)]
         first, second = (F.normalize(head(encoder(augment(batch)))) for _ in range(2))
         logits = first @ second.T / TEMPERATURE
-        own = torch.arange(len(batch), device=device)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        positives = torch.arange(len(batch), device=device)
+        loss = (F.cross_entropy(logits, positives) + F.cross_entropy(logits.T, positives)) / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

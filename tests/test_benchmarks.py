@@ -190,19 +190,19 @@ def test_lines_write_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_line_measured_again_replaces_itself_alone(tmp_path: Path) -> None:
     order = ["first", "second"]
     for name, seconds in (("second", 1.0), ("first", 2.0), ("second", 3.0)):
-        report.keep(tmp_path, name, Line(what="w", baseline=None, ours=Spread.of([seconds])), order)
+        report.save(tmp_path, name, Line(what="w", baseline=None, ours=Spread.of([seconds])), order)
     lines = json.loads((tmp_path / "results.json").read_text())["lines"]
     assert [(name, one["ours"]["median"]) for name, one in lines.items()] == [("first", 2.0), ("second", 3.0)]
 
 
 def test_lines_of_another_machine_leave(tmp_path: Path) -> None:
     line = Line(what="w", baseline=None, ours=Spread.of([1.0]))
-    report.keep(tmp_path, "first", line, ["first", "second"])
+    report.save(tmp_path, "first", line, ["first", "second"])
     file = tmp_path / "results.json"
     results = json.loads(file.read_text())
     results["machine"]["processor"] = "another"
     file.write_text(json.dumps(results))
-    report.keep(tmp_path, "second", line, ["first", "second"])
+    report.save(tmp_path, "second", line, ["first", "second"])
     assert list(json.loads(file.read_text())["lines"]) == ["second"]
 
 
@@ -222,12 +222,12 @@ def test_a_skipped_line_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_lines_are_chosen_by_how_their_names_begin() -> None:
     known = bench.lines()
-    assert list(bench.chosen([], known)) == list(known)
-    assert list(bench.chosen(["start"], known)) == ["start"]
-    assert all(name.startswith("quantizer-") for name in bench.chosen(["quantizer"], known))
-    assert len(bench.chosen(["quantizer", "encoder"], known)) > len(bench.chosen(["quantizer"], known))
+    assert list(bench.selected([], known)) == list(known)
+    assert list(bench.selected(["start"], known)) == ["start"]
+    assert all(name.startswith("quantizer-") for name in bench.selected(["quantizer"], known))
+    assert len(bench.selected(["quantizer", "encoder"], known)) > len(bench.selected(["quantizer"], known))
 
 
 def test_an_unknown_line_is_refused() -> None:
     with pytest.raises(SystemExit, match="no line begins with 'quant'"):
-        bench.chosen(["quant"], bench.lines())
+        bench.selected(["quant"], bench.lines())

@@ -212,13 +212,13 @@ def test_superfamilies_are_kept_whole(proteins: Domain, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ({"swissprot": ""}, "holds no protein"),
-        ({"swissprot": "MK\n"}, ":1: expected a line that begins with >, found 'MK'"),
+        ({"swissprot": ""}, "contains no protein"),
+        ({"swissprot": "MK\n"}, ":1: expected a line that starts with >, found 'MK'"),
         ({"swissprot": ">sp|P1|ONE\n>sp|P2|TWO\nMK\n"}, ":1: a protein without residues: >sp|P1|ONE"),
         ({"swissprot": ">P1 one\nMK\n"}, ":1: expected >sp|accession|name, found >P1"),
-        ({"swissprot": ">sp|P1|ONE\nM-K*\n"}, ":1: * - stands for no residue"),
+        ({"swissprot": ">sp|P1|ONE\nM-K*\n"}, ":1: residues are letters, found * -"),
         ({"scope": ">d1 globin\nmk\n"}, ":1: expected >name class.fold.superfamily.family ..., found >d1 globin"),
-        ({"scope": ">d1 a.1.1.1\nmk\n>d1 a.1.1.1\nmk\n"}, ":3: d1 is there already, in line 1"),
+        ({"scope": ">d1 a.1.1.1\nmk\n>d1 a.1.1.1\nmk\n"}, ":3: d1 occurs twice, first in line 1"),
     ],
 )
 def test_damaged_fasta_files_are_named(texts: dict[str, str], expected: str, proteins: Domain, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_gzip_is_named(proteins: Domain, tmp_path: Path) -> No
     write_proteins(tmp_path)
     source = proteins.pretraining.source
     (tmp_path / source.folder / source.needs[0]).write_bytes(b">sp|P1|ONE\nMK\n")
-    with pytest.raises(DataError, match=r"fasta\.gz: no FASTA file, or damaged \(Not a gzipped file"):
+    with pytest.raises(DataError, match=r"fasta\.gz: not a FASTA file, or damaged \(Not a gzipped file"):
         proteins.pretraining.load(request(proteins, tmp_path, "train"))
 
 

@@ -56,21 +56,21 @@ def test_processes_give_the_numbers_of_this_process(words: list[str], tmp_path: 
 def test_a_killed_process_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [job("kill"), job("doomed"), job("other"), job("last", after=("prepare kill", "prepare other"))]
     jobs.append(job("after", after=("prepare doomed",)))
-    monkeypatch.setattr(executors, "logged", killed_once)
-    outcomes = {one.domain: outcome for one, outcome in executors.processes(jobs, 2, tmp_path) if outcome}
+    monkeypatch.setattr(executors, "run_logged", killed_once)
+    outcomes = {one.domain: outcome for one, outcome in executors.in_processes(jobs, 2, tmp_path) if outcome}
     assert set(outcomes) == {"kill", "doomed", "other", "last", "after"}
     assert all(outcomes[name].state == "done" for name in ("kill", "other", "last"))
-    assert "was killed twice" in outcomes["doomed"].wrong[0]
+    assert "was killed twice" in outcomes["doomed"].errors[0]
     assert outcomes["after"].waiting == ["failed"]
 
 
 def test_a_process_killed_while_it_has_nothing_to_do_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "logged", own_process)
-    monkeypatch.setattr(executors, "_pool", noted := Noted(executors._pool))
+    monkeypatch.setattr(executors, "run_logged", own_process)
+    monkeypatch.setattr(executors, "_new_pool", noted := Noted(executors._new_pool))
     jobs = [job("first"), job("second", after=("prepare first",))]
-    events = executors.processes(jobs, 1, tmp_path)
+    events = executors.in_processes(jobs, 1, tmp_path)
     pids = []
     for _, outcome in events:
         if outcome is not None:
@@ -116,8 +116,8 @@ def is_gone(pid: int) -> bool:
 
 
 def test_an_interrupt_ends_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "logged", sleeps_with_a_child)
-    events = executors.processes([job("sleeper")], 1, tmp_path)
+    monkeypatch.setattr(executors, "run_logged", sleeps_with_a_child)
+    events = executors.in_processes([job("sleeper")], 1, tmp_path)
     assert next(events)[1] is None
     until((tmp_path / "pids").exists)
     with pytest.raises(KeyboardInterrupt):
@@ -130,8 +130,8 @@ def test_jobs_end_with_a_suite_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests import stand_ins\n"
         "from dabs_rq.suite import local as executors\n"
-        "executors.logged = stand_ins.sleeps_with_a_child\n"
-        "if __name__ == '__main__': list(executors.processes([stand_ins.job('sleeper')], 1, Path(sys.argv[1])))\n"
+        "executors.run_logged = stand_ins.sleeps_with_a_child\n"
+        "if __name__ == '__main__': list(executors.in_processes([stand_ins.job('sleeper')], 1, Path(sys.argv[1])))\n"
     )
     suite_process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
     until((tmp_path / "pids").exists)
@@ -152,10 +152,10 @@ def test_a_log_has_what_a_job_and_its_children_print(
         subprocess.run([sys.executable, "-c", "import sys; print('from its child', file=sys.stderr)"], check=True)
         return Outcome(seconds=2.0)
 
-    monkeypatch.setattr(executors, "work", prints)
+    monkeypatch.setattr(executors, "run_job", prints)
     one = job("sensor", "domain=sensor")
     for _ in range(2):
-        assert executors.logged(one, [], tmp_path / "logs").seconds == 2.0
+        assert executors.run_logged(one, [], tmp_path / "logs").seconds == 2.0
     print("and after it")
     text = (tmp_path / "logs" / one.log_name).read_text()
     assert text.count('prepare sensor: domain=["sensor"]\nfrom the job\nfrom its child\n') == 2
@@ -164,4 +164,4 @@ def test_a_log_has_what_a_job_and_its_children_print(
 
 def test_a_log_that_cannot_be_written_is_a_failed_job(tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
-    assert executors.logged(job("sensor"), [], tmp_path / "logs").state == "failed"
+    assert executors.run_logged(job("sensor"), [], tmp_path / "logs").state == "failed"

@@ -27,15 +27,15 @@ def test_time_left_is_told_by_kind_of_job() -> None:
     progress = Progress(jobs, clock)
     assert progress.time_left() == ""
     for job, seconds in zip(jobs[:3], (2.0, 100.0, 300.0), strict=True):
-        progress.begun(job)
+        progress.started(job)
         clock.now += seconds
-        progress.over(job, Outcome(seconds=seconds))
-    progress.begun(jobs[3])
+        progress.finished(job, Outcome(seconds=seconds))
+    progress.started(jobs[3])
     clock.now += 10
-    progress.over(jobs[3], Outcome(seconds=10.0))
+    progress.finished(jobs[3], Outcome(seconds=10.0))
     # One transfer is left, which is expected to take what the other one took.
     assert progress.time_left() == "about 0:00:10 left"
-    progress.begun(jobs[4])
+    progress.started(jobs[4])
     clock.now += 4
     assert progress.time_left() == "about 0:00:06 left"
 
@@ -47,35 +47,35 @@ def alike() -> list[Job]:
 def test_time_left_is_shared_by_jobs_that_run_together() -> None:
     jobs = alike()
     progress = Progress(jobs, Clock())
-    progress.begun(jobs[0])
-    progress.begun(jobs[1])
-    progress.over(jobs[0], Outcome(seconds=60.0))
+    progress.started(jobs[0])
+    progress.started(jobs[1])
+    progress.finished(jobs[0], Outcome(seconds=60.0))
     assert progress.time_left() == "about 0:02:00 left"
 
 
 def test_what_takes_no_time_says_nothing_of_what_does() -> None:
     jobs = some_jobs()[:3]
     progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=1.0))  # none, which is not trained
+    progress.finished(jobs[0], Outcome(seconds=1.0))  # none, which is not trained
     assert progress.time_left() == ""
-    progress.over(jobs[1], Outcome(seconds=50.0))
+    progress.finished(jobs[1], Outcome(seconds=50.0))
     assert progress.time_left() == "about 0:00:50 left"
 
 
 def test_what_fails_quickly_does_not_shorten_the_time_left() -> None:
     jobs = alike()[:3]
     progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=50.0))
-    progress.over(jobs[1], Outcome(wrong=["no"], seconds=0.0))
+    progress.finished(jobs[0], Outcome(seconds=50.0))
+    progress.finished(jobs[1], Outcome(errors=["no"], seconds=0.0))
     assert progress.time_left() == "about 0:00:50 left"
 
 
 def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = alike()[:3]
     progress = Progress(jobs, Clock())
-    progress.over(jobs[0], Outcome(seconds=70.0))
-    progress.over(jobs[1], Outcome(wrong=["out of memory"]))
-    progress.over(jobs[2], Outcome(missing=["WikiText"]))
+    progress.finished(jobs[0], Outcome(seconds=70.0))
+    progress.finished(jobs[1], Outcome(errors=["out of memory"]))
+    progress.finished(jobs[2], Outcome(missing=["WikiText"]))
     assert capsys.readouterr().out.splitlines() == [
         "[1/3] pretrain images with rq, seed 0: 0:01:10 (about 0:02:20 left)",
         "[2/3] pretrain speech with rq, seed 0: failed (about 0:01:10 left)",
@@ -86,11 +86,11 @@ def test_plain_lines_tell_state_and_place(capsys: pytest.CaptureFixture[str]) ->
 def test_the_live_view_counts_and_names_what_runs() -> None:
     jobs, console = alike(), Console(width=120)
     progress = LiveProgress(jobs)
-    progress.begun(jobs[0])
-    progress.over(jobs[0], Outcome(seconds=2.0))
-    progress.begun(jobs[1])
-    progress.over(jobs[1], Outcome(wrong=["no"]))
-    progress.begun(jobs[2])
+    progress.started(jobs[0])
+    progress.finished(jobs[0], Outcome(seconds=2.0))
+    progress.started(jobs[1])
+    progress.finished(jobs[1], Outcome(errors=["no"]))
+    progress.started(jobs[2])
     with console.capture() as captured:
         console.print(progress.view())
     shown = captured.get()

@@ -26,8 +26,8 @@ from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.suite import ray_executor
 from dabs_rq.suite.jobs import Job
-from dabs_rq.suite.plan import plan
-from dabs_rq.suite.ray_executor import OBJECTS, on_ray, resources
+from dabs_rq.suite.plan import build_plan
+from dabs_rq.suite.ray_executor import OBJECT_STORE_BYTES, on_ray, resources
 from dabs_rq.suite.suite import suite
 from tests.stand_ins import job, killed_once
 from tests.test_pretrain import SMALL
@@ -49,9 +49,9 @@ def cluster() -> Iterator[tuple[Cluster, list[Any]]]:
     """A cluster with two nodes of one processor each, beside one for its head."""
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": OBJECTS, "include_dashboard": False},
+        head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False},
     )
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=OBJECTS) for _ in range(2)]
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES) for _ in range(2)]
     yield cluster, nodes
     cluster.shutdown()
 
@@ -83,7 +83,7 @@ def test_a_suite_outlives_a_node(alone: Run, tmp_path: Path, cluster: tuple[Clus
     whole, nodes = cluster
     run = Run.of([*alone.words, f"runs={tmp_path}", f"suite.ray_address={whole.address}"])
     running, done = set[str](), set[str]()
-    for one, outcome in on_ray(run, plan(run).jobs, tmp_path / "logs"):
+    for one, outcome in on_ray(run, build_plan(run).jobs, tmp_path / "logs"):
         (running if outcome is None else done).add(one.name)
         if outcome is not None:
             assert outcome.state == "done"
@@ -99,13 +99,13 @@ def test_a_job_whose_process_is_always_killed_is_an_outcome(tmp_path: Path, monk
     def on_node(one: Job, logs: Path, *before: Any) -> Any:
         return killed_once(one, list(before), logs)
 
-    monkeypatch.setattr(ray_executor, "_on_node", on_node)
+    monkeypatch.setattr(ray_executor, "_run_on_node", on_node)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     jobs = [job("kill"), job("doomed"), job("after", after=("prepare doomed",)), job("last", after=("prepare kill",))]
     run = Run.of([f"runs={tmp_path}"])
     outcomes = {one.domain: outcome for one, outcome in on_ray(run, jobs, tmp_path) if outcome is not None}
     assert outcomes["kill"].state == outcomes["last"].state == "done"
-    assert "lost 4 times" in outcomes["doomed"].wrong[0]
+    assert "lost 4 times" in outcomes["doomed"].errors[0]
     assert outcomes["after"].waiting == ["prepare after waits for prepare doomed"]
 
 
@@ -118,7 +118,7 @@ def test_jobs_that_are_too_large_for_the_memory_end_and_say_so(alone: Run, tmp_p
     command = [sys.executable, "-m", "dabs_rq", "suite", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
-    assert "  prepare sensor: memory ran out on its node, 4 times" in done.stderr
+    assert "  prepare sensor: its node ran out of memory 4 times" in done.stderr
     assert "warning: this Ray has no token" in done.stderr
     assert "  transfer sensor with none, seed 0 waits for pretrain sensor with none, seed 0" in done.stdout
 
@@ -128,7 +128,7 @@ def test_jobs_that_are_too_large_for_the_memory_end_and_say_so(alone: Run, tmp_p
 
 def jobs_of(*words: str) -> tuple[Run, list[Job]]:
     run = Run.of(["domains=[sensor,images]", "runs=nowhere", *words])
-    return run, plan(run).jobs
+    return run, build_plan(run).jobs
 
 
 def asked(nodes: list[dict[str, float]], *words: str) -> dict[str, dict[str, float]]:

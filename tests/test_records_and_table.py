@@ -240,7 +240,7 @@ def test_a_record_of_another_place_is_refused_and_named(run: Callable[..., Run])
         built = table.build(one)
         assert built.frame["rq"].isna().all()
         (error,) = built.errors
-        assert str(file) in str(error) and "not the record of its place" in str(error) and str(value) in str(error)
+        assert str(file) in str(error) and "does not match its path" in str(error) and str(value) in str(error)
 
 
 def test_a_broken_record_is_a_dash_and_the_command_says_so(

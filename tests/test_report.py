@@ -220,10 +220,14 @@ def test_published_numbers_stand_beside_real_data_at_paper_scale_alone(run: Call
         fill(one, "pamap2", "none", 0.5, standard_error=0.01)
         made = report.write(one)
         drawn = (made.page.parent / "figures" / "scores-sensor.svg").read_text()
-        assert (">published<" in drawn) == ("Hollow: the published number." in Page(made.page).text) == (one is paper)
+        assert (
+            (">published<" in drawn)
+            == ("Hollow markers are published numbers." in Page(made.page).text)
+            == (one is paper)
+        )
         if one is paper:
             page = Page(made.page)
-            assert "It does not compare: protocol corrected" in page.text and "Made-up" not in page.text
+            assert "They cannot be compared: protocol corrected" in page.text and "Made-up" not in page.text
             assert "Chest X-Rays: CheXpert (v1.0, small) is not under" in page.text
             assert "ChestX-ray8 is not under" in page.text.partition("Missing and failed\n")[2]
 
@@ -266,10 +270,10 @@ def test_of_a_resumed_run_the_later_log_counts(tmp_path: Path) -> None:
     log(tmp_path, 100, "accuracy,epoch,loss,step\n0.5,0,2.5,100\n0.6,0,2.4,110\n")
     log(tmp_path, 0, "accuracy,epoch,loss,step\n0.1,0,3.0,90\n0.2,0,9.0,100\nnonsense\n0.3,0,")
     log(tmp_path, 20, "")
-    found = curves.read(tmp_path)
+    found = curves.read_log(tmp_path)
     assert found is not None and found.columns.tolist() == ["step", "accuracy", "loss"]
     assert found["step"].tolist() == [90, 100, 110] and found["loss"].tolist() == [3.0, 2.5, 2.4]
-    assert curves.read(tmp_path / "nowhere") is None
+    assert curves.read_log(tmp_path / "nowhere") is None
 
 
 def test_long_curves_are_averaged(tmp_path: Path) -> None:

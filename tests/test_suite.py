@@ -21,8 +21,8 @@ from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.run.splits import Splits
 from dabs_rq.suite import local as executors
-from dabs_rq.suite.jobs import Job, Outcome, work
-from dabs_rq.suite.plan import STEPS, Plan, plan
+from dabs_rq.suite.jobs import Job, Outcome, run_job
+from dabs_rq.suite.plan import STEPS, Plan, build_plan
 from dabs_rq.suite.suite import suite
 from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
@@ -59,7 +59,7 @@ def counts(made: Plan, domain: str, step: str) -> tuple[int, ...]:
 
 
 def test_every_job_comes_after_those_it_waits_for(tmp_path: Path) -> None:
-    jobs = plan(Run.of([f"runs={tmp_path}", "seeds=[0,1]", "domains=[sensor,images]"])).jobs
+    jobs = build_plan(Run.of([f"runs={tmp_path}", "seeds=[0,1]", "domains=[sensor,images]"])).jobs
     assert len(jobs) == 2 * (1 + 2 * 3 * 2) and len({job.name for job in jobs}) == len(jobs)
     seen: set[str] = set()
     for job in jobs:
@@ -74,7 +74,7 @@ def test_every_job_comes_after_those_it_waits_for(tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_not_planned_again(finished: Run) -> None:
-    made = plan(finished)
+    made = build_plan(finished)
     assert counts(made, "sensor", "pretrain") == counts(made, "sensor", "transfer") == (1, 2, 0)
     assert names(made) == [
         "prepare sensor",
@@ -84,19 +84,19 @@ def test_what_is_done_is_not_planned_again(finished: Run) -> None:
         "transfer sensor with rq, seed 0",
     ]
     assert made.jobs[0].run.methods == ("emix", "rq") and made.jobs[0].prepares == ("pamap2",)
-    assert not plan(Run.of([*finished.words, "methods=[none]"])).jobs
+    assert not build_plan(Run.of([*finished.words, "methods=[none]"])).jobs
     # Other options are another variant, of which nothing is done.
-    assert counts(plan(Run.of([*finished.words, "pretrain.steps=4"])), "sensor", "pretrain") == (0, 3, 0)
+    assert counts(build_plan(Run.of([*finished.words, "pretrain.steps=4"])), "sensor", "pretrain") == (0, 3, 0)
 
 
 def test_a_damaged_checkpoint_is_to_do_and_stays_where_it_is(run: Run) -> None:
     file = run.replace(method="none", domain="sensor").checkpoint_file(0)
     file.write_bytes(file.read_bytes()[:100])
-    made = plan(run)
+    made = build_plan(run)
     assert counts(made, "sensor", "pretrain") == (0, 3, 0) and counts(made, "sensor", "transfer") == (0, 3, 0)
     assert file.exists()
     outcome = suite(Run.of([*run.words, "methods=[none]", "suite.executor=in_process"]))
-    assert outcome.state == "done" and counts(plan(run), "sensor", "transfer") == (1, 2, 0)
+    assert outcome.state == "done" and counts(build_plan(run), "sensor", "transfer") == (1, 2, 0)
 
 
 @pytest.mark.parametrize("key, value", [("checkpoint", "0123456789abcdef"), ("format", 0)])
@@ -104,7 +104,7 @@ def test_a_record_of_other_weights_or_that_cannot_be_read_is_to_do(run: Run, key
     one = run.replace(method="none", domain="sensor")
     file = one.places.records(one.identity(0)) / "pamap2.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    made = plan(Run.of([*run.words, "methods=[none]"]))
+    made = build_plan(Run.of([*run.words, "methods=[none]"]))
     assert counts(made, "sensor", "pretrain") == (1, 0, 0) and counts(made, "sensor", "transfer") == (0, 1, 0)
     assert names(made) == ["prepare sensor", "transfer sensor with none, seed 0"]
 
@@ -115,8 +115,8 @@ def test_a_damaged_record_of_a_further_split_is_to_do(run: Run) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     one = Run.of([*run.words, "methods=[none]"])
-    assert names(plan(one)) == ["prepare sensor", "transfer sensor with none, seed 0"]
-    assert suite(one).state == "done" and file.read_bytes() == whole and not plan(one).jobs
+    assert names(build_plan(one)) == ["prepare sensor", "transfer sensor with none, seed 0"]
+    assert suite(one).state == "done" and file.read_bytes() == whole and not build_plan(one).jobs
 
 
 def test_a_transfer_that_ends_between_two_splits_is_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
     root, source = tmp_path / "root", registry.task("images", "dtd").source
     for need in source.needs:
         (root / source.folder / need).mkdir(parents=True)
-    made = plan(Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]"]))
+    made = build_plan(Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]"]))
     assert counts(made, "images", "pretrain") == (0, 1, 2) and counts(made, "images", "transfer") == (0, 1, 17)
     assert names(made)[:3] == [
         "prepare images",
@@ -166,7 +166,7 @@ def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
     ],
 )
 def test_domains_and_tasks_are_chosen_by_name(words: list[str], expected: dict[str, list[str]], tmp_path: Path) -> None:
-    made = plan(Run.of([*words, "methods=[rq]", f"runs={tmp_path}"]))
+    made = build_plan(Run.of([*words, "methods=[rq]", f"runs={tmp_path}"]))
     assert {domain: made.counts[domain, "transfer"]["to do"] for domain, _ in made.counts} == {
         domain: len(tasks) for domain, tasks in expected.items()
     }
@@ -185,7 +185,7 @@ def test_domains_and_tasks_are_chosen_by_name(words: list[str], expected: dict[s
 )
 def test_what_no_suite_can_do_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=message):
-        plan(Run.of([*words, f"runs={tmp_path}"]))
+        build_plan(Run.of([*words, f"runs={tmp_path}"]))
 
 
 def test_a_dry_run_tells_counts_jobs_and_what_is_missing(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_a_pretraining_that_fails_costs_what_waits_for_it_and_nothing_else(
     assert ("Traceback" in shown.err) != foreseen
     assert "  transfer sensor with emix, seed 0 waits for pretrain sensor with emix, seed 0" in shown.out
     assert "[3/5] transfer sensor with emix, seed 0: waiting" in shown.out
-    assert names(plan(run)) == ["prepare sensor", *(f"{step} sensor with emix, seed 0" for step in STEPS)]
+    assert names(build_plan(run)) == ["prepare sensor", *(f"{step} sensor with emix, seed 0" for step in STEPS)]
 
 
 def test_a_task_that_cannot_be_read_costs_itself_and_nothing_else(
@@ -259,7 +259,7 @@ def test_a_task_that_cannot_be_read_costs_itself_and_nothing_else(
     monkeypatch.setattr(Splits, "labelled", labelled)
     words = ["domains=[images]", "tasks=[dtd,cifar10]", "methods=[none]", "suite.executor=in_process"]
     outcome = suite(Run.of([*words, f"data={miniature('images')}", f"runs={tmp_path}", *SMALL, *BUDGET]))
-    assert outcome.wrong == ["transfer images with none, seed 0: dtd: KeyError: 'no such column'"]
+    assert outcome.errors == ["transfer images with none, seed 0: dtd: KeyError: 'no such column'"]
     assert not outcome.waiting and [file.stem for file in tmp_path.rglob("records/**/*.json")] == ["cifar10"]
 
 
@@ -301,4 +301,4 @@ def test_an_interrupt_tells_what_is_left(
 
 def test_a_job_that_raises_anything_is_an_outcome() -> None:
     two = Run.of(["domain=sensor,text", "method=rq"])
-    assert "OptionError" in work(Job("pretrain", "sensor", two, "rq")).wrong[0]
+    assert "OptionError" in run_job(Job("pretrain", "sensor", two, "rq")).errors[0]

@@ -248,7 +248,7 @@ def test_the_suite_fills_the_table_and_then_has_nothing_to_do(
     ]
     one = run("sensor", *words).replace(method="rq", domain="sensor")
     outcome = suite(one)
-    assert not outcome.missing and not outcome.wrong
+    assert not outcome.missing and not outcome.errors
     first = capsys.readouterr().out
     suite(one)
     again = capsys.readouterr().out
@@ -269,7 +269,7 @@ def test_what_is_not_there_is_a_dash_and_a_list(tmp_path: Path, miniature: Calla
         ]
     )
     outcome = suite(one)
-    assert not outcome.wrong
+    assert not outcome.errors
     assert any("ImageNet" in text for text in outcome.missing) and any("PAMAP2" in text for text in outcome.missing)
     folder = table.write(one, table.build(one))
     cells = pd.read_csv(folder / "table.csv").set_index("task")[["none", "emix", "rq"]]
@@ -329,6 +329,6 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
     monkeypatch.setattr(EMix, "loss", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
     one = run("sensor", "method=none,emix,rq", "suite.workers=1")
     outcome = suite(one)
-    assert len(outcome.wrong) == 1 and "emix" in outcome.wrong[0] and "out of memory" in outcome.wrong[0]
+    assert len(outcome.errors) == 1 and "emix" in outcome.errors[0] and "out of memory" in outcome.errors[0]
     rq = one.replace(method="rq", domain="sensor")
     assert rq.checkpoint_file(0).exists()

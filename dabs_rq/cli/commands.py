@@ -54,7 +54,7 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
             if "stale" in states:
                 print("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
             return 1 if states & {"stale", "broken"} else 0
-        for file in verification.set_aside(run, cells):
+        for file in verification.rename_stale(run, cells):
             print(f"kept as {file}", flush=True)
     if dry_run:
         from dabs_rq.suite import cost
@@ -68,7 +68,7 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
     try:
         code = _show_table(run.replace(domain=None, tasks=None))
     except OSError as error:
-        outcome.wrong.append(f"the table: {type(error).__name__}: {error}")
+        outcome.errors.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
         print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")
@@ -76,9 +76,9 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
     if outcome.waiting:
         print("\nnot run:")
         print("\n".join(f"  {one}" for one in outcome.waiting))
-    if outcome.wrong:
+    if outcome.errors:
         print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
-        print("\n".join(f"  {one}" for one in outcome.wrong), file=sys.stderr)
+        print("\n".join(f"  {one}" for one in outcome.errors), file=sys.stderr)
         return 1
     return code
 

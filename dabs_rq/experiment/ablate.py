@@ -1,7 +1,7 @@
-"""Ablations: the same cells under several values of some options, side by side with intervals.
+"""Ablations: compute the same cells under several values of some options, and compare them with intervals.
 
-Every setting is a variant like any other: its checkpoints and records are kept, and a setting that is there already is
-not computed again.
+Every setting is an ordinary variant: its checkpoints and records are saved, and finished settings are not computed
+again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ablation:
-    """`frame`: a row per setting and task: the options' values, domain, task, row, metric, then score, low and high of
-    its 95 % interval, seeds, n_examples, majority, and the difference to the first setting of the row's comparison with
-    its low and high (all in percent). `errors`: what could not be computed, by setting."""
+    """`frame`: a row per setting and task: the values of the options, domain, method, task, row, metric; score, low and
+    high of its 95 % interval, seeds, n_examples, majority; and the difference from the first setting of the comparison,
+    with low and high of its interval. Scores and differences are in percent. `each`: whether options change one at a
+    time. `errors`: messages of settings that could not be computed."""
 
     frame: pd.DataFrame
     options: tuple[str, ...]
@@ -42,28 +43,30 @@ class Ablation:
 
 
 def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
-    """Compute what is missing of every setting, for the run's domain (all if none is given), method(s) and seeds."""
+    """Compute what is missing of every setting, for the run's domains (default: all), methods and seeds.
+
+    over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations."""
     import pandas as pd
 
     compared = comparisons(axes(run, over), each=each)
-    options = tuple(dict.fromkeys(name for one in compared for setting in one.settings for name in setting))
+    options = tuple(dict.fromkeys(name for part in compared for setting in part.settings for name in setting))
     rows: list[dict[str, Any]] = []
     errors: list[str] = []
     for comparison in compared:
-        for domain, method, tasks in _places(run, comparison.axis):
-            reference: dict[str, list[_Result]] = {}
+        for domain, method, tasks in _affected(run, comparison.axis):
+            references: dict[str, list[_Result]] = {}
             for setting in comparison.settings:
                 results = _results(run, domain, method, tasks, setting, errors)
                 for task in tasks:
                     if task.name not in results:
                         continue
-                    reference.setdefault(task.name, results[task.name])
+                    references.setdefault(task.name, results[task.name])
                     rows.append(
                         {"compared": comparison.axis.option if comparison.axis else "all"}
                         | {name: word(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
                         | {"metric": METRICS[task.metric].title}
-                        | _numbers(task, results[task.name], reference[task.name])
+                        | _numbers(task, results[task.name], references[task.name])
                     )
     columns = ["compared", *options, "domain", "method", "task", "row", "metric", *_NUMBERS]
     return Ablation(pd.DataFrame(rows, columns=columns), options, each, list(dict.fromkeys(errors)))
@@ -73,11 +76,11 @@ _DIFFERENCE = ("difference", "difference_low", "difference_high")
 _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERENCE)
 
 
-def _places(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
-    """The domains, methods and tasks that a comparison can move."""
+def _affected(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
+    """Yield the domains, methods and tasks that the option of a comparison affects."""
     options = run.options
-    several = run.methods if options.method_given else [run.method.name]
-    methods = [name for name in several if axis is None or not axis.methods or name in axis.methods]
+    selected = run.methods if options.method_given else [run.method.name]
+    methods = [name for name in selected if axis is None or not axis.methods or name in axis.methods]
     names = options.domains or registry.domain_names()
     for name, method in product(names, methods):
         tasks = registry.domain(name).tasks
@@ -98,22 +101,22 @@ class _Result:
 def _results(
     run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
 ) -> dict[str, list[_Result]]:
-    """Task -> one result a seed, computed now where it is missing."""
-    shown = f"{domain}, {method}, " + ", ".join(f"{name}={word(value)}" for name, value in setting.items())
+    """Compute what is missing; return task -> one result per seed, and append messages of failures to `errors`."""
+    label = f"{domain}, {method}, " + ", ".join(f"{name}={word(value)}" for name, value in setting.items())
     results: dict[str, list[_Result]] = {}
     try:
-        of_setting = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])
+        variant = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])
     except DabsRqError as error:
-        errors.append(f"{shown}: {error}")
+        errors.append(f"{label}: {error}")
         return results
     for seed in run.options.seeds:
         try:
-            pretrain(of_setting, seed)
-            files, failed = transfer(of_setting, seed)
+            pretrain(variant, seed)
+            files, failures = transfer(variant, seed)
         except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
-            errors.append(f"{shown}, seed {seed}: {type(error).__name__}: {error}")
+            errors.append(f"{label}, seed {seed}: {type(error).__name__}: {error}")
             continue
-        errors += [f"{shown}, seed {seed}: {error}" for error in failed]
+        errors += [f"{label}, seed {seed}: {error}" for error in failures]
         for file in files:
             result = record.read(file)
             if result.split == "test" and result.score is not None:
@@ -122,8 +125,8 @@ def _results(
 
 
 def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> dict[str, float | int]:
-    scores = [100 * one.record.score for one in results if one.record.score is not None]
-    errors = [100 * (one.record.standard_error or math.nan) for one in results]
+    scores = [100 * result.record.score for result in results if result.record.score is not None]
+    errors = [100 * (result.record.standard_error or math.nan) for result in results]
     low, high = intervals.interval(scores, errors)
     majority = results[0].record.majority
     numbers: dict[str, float | int] = {
@@ -136,60 +139,62 @@ def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> di
     }
     if results is reference:
         return numbers
-    seeds = {one.record.seed: one for one in reference}
-    pairs = [(seeds[one.record.seed], one) for one in results if one.record.seed in seeds]
+    by_seed = {result.record.seed: result for result in reference}
+    pairs = [(by_seed[result.record.seed], result) for result in results if result.record.seed in by_seed]
     differences = [100 * ((b.record.score or 0.0) - (a.record.score or 0.0)) for a, b in pairs]
     if not differences:
         return numbers
-    paired = [100 * intervals.difference_error(task.metric, a.file, b.file) for a, b in pairs]
-    low, high = intervals.interval(differences, paired)
+    difference_errors = [100 * intervals.difference_error(task.metric, a.file, b.file) for a, b in pairs]
+    low, high = intervals.interval(differences, difference_errors)
     mean = sum(differences) / len(differences)
     return numbers | {"difference": mean, "difference_low": low, "difference_high": high}
 
 
-def write(run: Run, done: Ablation) -> Path:
-    """Write ablation.csv and ablation.md below the run's results; return the folder."""
+def write(run: Run, ablation: Ablation) -> Path:
+    """Write ablation.csv and ablation.md to a subfolder of the run's results folder, and return it."""
     scope = "-".join(run.options.domains or ["all"])
-    methods = "-".join(done.frame["method"].unique()) or "none"
-    folder = run.places.results / f"ablation-{scope}-{methods}-{digest(done.options, done.each)}"
-    write_text(folder / "ablation.csv", done.frame.round(4).to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "ablation.md", to_markdown(run, done))
+    methods = "-".join(ablation.frame["method"].unique()) or "none"
+    folder = run.places.results / f"ablation-{scope}-{methods}-{digest(ablation.options, ablation.each)}"
+    write_text(folder / "ablation.csv", ablation.frame.round(4).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "ablation.md", to_markdown(run, ablation))
     return folder
 
 
-def to_markdown(run: Run, done: Ablation) -> str:
-    """A line per setting and task with score and difference; with `each`, a line per change and task with the
-    difference it makes to every method. Then what the numbers are of."""
-    table = (_changes(done.frame) if done.each else _grid(done)).to_markdown(index=False, disable_numparse=True)
+def to_markdown(run: Run, ablation: Ablation) -> str:
+    """Write a line per setting and task with score and difference, or with `each` a line per change and task with its
+    effect on every method; then notes on data, scale, seeds and intervals."""
+    table = (_changes(ablation.frame) if ablation.each else _grid(ablation)).to_markdown(
+        index=False, disable_numparse=True
+    )
     options = run.options
-    one_seed = "over test examples, training variance not included"
-    several = "over seeds (Student's t)" if len(options.seeds) > 1 else one_seed
+    single_seed = "over test examples, training variance not included"
+    basis = "over seeds (Student's t)" if len(options.seeds) > 1 else single_seed
     seeds = ", ".join(map(str, options.seeds))
     notes = [
         run.data_note,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
-        f"95 % intervals {several}. Differences are to the first value, paired by seed and test example.",
+        f"95 % intervals {basis}. Differences are from the first value, paired by seed and test example.",
     ]
     return "\n".join([table, "", *(f"- {note}" for note in notes), ""])
 
 
-def _grid(done: Ablation) -> pd.DataFrame:
-    shown = done.frame[list(done.options)].copy()
+def _grid(ablation: Ablation) -> pd.DataFrame:
+    grid = ablation.frame[list(ablation.options)].copy()
     for title, column in (("method", "method"), ("task", "row"), ("metric", "metric")):
-        shown[title] = done.frame[column]
-    shown["score [95 %]"] = _with_interval(done.frame, "score", "low", "high", "")
-    shown["difference [95 %]"] = _with_interval(done.frame, "difference", "difference_low", "difference_high", "+")
-    return shown
+        grid[title] = ablation.frame[column]
+    grid["score [95 %]"] = _with_interval(ablation.frame, "score", "low", "high", "")
+    grid["difference [95 %]"] = _with_interval(ablation.frame, "difference", "difference_low", "difference_high", "+")
+    return grid
 
 
 def _changes(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.copy()
     frame["value"] = [row[row["compared"]] for _, row in frame.iterrows()]
-    place = ["compared", "domain", "task", "method"]
-    frame["change"] = frame.groupby(place, sort=False)["value"].transform("first") + " to " + frame["value"]
-    frame["shown"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
+    group = ["compared", "domain", "task", "method"]
+    frame["change"] = frame.groupby(group, sort=False)["value"].transform("first") + " to " + frame["value"]
+    frame["text"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
     changed = frame[frame["difference"].notna()]
-    wide = changed.pivot_table("shown", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
+    wide = changed.pivot_table("text", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
     wide = wide[[name for name in registry.method_names() if name in wide.columns]]
     titles = {name: registry.method(name).title for name in wide.columns}
     return wide.fillna("").rename(columns=titles).reset_index().rename(columns={"compared": "option"})

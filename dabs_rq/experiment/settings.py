@@ -1,4 +1,4 @@
-"""The settings that an ablation compares: which options, which of their values, all together or one at a time."""
+"""The settings that an ablation compares: which options and values, in all combinations or one option at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Setting = dict[str, Any]  # option -> value
 
 @dataclass(frozen=True)
 class Axis:
-    """One option and the values to compare; the first is what the run has without being told."""
+    """One option and the values to compare, first the value that the run has by default.
+
+    moves: the domains and tasks whose scores depend on the option, methods: the methods; empty: all."""
 
     option: str
     values: tuple[Any, ...]
@@ -28,28 +30,30 @@ class Axis:
 
 
 def axes(run: Run, over: str) -> list[Axis]:
-    """The axes that `over` names, with commas between: "option", whose values are those declared with it, "option=a,b",
-    or "protocol" for every option of the protocol. Raises OptionError for one that has no declared values."""
+    """Parse `over`, a comma-separated list of "option" (compares its declared values), "option=a,b" (compares these) or
+    "protocol" (every option of the protocol).
+
+    Raises OptionError for an option without declared values."""
     known = known_options(run)
-    given: dict[str, list[str]] = {}
+    listed: dict[str, list[str]] = {}
     for word in filter(None, over.split(",")):
         name, equals, value = word.partition("=")
-        if not equals and given and name not in known and name != "protocol":
-            given[list(given)[-1]].append(name)  # another value of the option before
+        if not equals and listed and name not in known and name != "protocol":
+            listed[list(listed)[-1]].append(name)  # another value of the previous option
         else:
-            given.setdefault(name, []).extend([value] if equals else [])
-    if not given:
+            listed.setdefault(name, []).extend([value] if equals else [])
+    if not listed:
         raise OptionError("say what to compare: --over method.granularity,method.bins=4,8 (make: OVER=)")
-    every = [name for name in known if name.startswith("protocol.") and name != "protocol.name"]
+    protocol_options = [name for name in known if name.startswith("protocol.") and name != "protocol.name"]
     return [
         _axis(known, option, values)
-        for name, values in given.items()
-        for option in (every if name == "protocol" else [name])
+        for name, values in listed.items()
+        for option in (protocol_options if name == "protocol" else [name])
     ]
 
 
 def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Option -> its value in this run, and what its declaration says about it."""
+    """Return option -> its value in this run and the metadata of its declaration."""
     known: dict[str, tuple[Any, dict[str, Any]]] = {key: (value, {}) for key, value in run.values.items()}
     options = run.options
     for group, owner in (("method", options.methods[-1].options), ("protocol", options.protocol)):
@@ -61,42 +65,43 @@ def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
     return known
 
 
-def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, given: Sequence[str]) -> Axis:
+def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, listed: Sequence[str]) -> Axis:
     if option not in known:
         raise unknown_option(option, known)
-    own, about = known[option]
-    words = {word(value): value for value in (own, *about.get("values", ()))}
-    values = [words.get(value, value) for value in given] or list(about.get("values", ()))
+    default, metadata = known[option]
+    by_word = {word(value): value for value in (default, *metadata.get("values", ()))}
+    values = [by_word.get(value, value) for value in listed] or list(metadata.get("values", ()))
     if not values:
         raise OptionError(f"{option} declares no values to compare: give some, --over {option}=first,second")
-    ordered = [own, *(value for value in values if value != own)] if own in values or not given else values
-    return Axis(option, tuple(ordered), about.get("moves", ()), about.get("methods", ()))
+    default_first = [default, *(value for value in values if value != default)]
+    ordered = default_first if default in values or not listed else values
+    return Axis(option, tuple(ordered), metadata.get("moves", ()), metadata.get("methods", ()))
 
 
 def word(value: Any) -> str:
-    """A value as the command line writes it."""
+    """Write a value as on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Settings that are compared with the first of them, and the axis they belong to (None: a grid of all)."""
+    """Settings to compare with the first of them. `axis`: the option that changes, None if several change."""
 
     settings: tuple[Setting, ...]
     axis: Axis | None = None
 
 
 def comparisons(compared: Sequence[Axis], *, each: bool) -> list[Comparison]:
-    """One grid of all axes, or with `each` one comparison per axis, the others staying as they are."""
+    """Return one comparison of all combinations, or with `each` one per axis in which only its option changes."""
     if not each:
         names = [axis.option for axis in compared]
         combined = product(*(axis.values for axis in compared))
         return [Comparison(tuple(dict(zip(names, values, strict=True)) for values in combined))]
-    return [Comparison(tuple(_alone(axis)), axis) for axis in compared]
+    return [Comparison(tuple(_single_option(axis)), axis) for axis in compared]
 
 
-def _alone(axis: Axis) -> Iterator[Setting]:
+def _single_option(axis: Axis) -> Iterator[Setting]:
     for value in axis.values:
-        # Features that change from epoch to epoch can only be used by the adamw probe: compare them under it.
-        other = {"protocol.probe": "adamw"} if axis.option == "protocol.features" else {}
-        yield {axis.option: value, **other}
+        # Only the adamw probe can use features that change from epoch to epoch, so compare them with that probe.
+        required = {"protocol.probe": "adamw"} if axis.option == "protocol.features" else {}
+        yield {axis.option: value, **required}

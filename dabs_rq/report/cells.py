@@ -1,4 +1,4 @@
-"""The cells of the table with the records behind them, for the page."""
+"""The cells of the page's table, each with its records."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from dabs_rq.run import Run
 from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.layout import Cell, Layout, Line
 from dabs_rq.table.notes import method_title
-from dabs_rq.table.records import file_of
+from dabs_rq.table.records import record_file
 
 _TITLES = {str(name): metric.title for name, metric in METRICS.items()}
 
 
 @dataclass(frozen=True)
 class Number:
-    """A cell: what the table shows, the number it sorts by (None: none), and its place in `Cells.opened` (None: no
-    record)."""
+    """A cell of the page.
 
-    shown: Cell
-    value: float | None
-    opens: int | None = None
+    cell: the cell as the table shows it. sort_value: the number to sort by, or None. details: the index of its records
+    in `Cells.details`, or None."""
+
+    cell: Cell
+    sort_value: float | None
+    details: int | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """`domain`: its name, "" for all of them."""
+    """`domain`: its name, or "" for the average over all domains."""
 
     domain: str
     title: str
@@ -38,8 +40,9 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What opening a cell shows: facts (label, one value that all seeds share or one per seed)."""
+class Details:
+    """What the dialog of a cell shows. `facts`: pairs of a label and its values, one per seed or a single one that
+    all seeds share."""
 
     title: str
     seeds: tuple[int, ...]
@@ -48,86 +51,88 @@ class Opened:
 
 @dataclass
 class Cells:
-    """`rows` in table order, and `averages`. `records`: (domain, task) -> those that the table counts. `failed`: what
-    has a record without a score, and why. `missing`: method -> titles of the rows without any record, `fewer`: of those
-    with a score of some seeds but not of all."""
+    """The page's table. `rows`: in table order. `records`: (domain, task) -> records with a score. `failed`: messages
+    for records without a score. `missing`: method -> titles of rows without any record. `fewer_seeds`: method -> titles
+    of rows with scores for some seeds but not for all."""
 
     rows: list[Row] = field(default_factory=list)
     averages: list[Row] = field(default_factory=list)
-    opened: list[Opened] = field(default_factory=list)
+    details: list[Details] = field(default_factory=list)
     records: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
-    fewer: dict[str, list[str]] = field(default_factory=dict)
+    fewer_seeds: dict[str, list[str]] = field(default_factory=dict)
 
 
-def build(runs: Mapping[str, Run], table: Table, shown: Layout) -> Cells:
-    """`runs`: of each of the table's methods. `shown`: the layout of `table`."""
+def build(runs: Mapping[str, Run], table: Table, layout: Layout) -> Cells:
+    """Build the cells of the page. `runs`: method -> its run. `layout`: the layout of `table`."""
     run = runs[table.methods[0]]
-    made = Cells()
-    for (name, rows), group in zip(table.frame.groupby("domain", sort=False), shown.groups, strict=True):
+    cells = Cells()
+    for (name, rows), group in zip(table.frame.groupby("domain", sort=False), layout.groups, strict=True):
         domain = str(name)
         for task, line in zip(rows["task"], group.lines, strict=True):
-            known = table.known[domain, task]
-            made.records[domain, task] = [one for seeds in known.records.values() for one in seeds.values()]
+            result = table.results[domain, task]
+            cells.records[domain, task] = [record for seeds in result.records.values() for record in seeds.values()]
             numbers = [_number(cell) for cell in line.cells]
-            for place, method in enumerate(table.methods):
-                counted = list(known.records.get(method, {}).values())
-                failed = [one for one in known.failed.values() if one.method == method]
-                if not counted and not failed:
-                    made.missing.setdefault(method, []).append(line.title)
+            for column, method in enumerate(table.methods):
+                scored = list(result.records.get(method, {}).values())
+                failed = [record for record in result.failed.values() if record.method == method]
+                if not scored and not failed:
+                    cells.missing.setdefault(method, []).append(line.title)
                     continue
-                if 0 < len(counted) < len(run.options.seeds):
-                    made.fewer.setdefault(method, []).append(line.title)
-                numbers[place] = _number(line.cells[place], len(made.opened))
+                if 0 < len(scored) < len(run.options.seeds):
+                    cells.fewer_seeds.setdefault(method, []).append(line.title)
+                numbers[column] = _number(line.cells[column], len(cells.details))
                 title = f"{line.title}, {method_title(method)}"
-                mean = f": {line.cells[place].text}" if len(counted) > 1 else ""
-                made.opened.append(_opened(runs[method], title + mean, [*counted, *failed]))
-                made.failed += [f"{title}, seed {one.seed}: no score ({one.why_no_score})." for one in failed]
-            made.rows.append(Row(domain, line.title, line.metric, tuple(numbers)))
-        made.averages += [_average(domain, group.mean)] if group.mean else []
-    made.averages += [_average("", shown.rank)] if shown.rank else []
-    return made
+                mean = f": {line.cells[column].text}" if len(scored) > 1 else ""
+                cells.details.append(_details(runs[method], title + mean, [*scored, *failed]))
+                cells.failed += [f"{title}, seed {record.seed}: no score ({record.why_no_score})." for record in failed]
+            cells.rows.append(Row(domain, line.title, line.metric, tuple(numbers)))
+        cells.averages += [_average(domain, group.mean)] if group.mean else []
+    cells.averages += [_average("", layout.rank)] if layout.rank else []
+    return cells
 
 
-def _number(cell: Cell, opens: int | None = None) -> Number:
-    """Sorted as it is shown."""
-    return Number(cell, None if cell.text in ("", DASH) else float(cell.text.split()[0]), opens)
+def _number(cell: Cell, details: int | None = None) -> Number:
+    # Sort by the rounded number, so that the order agrees with what the reader sees.
+    return Number(cell, None if cell.text in ("", DASH) else float(cell.text.split()[0]), details)
 
 
 def _average(domain: str, line: Line) -> Row:
     return Row(domain, line.title, line.metric, tuple(map(_number, line.cells)))
 
 
-def _opened(run: Run, title: str, records: Sequence[Record]) -> Opened:
-    ordered = sorted(records, key=lambda one: one.seed)
-    of_seeds = [_facts(run, one) for one in ordered]
+def _details(run: Run, title: str, records: Sequence[Record]) -> Details:
+    ordered = sorted(records, key=lambda record: record.seed)
+    facts_by_seed = [_facts(run, record) for record in ordered]
     facts = []
-    for label in dict.fromkeys(label for of_seed in of_seeds for label in of_seed):
-        values = tuple(of_seed.get(label, DASH) for of_seed in of_seeds)
+    for label in dict.fromkeys(label for seed_facts in facts_by_seed for label in seed_facts):
+        values = tuple(seed_facts.get(label, DASH) for seed_facts in facts_by_seed)
         facts.append((label, values[:1] if len(set(values)) == 1 else values))
-    return Opened(title, tuple(one.seed for one in ordered), tuple(facts))
+    return Details(title, tuple(record.seed for record in ordered), tuple(facts))
 
 
-def _facts(run: Run, one: Record) -> dict[str, str]:
+def _facts(run: Run, record: Record) -> dict[str, str]:
     facts = {
-        _TITLES[one.metric]: _percent(one.score) if one.score is not None else f"no score: {one.why_no_score}",
-        "Standard error": _percent(one.standard_error),
-        "Most frequent class": _percent(one.majority),
-        **{_TITLES[metric]: _percent(value) for metric, value in one.also.items()},
-        "Test examples": f"{one.n_examples:,}",
-        "Training examples": f"{one.n_train:,}",
-        "Probe": _listed({name.replace("_", " "): value for name, value in one.probe.items()}),
+        _TITLES[record.metric]: _percent(record.score)
+        if record.score is not None
+        else f"no score: {record.why_no_score}",
+        "Standard error": _percent(record.standard_error),
+        "Most frequent class": _percent(record.majority),
+        **{_TITLES[metric]: _percent(value) for metric, value in record.also.items()},
+        "Test examples": f"{record.n_examples:,}",
+        "Training examples": f"{record.n_train:,}",
+        "Probe": _listed({name.replace("_", " "): value for name, value in record.probe.items()}),
         "Options that differ": _listed(run.composed.changed(of_pretraining=False), "="),
-        "Checkpoint": one.checkpoint,
-        "Training split": one.train_split,
-        "Test split": one.test_split,
-        "Computed": one.created,
-        "Seconds": f"{one.seconds:g}",
-        "Hardware": one.hardware,
-        "Commit": one.commit or "unknown",
-        "Versions": _listed(one.versions),
-        "Record": str(file_of(run, one)),
+        "Checkpoint": record.checkpoint,
+        "Training split": record.train_split,
+        "Test split": record.test_split,
+        "Computed": record.created,
+        "Seconds": f"{record.seconds:g}",
+        "Hardware": record.hardware,
+        "Commit": record.commit or "unknown",
+        "Versions": _listed(record.versions),
+        "Record": str(record_file(run, record)),
     }
     return {label: text for label, text in facts.items() if text != DASH}
 

@@ -1,4 +1,4 @@
-"""Pretraining curves: what training logged beside each checkpoint, by domain, method and seed."""
+"""Draws pretraining curves from the logs beside the checkpoints, by domain, method and seed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 from dabs_rq import registry
 from dabs_rq.domain import Domain
 from dabs_rq.report import figure
-from dabs_rq.report.figure import INK, Drawn
+from dabs_rq.report.figure import INK, Plot
 from dabs_rq.run import Run
 from dabs_rq.table.notes import method_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-POINTS = 200  # of a curve; more are averaged
+POINTS = 200  # of a curve; longer ones are averaged down
 
 
-def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Drawn | None, list[str]]:
-    """The curves of a domain (None without any), and which are missing. `runs`: method -> its run in this domain."""
+def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | None, list[str]]:
+    """Draw the curves of a domain. `runs`: method -> its run in this domain.
+
+    Returns the figure (None without any curve), and a message for each missing curve."""
     import pandas as pd
 
     curves, missing = [], []
@@ -29,21 +31,20 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Drawn | No
             continue
         for seed in run.options.seeds:
             folder = run.checkpoint_folder(seed) / "log"
-            if (logged := read(folder)) is None:
+            if (log := read_log(folder)) is None:
                 missing.append(
                     f"{domain.title}, {method_title(method)}, seed {seed}: no log of pretraining in {folder}."
                 )
             else:
-                curves.append(logged.assign(method=method, seed=seed))
+                curves.append(log.assign(method=method, seed=seed))
     if not curves:
         return None, missing
-    every = pd.concat(curves)
-    return _draw(every, domain, out), missing
+    return _draw(pd.concat(curves), domain, out), missing
 
 
-def read(folder: Path) -> pd.DataFrame | None:
-    """What a pretraining logged: step and a column per scalar, in the order of steps; None where there is nothing that
-    can be read. Training writes a file for each start; where a resumed run repeats steps, the later file counts."""
+def read_log(folder: Path) -> pd.DataFrame | None:
+    """Read what a pretraining logged: columns step and one per scalar, in the order of steps; None if nothing can be
+    read. Each start of training writes a new file; for steps that a resumed run repeats, the later file counts."""
     import pandas as pd
 
     parts = []
@@ -53,24 +54,24 @@ def read(folder: Path) -> pd.DataFrame | None:
             parts.append(part.dropna(subset="step").drop(columns="epoch", errors="ignore"))
         except (OSError, ValueError, KeyError):
             continue
-    found = pd.concat(parts).groupby("step", as_index=False).last() if parts else None
-    return None if found is None or found.empty else found
+    log = pd.concat(parts).groupby("step", as_index=False).last() if parts else None
+    return None if log is None or log.empty else log
 
 
-def _draw(every: pd.DataFrame, domain: Domain, out: Path) -> Drawn:
-    scalars = sorted(set(every.columns) - {"step", "method", "seed"}, key=lambda name: (name != "loss", name))
-    made = figure.new(1.9 * ((len(scalars) + 1) // 2))
-    grid = made.subplots((len(scalars) + 1) // 2, min(2, len(scalars)), squeeze=False).ravel()
+def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
+    scalars = sorted(set(curves.columns) - {"step", "method", "seed"}, key=lambda name: (name != "loss", name))
+    plot = figure.new(1.9 * ((len(scalars) + 1) // 2))
+    grid = plot.subplots((len(scalars) + 1) // 2, min(2, len(scalars)), squeeze=False).ravel()
     ends = []
     for axes, scalar in zip(grid, scalars, strict=False):
-        for method, of_method in every.groupby("method", sort=False):
-            colour, marker = figure.look(str(method))
-            for number, (_, of_seed) in enumerate(of_method.groupby("seed")):
-                curve = _thinned(of_seed[["step", scalar]].dropna())
-                label = method_title(str(method)) if not number else None
+        for method, method_curves in curves.groupby("method", sort=False):
+            colour, marker = figure.method_style(str(method))
+            for position, (_, seed_curve) in enumerate(method_curves.groupby("seed")):
+                curve = _thinned(seed_curve[["step", scalar]].dropna())
+                label = method_title(str(method)) if position == 0 else None
                 mark = {"marker": marker, "ms": 3.5, "mew": 0, "markevery": [-1]}
                 axes.plot(curve["step"], curve[scalar], color=colour, lw=1.1, alpha=0.85, label=label, **mark)
-            last = of_method.dropna(subset=scalar).groupby("seed")[scalar].last().mean()
+            last = method_curves.dropna(subset=scalar).groupby("seed")[scalar].last().mean()
             ends.append(f"{method_title(str(method))} ends at {scalar} {last:.3g}")
         axes.set(title=scalar, xlabel="step")
         axes.title.set_color(INK)
@@ -79,12 +80,14 @@ def _draw(every: pd.DataFrame, domain: Domain, out: Path) -> Drawn:
     for axes in grid[len(scalars) :]:
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside upper center", ncols=4)
-    said = f"Curves of pretraining in {domain.title} over {every['step'].max() + 1:.0f} steps: {'; '.join(ends)}."
-    return figure.keep(made, out, f"pretraining-{domain.name}", said)
+    plot.legend(handles, labels, loc="outside upper center", ncols=4)
+    alternative = (
+        f"Curves of pretraining in {domain.title} over {curves['step'].max() + 1:.0f} steps: {'; '.join(ends)}."
+    )
+    return figure.save(plot, out, f"pretraining-{domain.name}", alternative)
 
 
 def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
-    """At most POINTS points, each the mean of as many neighbours."""
+    """Reduce a curve to at most POINTS points by averaging groups of neighbours."""
     width = -(-len(curve) // POINTS)
-    return curve.groupby([place // width for place in range(len(curve))]).mean() if width > 1 else curve
+    return curve.groupby([position // width for position in range(len(curve))]).mean() if width > 1 else curve

@@ -1,4 +1,4 @@
-"""Figures: one look for all, kept as PDF and SVG, and as SVG that takes its colours from the page it stands in."""
+"""Figures in one style, saved as PDF and SVG, and as inline SVG that uses the colours of its page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH = 4.4  # inches: legible on a phone, and a column of a paper
 INK, FAINT = "#1f2329", "#8d959e"
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers tell methods apart without any.
+# Okabe and Ito's colours, which colour-blind readers can distinguish. Markers distinguish methods without colour.
 COLOURS = ("#6f7782", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = "osD^vPX"
 _STYLE: dict[Any, Any] = {
@@ -44,7 +44,7 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
-    "svg.hashsalt": "dabs_rq",  # the same figure, the same file
+    "svg.hashsalt": "dabs_rq",  # makes files reproducible
     "text.color": INK,
     "xtick.color": FAINT,
     "xtick.labelcolor": INK,
@@ -54,8 +54,9 @@ _STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """`name`: of the files. `svg`: for a page that has the variables `--ink`, `--faint` and `--series-<n>`."""
+class Plot:
+    """A saved figure. `name`: of its files. `svg`: inline SVG for a page that defines the variables `--ink`, `--faint`
+    and `--series-<n>`."""
 
     name: str
     svg: str
@@ -63,7 +64,7 @@ class Drawn:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Raises OptionError where matplotlib is missing."""
+    """Apply the style within this block. Raises OptionError if matplotlib is missing."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
@@ -72,41 +73,42 @@ def style() -> Iterator[None]:
         yield
 
 
-def look(method: str) -> tuple[str, str]:
-    """Colour and marker of a method: the same whatever else is shown."""
-    place = registry.method_names().index(method)
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+def method_style(method: str) -> tuple[str, str]:
+    """Return the colour and the marker of a method. They do not depend on which other methods are shown."""
+    position = registry.method_names().index(method)
+    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
 
 
 def new(height: float) -> Figure:
-    """An empty figure of this height in inches. Figures do not go through pyplot: nothing global holds them."""
+    """Create an empty figure; `height` is in inches. It does not use pyplot, which would keep it in global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def keep(figure: Figure, folder: Path, name: str, alternative: str) -> Drawn:
-    """Write `<name>.pdf` and `<name>.svg`. `alternative`: what is said to those who do not see the figure."""
+def save(figure: Figure, folder: Path, name: str, alternative: str) -> Plot:
+    """Write `<name>.pdf` and `<name>.svg`. `alternative`: the text alternative for screen readers."""
     with atomic_path(folder / f"{name}.pdf") as temporary:
         figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
-    figure.set_layout_engine("none")  # it is laid out now
+    figure.set_layout_engine("none")  # keep the layout of the PDF
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     write_text(folder / f"{name}.svg", text.getvalue())
-    return Drawn(name, _inline(text.getvalue(), name, alternative))
+    return Plot(name, _inline(text.getvalue(), name, alternative))
 
 
 _SPACE, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
 
 def _inline(text: str, name: str, alternative: str) -> str:
-    """An SVG document as an element of a page: ids of its own, no size of its own, a name, colours of the page."""
+    """Turn an SVG document into an element for a page: with unique ids, a text alternative and the page's colours, and
+    without a fixed size."""
     root = ElementTree.fromstring(text)
-    used = set(re.findall(r"#([\w-]+)", " ".join(_references(root))))
+    referenced = set(re.findall(r"#([\w-]+)", " ".join(_references(root))))
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SPACE)
         identity = element.attrib.pop("id", None)
-        if identity in used:
+        if identity in referenced:
             element.set("id", f"{name}-{identity}")
         for key, value in list(element.attrib.items()):
             if key == _LINK:
@@ -116,11 +118,11 @@ def _inline(text: str, name: str, alternative: str) -> str:
                 element.set(key, value.replace("url(#", f"url(#{name}-"))
     width, height = (float(root.attrib.pop(side).removesuffix("pt")) for side in ("width", "height"))
     root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": alternative}
-    page = ElementTree.tostring(root, encoding="unicode")
-    variables = {INK: "--ink", FAINT: "--faint"} | {one: f"--series-{n}" for n, one in enumerate(COLOURS)}
+    svg = ElementTree.tostring(root, encoding="unicode")
+    variables = {INK: "--ink", FAINT: "--faint"} | {colour: f"--series-{n}" for n, colour in enumerate(COLOURS)}
     for colour, variable in variables.items():
-        page = page.replace(colour, f"var({variable})")
-    return page
+        svg = svg.replace(colour, f"var({variable})")
+    return svg
 
 
 def _references(root: ElementTree.Element) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The page: templates filled with what the other modules found. One file, no address in it is ever loaded."""
+"""Renders the page from templates. The page is one file and never loads anything from an address."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dabs_rq.report.cells import Cells, Opened
-from dabs_rq.report.figure import Drawn
+from dabs_rq.report.cells import Cells, Details
+from dabs_rq.report.figure import Plot
 from dabs_rq.table.contents import DASH
-from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Layout
-
-MEANINGS = {DOUBTFUL: "not clearly above a constant answer", DIFFERS: "differs significantly, see the notes"}
+from dabs_rq.table.layout import MEANINGS, Layout
 
 
 @dataclass(frozen=True)
 class Figure:
     domain: str
-    drawn: Drawn
-    about: str = ""
+    plot: Plot
+    caption: str = ""
 
 
 @dataclass
-class Part:
-    """A section of figures. `texts`: what has to be known to read them. `missing`: which are not there, and why."""
+class Section:
+    """A section of figures. `texts`: how to read them. `missing`: a message for each missing figure."""
 
     anchor: str
     title: str
@@ -37,13 +35,13 @@ def render(
     warning: str,
     facts: Sequence[tuple[str, str]],
     titles: Mapping[str, str],
-    shown: Layout,
-    found: Cells,
-    parts: Sequence[Part],
+    layout: Layout,
+    page_cells: Cells,
+    sections: Sequence[Section],
     problems: Sequence[str],
     folder: str,
 ) -> str:
-    """`titles`: name of each domain that is shown -> its title. `folder`: of the figures, relative to the page."""
+    """Render the page. `titles`: name of each shown domain -> its title. `folder`: of figures, relative to the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -54,41 +52,42 @@ def render(
         name: Markup(templates.get_template(f"report.{kind}").render())
         for name, kind in (("style", "css"), ("script", "js"))
     }
-    sections = [("table", "Table"), *((part.anchor, part.title) for part in parts)]
+    links = [("table", "Table"), *((section.anchor, section.title) for section in sections)]
+    links += [("missing", "Missing and failed"), ("notes", "Notes")]
     return templates.get_template("report.html").render(
         **texts,
         title=title,
         warning=warning,
         facts=facts,
-        sections=[*sections, ("missing", "Missing and failed"), ("notes", "Notes")],
+        links=links,
         domains=list(titles.items()),
         titles=titles,
-        blocks=shown.blocks,
-        rows=found.rows,
-        averages=found.averages,
+        blocks=layout.blocks,
+        rows=page_cells.rows,
+        averages=page_cells.averages,
         meanings=MEANINGS,
         dash=DASH,
-        figures=parts,
+        sections=sections,
         folder=folder,
         problems=problems,
-        notes=shown.notes,
-        records=_pooled(found.opened),
+        notes=layout.notes,
+        records=_deduplicated(page_cells.details),
     )
 
 
-def _pooled(opened: Sequence[Opened]) -> dict[str, Any]:
-    """Opened cells with every text as its place in `strings`: records share most of them."""
-    places: dict[str, int] = {}
+def _deduplicated(details: Sequence[Details]) -> dict[str, Any]:
+    """Replace every text by its index in `strings`, since records share most of their texts."""
+    indices: dict[str, int] = {}
 
-    def place(text: str) -> int:
-        return places.setdefault(text, len(places))
+    def index(text: str) -> int:
+        return indices.setdefault(text, len(indices))
 
     cells = [
         {
-            "title": place(one.title),
-            "seeds": one.seeds,
-            "facts": [[place(label), [place(value) for value in values]] for label, values in one.facts],
+            "title": index(cell.title),
+            "seeds": cell.seeds,
+            "facts": [[index(label), [index(value) for value in values]] for label, values in cell.facts],
         }
-        for one in opened
+        for cell in details
     ]
-    return {"strings": list(places), "cells": cells}
+    return {"strings": list(indices), "cells": cells}

@@ -1,4 +1,4 @@
-"""The quantizer at work: one example of a domain's pretraining source before it, and two views after it."""
+"""Draws what the quantizer does: one example of a domain's pretraining source, and two quantized views of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.report import figure
-from dabs_rq.report.figure import FAINT, INK, Drawn
+from dabs_rq.report.figure import FAINT, INK, Plot
 from dabs_rq.run import Run
 from dabs_rq.spec import Grid, Input, Series
 
@@ -24,17 +24,18 @@ SHOWN_CHANNELS = 3  # of a series
 
 @dataclass(frozen=True)
 class Example:
-    """`about`: which example it is, and of what."""
+    """`caption`: the name of the example and of its source."""
 
-    drawn: Drawn
-    about: str
+    plot: Plot
+    caption: str
 
 
 def draw(run: Run, out: Path) -> Example | str:
-    """The first example that the first seed of `run`, of RQ in one domain, draws for pretraining; or why there is none.
+    """Draw the first pretraining example of the first seed; return a message if there is none. `run`: of RQ in one
+    domain.
 
-    Numbers are quantized as they are stored, token ids as the embeddings that the initial encoder of that seed gives
-    them, each with the options of the run. Nothing is taken from the hub."""
+    The quantizer has the options of the run. It acts on the input itself, or for token ids on their embeddings by the
+    initial encoder of that seed. Nothing is downloaded from the hub."""
     domain, source = run.domain, run.domain.pretraining.source
     try:
         if not run.made_up and source.state(run.root) == "missing":
@@ -42,21 +43,22 @@ def draw(run: Run, out: Path) -> Example | str:
         panels, name = _views(run, run.options.seeds[0])
     except (DabsRqError, OSError) as error:
         return f"{domain.title}: no example of {source.title} ({first_line(error)})."
-    made = figure.new(sum(_height(spec) for spec, _ in panels))
-    grid = made.subplots(len(panels), len(TITLES), squeeze=False)
+    plot = figure.new(sum(_height(spec) for spec, _ in panels))
+    grid = plot.subplots(len(panels), len(TITLES), squeeze=False)
     for line, (spec, views) in zip(grid, panels, strict=True):
         _draw_input(list(line), spec, views)
     for axes, title in zip(grid[0], TITLES, strict=True):
         axes.set_title(title, color=INK)
     kinds = " and ".join(spec.name for spec, _ in panels)
-    said = f"An example of {domain.title} ({kinds}) before randomized quantization, and two views after it."
-    about = f"{source.title}, example {name}" + ("." if run.made_up else f". Licence: {source.licence}")
-    return Example(figure.keep(made, out, f"quantizer-{domain.name}", said), about)
+    alternative = f"An example of {domain.title} ({kinds}) before randomized quantization, and two views after it."
+    caption = f"{source.title}, example {name}" + ("." if run.made_up else f". Licence: {source.licence}")
+    return Example(figure.save(plot, out, f"quantizer-{domain.name}", alternative), caption)
 
 
 def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], str]:
-    """For each input the example and its views, as (C, H, W), (length, C) or, for tokens, (real tokens, D); and the
-    example's name."""
+    """Return each input with its values and its views, and the name of the example.
+
+    Shape: (C, H, W) for a grid, (length, C) for a series, (real tokens, D) for tokens."""
     import torch
 
     from dabs_rq.data.batches import training_batches
@@ -68,34 +70,37 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     batch, (name,) = training_batches(run.splits.unlabelled("train"), 1, seed).batch(0)
     inputs = tuple(to_model_input(raw) for raw in batch)
     encoder, _ = build(run, seed)
-    assert isinstance(encoder, TokenEncoder)  # which RQ needs
+    assert isinstance(encoder, TokenEncoder)  # RQ requires one
     lengths = [spec.sequence_length for spec in run.inputs]
     with torch.no_grad():
         embedded = encoder.embed(inputs).split(lengths, dim=1)
-    mask = encoder.mask(inputs)
-    masks = [None] * len(lengths) if mask is None else mask.split(lengths, dim=1)
+    joint_mask = encoder.mask(inputs)
+    masks = [None] * len(lengths) if joint_mask is None else joint_mask.split(lengths, dim=1)
     generator = torch.Generator().manual_seed(seed)
-    chosen = run.method.options
-    options = {name: getattr(chosen, name) for name in ("bins", "spacing", "collapse", "granularity", "p")}
+    method_options = run.method.options
+    options = {name: getattr(method_options, name) for name in ("bins", "spacing", "collapse", "granularity", "p")}
     panels = []
-    for spec, given, tokens, real in zip(run.inputs, inputs, embedded, masks, strict=True):
-        values, channel, only = (given, 1 if isinstance(spec, Grid) else 2, None)
-        if not isinstance(spec, Grid | Series):
-            values, channel, only = tokens, 2, real
+    for spec, values, tokens, mask in zip(run.inputs, inputs, embedded, masks, strict=True):
+        if isinstance(spec, Grid | Series):
+            quantized, channel_dim, quantized_mask = values, 1 if isinstance(spec, Grid) else 2, None
+        else:
+            quantized, channel_dim, quantized_mask = tokens, 2, mask
         views = [
-            randomized_quantization(values, channel_dim=channel, generator=generator, mask=only, **options)
+            randomized_quantization(
+                quantized, channel_dim=channel_dim, generator=generator, mask=quantized_mask, **options
+            )
             for _ in TITLES[1:]
         ]
-        panels.append((spec, [_array(view, only) for view in (values, *views)]))
+        panels.append((spec, [_array(view, quantized_mask) for view in (quantized, *views)]))
     return panels, name
 
 
-def _array(values: Tensor, real: Tensor | None) -> np.ndarray:
-    return (values[0] if real is None else values[0][real[0]]).numpy()
+def _array(values: Tensor, mask: Tensor | None) -> np.ndarray:
+    return (values[0] if mask is None else values[0][mask[0]]).numpy()
 
 
 def _height(spec: Input) -> float:
-    """In inches."""
+    """Return the height of a row of panels in inches."""
     return 0.4 + (1.4 * min(1.5, spec.height / spec.width) if isinstance(spec, Grid) else 1.3)
 
 
@@ -106,16 +111,16 @@ def _draw_input(line: list[Axes], spec: Input, views: list[np.ndarray]) -> None:
     before = views[0]
     if isinstance(spec, Grid):
         low, high = float(before.min()), float(before.max())
-        looks: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "gray"}
-        shown = [view.transpose(1, 2, 0) if spec.channels == 3 else view[0] for view in views]
+        style: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "gray"}
+        pictures = [view.transpose(1, 2, 0) if spec.channels == 3 else view[0] for view in views]
         if spec.channels == 3:
-            shown = [((view - low) / max(high - low, 1e-9)).clip(0, 1) for view in shown]
+            pictures = [((picture - low) / max(high - low, 1e-9)).clip(0, 1) for picture in pictures]
     else:
         largest = float(np.abs(before).max())
-        looks = {"vmin": -largest, "vmax": largest, "cmap": "RdBu_r", "aspect": "auto"}
-        shown = [view.T for view in views]
-    for axes, view in zip(line, shown, strict=True):
-        axes.imshow(view, **looks)
+        style = {"vmin": -largest, "vmax": largest, "cmap": "RdBu_r", "aspect": "auto"}
+        pictures = [view.T for view in views]
+    for axes, picture in zip(line, pictures, strict=True):
+        axes.imshow(picture, **style)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     if not isinstance(spec, Grid):
@@ -123,19 +128,19 @@ def _draw_input(line: list[Axes], spec: Input, views: list[np.ndarray]) -> None:
 
 
 def _draw_series(line: list[Axes], views: list[np.ndarray]) -> None:
-    """A few channels below each other, each in its own range; what was is behind what became of it."""
+    """Draw a few channels below each other, each scaled to its own range, with the original behind each view."""
     varied = np.flatnonzero(np.ptp(views[0], axis=0) > 0)
     channels = varied[np.linspace(0, len(varied) - 1, min(SHOWN_CHANNELS, len(varied))).round().astype(int)]
     for axes, view in zip(line, views, strict=True):
-        for place, channel in enumerate(channels):
+        for position, channel in enumerate(channels):
             low, high = views[0][:, channel].min(), views[0][:, channel].max()
-            before, after = ((one[:, channel] - low) / (high - low) - 1.3 * place for one in (views[0], view))
+            before, after = ((series[:, channel] - low) / (high - low) - 1.3 * position for series in (views[0], view))
             if view is not views[0]:
                 axes.plot(before, color=FAINT, lw=0.6, alpha=0.7)
             axes.plot(after, color=INK, lw=0.9)
         axes.set(yticks=[], ylim=(-1.3 * (len(channels) - 1) - 0.15, 1.15))
         axes.spines["left"].set_visible(False)
         axes.margins(x=0)
-    line[0].set_yticks([0.5 - 1.3 * place for place in range(len(channels))], [f"channel {one}" for one in channels])
+    line[0].set_yticks([0.5 - 1.3 * n for n in range(len(channels))], [f"channel {channel}" for channel in channels])
     line[0].tick_params("y", length=0)
     line[1].set_xlabel("time step")

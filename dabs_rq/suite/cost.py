@@ -1,7 +1,7 @@
-"""What a suite costs: steps, examples, operations, GPU hours and disk, from the declarations alone.
+"""Estimates the cost of a suite from the declarations alone: steps, examples, operations, GPU hours and disk.
 
-Operations are those of matrix products, counted by torch on tensors without data: forward and backward of a method's
-loss, forward of the frozen encoder. Reading, probing and everything elementwise are not counted.
+torch counts the operations on tensors without data: the matrix products of forward and backward of a method's loss, and
+of forward of the frozen encoder. Reading, probes and elementwise operations are not counted.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from dabs_rq.run import Run
 from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
 
-COUNTED = 2  # examples in the batch whose operations are counted
-FLOAT = 4  # bytes
+COUNTED_EXAMPLES = 2  # size of the batch whose operations are counted
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One domain's cost for one seed.
+    """The cost of one domain for one seed.
 
-    pretraining: operations by method, of those that train. encoding: operations of all features of one checkpoint,
-    tasks with the same inputs counted apart. prepared: bytes of all decoded examples, once for all seeds. kept: bytes
-    of checkpoints and features of all methods. unknown: whose number of examples is not declared, and not counted.
+    pretraining: method that trains -> operations. encoding: operations for all features of one checkpoint; tasks that
+    share inputs are counted separately. prepared: bytes of all decoded examples, once for all seeds. stored: bytes of
+    checkpoints and features of all methods. unknown: sources whose number of examples is not declared, which are not
+    counted.
     """
 
     domain: str
@@ -46,14 +47,14 @@ class Cost:
     pretraining: Mapping[str, float]
     encoding: float
     prepared: int
-    kept: int
+    stored: int
     unknown: tuple[str, ...]
 
 
 def costs(run: Run) -> list[Cost]:
-    """Of the run's domains, methods and tasks, at its scale."""
+    """Estimate the cost of each selected domain, for the run's methods and tasks at its scale."""
     operations = Operations(run)
-    return [_cost(run, registry.domain(name), tasks, operations) for name, tasks in plan.chosen(run).items()]
+    return [_cost(run, registry.domain(name), tasks, operations) for name, tasks in plan.selected_tasks(run).items()]
 
 
 def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operations) -> Cost:
@@ -63,144 +64,147 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
     unlabelled = _examples(source.sizes, ("train",), options.pretrain.max_examples)
     labelled = {task.row: _examples(task.sizes, ("train", "test"), options.transfer.max_examples) for task in tasks}
     counts = {f"{source.source.title} (pretraining)": unlabelled, **labelled}
-    size = options.pretrain.batch_size or domain.batch_size
+    batch_size = options.pretrain.batch_size or domain.batch_size
     encoded = sum(count or 0 for count in labelled.values())
     epochs = options.transfer.epochs if options.transfer.features == "reencode" else 1
-    example = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
+    example_bytes = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
     trained = [name for name in run.methods if registry.method(name).trains]
     return Cost(
         domain=domain.name,
         steps=options.pretrain.steps,
-        batch_size=size,
-        pretraining={name: options.pretrain.steps * size * operations.training(inputs, name) for name in trained},
+        batch_size=batch_size,
+        pretraining={name: options.pretrain.steps * batch_size * operations.training(inputs, name) for name in trained},
         encoding=epochs * encoded * operations.encoding(inputs),
-        prepared=example * sum(count or 0 for count in counts.values()),
-        kept=FLOAT * len(run.methods) * (operations.weights(inputs) + encoded * operations.width(inputs)),
+        prepared=example_bytes * sum(count or 0 for count in counts.values()),
+        stored=FLOAT_BYTES * len(run.methods) * (operations.weights(inputs) + encoded * operations.width(inputs)),
         unknown=tuple(name for name, count in counts.items() if count is None),
     )
 
 
 def _examples(sizes: Mapping[str, int], splits: tuple[str, ...], limit: int | None) -> int | None:
-    """How many examples `splits` have together, at most `limit` each; None where that is not declared."""
+    """Return how many examples `splits` have together, at most `limit` each; None if that is not declared."""
     if all(split in sizes for split in splits):
         return sum(min(sizes[split], limit or sizes[split]) for split in splits)
-    most = len(splits) * limit if limit else None
+    upper_bound = len(splits) * limit if limit else None
     if "all" in sizes:
-        return min(sizes["all"], most or sizes["all"])
-    return most
+        return min(sizes["all"], upper_bound or sizes["all"])
+    return upper_bound
 
 
 class Operations:
-    """Of one example, by inputs and method. All blocks of the transformer cost the same, so the costs of one and of two
-    blocks give that of any number; another encoder is counted whole."""
+    """Counts operations per example, by inputs and method. All blocks of a transformer cost the same, so counting one
+    and two blocks gives the cost of any depth; any other encoder is counted whole."""
 
     def __init__(self, run: Run) -> None:
-        chosen = run.options.encoder
-        self.spec, self.options = registry.encoder(chosen.name), chosen.options
+        encoder = run.options.encoder
+        self.spec, self.options = registry.encoder(encoder.name), encoder.options
         self.blocks: int | None = self.options.depth if self.spec.name == "transformer" else None
         self.mask_padding = run.options.protocol.padding_mask
         self.methods = {method.name: method.options for method in run.options.methods}
-        self.known: dict[Any, float] = {}
+        self.counted: dict[Any, float] = {}
 
     def training(self, inputs: tuple[Input, ...], method: str) -> float:
-        """Forward and backward of the method's loss."""
+        """Count forward and backward of the method's loss."""
         return self._of_all_blocks((inputs, method), lambda blocks: self._training(inputs, method, blocks))
 
     def encoding(self, inputs: tuple[Input, ...]) -> float:
-        """Forward of the frozen encoder."""
+        """Count forward of the frozen encoder."""
         return self._of_all_blocks((inputs, "encoding"), lambda blocks: self._encoding(inputs, blocks))
 
     def weights(self, inputs: tuple[Input, ...]) -> int:
-        """How many numbers the encoder has."""
+        """Return the number of the encoder's parameters."""
         return sum(parameter.numel() for parameter in self._empty(inputs, self.blocks)[0].parameters())
 
     def width(self, inputs: tuple[Input, ...]) -> int:
-        """The width of a feature."""
+        """Return the width of a pooled feature."""
         return self._empty(inputs, self.blocks)[0].width
 
     def _of_all_blocks(self, key: Any, count: Callable[[int | None], float]) -> float:
-        if key not in self.known:
+        if key not in self.counted:
             first = count(None if self.blocks is None else 1)
-            self.known[key] = first + (0 if self.blocks is None else (self.blocks - 1) * (count(2) - first))
-        return self.known[key]
+            self.counted[key] = first + (0 if self.blocks is None else (self.blocks - 1) * (count(2) - first))
+        return self.counted[key]
 
     def _training(self, inputs: tuple[Input, ...], name: str, blocks: int | None) -> float:
         encoder, batch = self._empty(inputs, blocks)
         with torch.device("meta"):
             method = build_method(registry.method(name), self.methods[name], encoder)
-            targets = torch.zeros(COUNTED) if method.reads_targets else None
+            targets = torch.zeros(COUNTED_EXAMPLES) if method.reads_targets else None
         with FlopCounterMode(display=False) as counter:
             loss, _ = method.loss(Batch(batch, encoder, targets=targets), torch.Generator())
             loss.backward()
-        return counter.get_total_flops() / COUNTED
+        return counter.get_total_flops() / COUNTED_EXAMPLES
 
     def _encoding(self, inputs: tuple[Input, ...], blocks: int | None) -> float:
         encoder, batch = self._empty(inputs, blocks)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             encoder.features(batch)
-        return counter.get_total_flops() / COUNTED
+        return counter.get_total_flops() / COUNTED_EXAMPLES
 
     def _empty(self, inputs: tuple[Input, ...], blocks: int | None) -> tuple[Encoder, tuple[torch.Tensor, ...]]:
-        """An encoder and a batch without data; `blocks`: of the transformer."""
+        """Build an encoder and a batch on the meta device. `blocks`: the transformer's depth, None for another
+        encoder."""
         with torch.device("meta"):
             options = self.options if blocks is None else dataclasses.replace(self.options, depth=blocks)
             encoder = self.spec.build(options, inputs, self.mask_padding)
             batch = tuple(
-                torch.zeros((COUNTED, *spec.shape), dtype=torch.int64 if isinstance(spec, Tokens) else torch.float32)
+                torch.zeros(
+                    (COUNTED_EXAMPLES, *spec.shape), dtype=torch.int64 if isinstance(spec, Tokens) else torch.float32
+                )
                 for spec in inputs
             )
         return encoder, batch
 
 
 def describe(run: Run) -> str:
-    """The costs as a table with totals, what they assume, and what finished pretrainings of this run took."""
-    options, found = run.options, costs(run)
+    """Describe the costs: a table with totals, what it assumes, and how fast finished pretrainings of this run were."""
+    options, domain_costs = run.options, costs(run)
     seeds, methods = len(options.seeds), len(options.methods)
-    lines = [(one.domain, *_line(one, seeds, methods, options.suite.gpu_tflops)) for one in found]
+    lines = [(cost.domain, *_line(cost, seeds, methods, options.suite.gpu_tflops)) for cost in domain_costs]
     total = [sum(column) for column in list(zip(*lines, strict=True))[2:]]
-    shown = [(name, budget, *map(_short, numbers)) for name, budget, *numbers in lines]
-    shown.append(("all", "", *map(_short, total)))
+    rows = [(name, budget, *map(_short, numbers)) for name, budget, *numbers in lines]
+    rows.append(("all", "", *map(_short, total)))
     text = [
         f"estimated cost of {methods} methods and {seeds} seeds, from nothing, at scale={options.scale.name}:",
-        tabulate(shown, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
+        tabulate(rows, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
         f"GPU hours at {options.suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), "
-        "reading and probes not counted.",
-        "Decoded examples are kept on disk as loader.prepare and loader.cache_gb say, else decoded on the fly.",
+        "without reading and probes.",
+        "loader.prepare and loader.cache_gb decide which decoded examples are cached on disk; others are decoded every time.",
     ]
-    unknown = [name for one in found for name in one.unknown]
+    unknown = [name for cost in domain_costs for name in cost.unknown]
     if unknown:
-        text.append(f"Not counted, since their number of examples is not declared: {', '.join(unknown)}.")
-    if rates := list(_measured(run, found)):
+        text.append(f"Not counted, because their number of examples is not declared: {', '.join(unknown)}.")
+    if rates := list(_measured_rates(run, domain_costs)):
         median = statistics.median(rates)
-        hours = seeds * sum(sum(one.pretraining.values()) for one in found) / median / 3600
+        hours = seeds * sum(sum(cost.pretraining.values()) for cost in domain_costs) / median / 3600
         text.append(
             f"{len(rates)} finished pretrainings here ran at {min(rates) / 1e9:.1f} to {max(rates) / 1e9:.1f} GFLOP/s "
-            f"(median {median / 1e9:.1f}); at the median all pretraining takes {_short(hours)} hours one by one."
+            f"(median {median / 1e9:.1f}); at the median pretraining takes {_short(hours)} hours in sequence."
         )
     return "\n".join(text)
 
 
-HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "kept GB")
+HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "stored GB")
 
 
-def _line(one: Cost, seeds: int, methods: int, tflops: float) -> tuple[Any, ...]:
-    pretraining, encoding = seeds * sum(one.pretraining.values()), seeds * methods * one.encoding
-    examples = seeds * len(one.pretraining) * one.steps * one.batch_size
+def _line(cost: Cost, seeds: int, methods: int, tflops: float) -> tuple[Any, ...]:
+    pretraining, encoding = seeds * sum(cost.pretraining.values()), seeds * methods * cost.encoding
+    examples = seeds * len(cost.pretraining) * cost.steps * cost.batch_size
     hours = (pretraining + encoding) / (tflops * 1e12) / 3600
-    budget = f"{one.steps:,} x {one.batch_size}"
-    return budget, examples, pretraining / 1e15, hours, encoding / 1e15, one.prepared / 1e9, seeds * one.kept / 1e9
+    budget = f"{cost.steps:,} x {cost.batch_size}"
+    return budget, examples, pretraining / 1e15, hours, encoding / 1e15, cost.prepared / 1e9, seeds * cost.stored / 1e9
 
 
 def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == 0 else f"{number:.2g}"
 
 
-def _measured(run: Run, found: list[Cost]) -> Iterator[float]:
-    """Operations per second of the pretrainings that are finished."""
-    for one in found:
-        for method, operations in one.pretraining.items():
-            chosen = run.replace(domain=one.domain, method=method)
+def _measured_rates(run: Run, domain_costs: list[Cost]) -> Iterator[float]:
+    """Yield the operations per second of each finished pretraining."""
+    for cost in domain_costs:
+        for method, operations in cost.pretraining.items():
+            pretraining = run.replace(domain=cost.domain, method=method)
             for seed in run.options.seeds:
                 with contextlib.suppress(CheckpointError):
-                    seconds = checkpoint.describe(chosen.checkpoint_file(seed))["about"]["seconds"]
+                    seconds = checkpoint.describe(pretraining.checkpoint_file(seed))["about"]["seconds"]
                     yield operations / seconds

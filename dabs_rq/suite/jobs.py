@@ -1,5 +1,5 @@
-"""The jobs of a suite: what a job is, what it waits for, and its work. Jobs and outcomes can be sent to other processes
-and machines."""
+"""The jobs of a suite and how to run one. Jobs and outcomes can be pickled, so they can be sent to other processes and
+machines."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Step = Literal["prepare", "pretrain", "transfer"]
 class Job:
     """One step of a suite.
 
-    run: the options of its domain, and for pretrain and transfer of its method. after: names of the jobs whose results
-    it needs. prepares: names of the tasks whose examples a prepare job decodes.
+    run: the options for its domain (and for its method, if it pretrains or transfers). after: names of the jobs that
+    must finish first. prepares: names of the tasks whose examples a prepare job decodes.
     """
 
     step: Step
@@ -53,41 +53,42 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a job, or a whole suite, left behind.
+    """The outcome of a job or of a whole suite.
 
-    missing: data that are not there. wrong: what failed. waiting: jobs that did not run for want of another's result.
-    seconds: of work.
+    missing: sources that were not found. errors: messages of what failed. waiting: jobs that did not run because a job
+    before them did not finish. seconds: the time taken.
     """
 
     missing: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def state(self) -> Literal["done", "failed", "data missing", "waiting"]:
-        if self.wrong:
+        if self.errors:
             return "failed"
         return "data missing" if self.missing else "waiting" if self.waiting else "done"
 
     def add(self, other: Outcome) -> None:
         self.missing = list(dict.fromkeys([*self.missing, *other.missing]))
-        self.wrong += other.wrong
+        self.errors += other.errors
         self.waiting += other.waiting
 
 
 def unattended(job: Job, processes: int) -> Job:
-    """The same job without progress bars. It prepares with so many processes unless its options say how many."""
+    """Return the job without progress bars. It prepares with `processes` processes unless its options set a number."""
     quiet: dict[str, object] = {"trainer.progress": False}
     if job.run.options.loader.processes is None:
         quiet["loader.processes"] = processes
     return replace(job, run=job.run.replace(quiet))
 
 
-def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
-    """Do one job in this process; `before` has the outcomes of the jobs in its `after`. Finished results are kept.
-    Errors go into the outcome and are not raised."""
-    for name, earlier in zip(job.after, before, strict=True):
+def run_job(job: Job, awaited: Iterable[Outcome] = ()) -> Outcome:
+    """Run one job in this process. `awaited`: the outcomes of the jobs in `job.after`.
+
+    Finished results are reused. Errors go into the outcome and are not raised."""
+    for name, earlier in zip(job.after, awaited, strict=True):
         if earlier.state != "done":
             return Outcome(waiting=[f"{job.name} waits for {name}"])
     started, outcome = time.monotonic(), Outcome()
@@ -98,22 +99,23 @@ def work(job: Job, before: Iterable[Outcome] = ()) -> Outcome:
     except Exception as error:
         if not isinstance(error, DabsRqError):
             traceback.print_exc()
-        outcome.wrong.append(f"{job.name}: {type(error).__name__}: {error}")
+        outcome.errors.append(f"{job.name}: {type(error).__name__}: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def _prepare(job: Job, outcome: Outcome) -> None:
-    """Fill the prepared cache, once for all methods and seeds. Errors are reported by the job that needs the data."""
+    """Fill the prepared cache, once for all methods and seeds. Errors are ignored here: the job that reads the data
+    reports them."""
     run = job.run
-    steps: list[Callable[[], object]] = []
+    preparations: list[Callable[[], object]] = []
     if any(registry.method(name).trains for name in run.methods):
-        steps.append(lambda: run.splits.unlabelled("train"))
-    steps += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
-    for step in steps:
+        preparations.append(lambda: run.splits.unlabelled("train"))
+    preparations += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
+    for prepare in preparations:
         with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter("ignore")
-            step()
+            prepare()
 
 
 def _prepare_task(run: Run, task: Task) -> None:
@@ -130,12 +132,12 @@ def _pretrain(job: Job, outcome: Outcome) -> None:
 def _transfer(job: Job, outcome: Outcome) -> None:
     from dabs_rq.transfer.transfer import transfer
 
-    _, errors = transfer(job.run, job.seed)
-    for error in errors:
+    _, failures = transfer(job.run, job.seed)
+    for error in failures:
         if isinstance(error, MissingDataError):
             outcome.missing.append(first_line(error))
         else:
-            outcome.wrong.append(f"{job.name}: {error}")
+            outcome.errors.append(f"{job.name}: {error}")
 
 
 _STEPS = {"prepare": _prepare, "pretrain": _pretrain, "transfer": _transfer}

@@ -1,4 +1,4 @@
-"""The plan of a suite: the cells of the table that are done, those that are not, and the jobs that compute them."""
+"""The plan of a suite: which checkpoints and records are done, and the jobs that compute the others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STATES = ("done", "to do", "waiting")
 @dataclass
 class Plan:
     """`counts`: (domain, step) -> how many checkpoints (pretrain) or records (transfer) are done, to do, or waiting for
-    data. `jobs`: what has to run, every job after those it waits for. `missing`: sources that are not under the data
-    root, and what each is needed for."""
+    data. `jobs`: the jobs to run, each after those it waits for. `missing`: the sources that are not under the data
+    root, each with what needs it."""
 
     counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
@@ -34,8 +34,10 @@ class Plan:
         return sum(count[state] for count in self.counts.values())
 
 
-class Left(NamedTuple):
-    """What is left of one domain, method and seed and can be done with the data that are there."""
+class Remaining(NamedTuple):
+    """What one domain, method and seed still need and can be computed from the data that are present.
+
+    pretraining: whether the checkpoint is missing. tasks: those without a score."""
 
     run: Run
     method: str
@@ -44,58 +46,60 @@ class Left(NamedTuple):
     tasks: list[Task]
 
 
-def plan(run: Run) -> Plan:
-    """What the chosen domains, tasks, methods and seeds still need, in the order of the table. Nothing is written.
+def build_plan(run: Run) -> Plan:
+    """Plan what the selected domains, tasks, methods and seeds still need, in table order. Nothing is written.
 
-    A checkpoint is done if it is whole, a record if it has a score with the weights of that checkpoint: what
-    `pretrain` and `transfer` would leave as it is. What needs a source of which nothing is under the data root waits.
+    A checkpoint is done if it is complete, and a record if it has a score from the weights of that checkpoint: then
+    `pretrain` and `transfer` would not compute them again. What needs a source waits if nothing of the source is under
+    the data root.
 
-    Raises OptionError for a task that no chosen domain has, and for `checkpoint`, which belongs to no method.
+    Raises OptionError for a task that no selected domain has, and if `checkpoint` is set, which belongs to no method.
     """
     if run.options.checkpoint is not None:
         raise OptionError("a suite makes its own checkpoints; to probe another: transfer domain=... checkpoint=file")
-    made = Plan()
-    for domain, tasks in chosen(run).items():
-        cells = [run.replace(domain=domain, method=method, tasks=None) for method in run.methods]
-        left = [_left(made, cell, seed, tasks) for seed in run.options.seeds for cell in cells]
-        made.jobs += _jobs(run, domain, tasks, [cell for cell in left if cell.pretraining or cell.tasks])
-    return made
+    plan = Plan()
+    for domain, tasks in selected_tasks(run).items():
+        runs = [run.replace(domain=domain, method=method, tasks=None) for method in run.methods]
+        remaining = [_remaining(plan, of_method, seed, tasks) for seed in run.options.seeds for of_method in runs]
+        plan.jobs += _jobs(run, domain, tasks, [part for part in remaining if part.pretraining or part.tasks])
+    return plan
 
 
-def chosen(run: Run) -> dict[str, tuple[Task, ...]]:
-    """Domain -> its chosen tasks, in the order of the table; domains without one are left out.
+def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
+    """Return domain -> its selected tasks, in table order, without domains that have none.
 
-    Raises OptionError for a task that no chosen domain has."""
+    Raises OptionError for a task that no selected domain has."""
     options = run.options
-    wanted = options.domains
     names = dict.fromkeys(domain for domain, _ in table.table_order())
-    tasks = {name: registry.domain(name).tasks for name in names if wanted is None or name in wanted}
+    tasks = {name: registry.domain(name).tasks for name in names if options.domains is None or name in options.domains}
     if options.tasks is None:
         return tasks
     known = [task.name for of_domain in tasks.values() for task in of_domain]
     for name in options.tasks:
         if name not in known:
             raise OptionError(unknown("task of the chosen domains", name, known))
-    kept = {name: tuple(task for task in of if task.name in options.tasks) for name, of in tasks.items()}
-    return {name: of for name, of in kept.items() if of}
+    selected = {
+        name: tuple(task for task in of_domain if task.name in options.tasks) for name, of_domain in tasks.items()
+    }
+    return {name: of_domain for name, of_domain in selected.items() if of_domain}
 
 
-def _left(made: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Left:
-    """What is left of a domain, method and seed; what was found is counted in `made`."""
+def _remaining(plan: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Remaining:
+    """Find what a domain, method and seed still need, and count what is done, to do and waiting in `plan`."""
     domain, method = run.domain, run.method.name
-    pretrained, transferred = (made.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
+    checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
-    stuck = weights is None and registry.method(method).trains and _is_missing(made, run, source, purpose)
-    to_do = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
-    able = [task for task in to_do if not _is_missing(made, run, task.source, task.name) and not stuck]
-    pretrained["done" if weights else "waiting" if stuck else "to do"] += 1
-    transferred.update({"done": len(tasks) - len(to_do), "to do": len(able), "waiting": len(to_do) - len(able)})
-    return Left(run, method, seed, weights is None and not stuck, able)
+    stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
+    unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
+    ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
+    checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
+    records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
+    return Remaining(run, method, seed, weights is None and not stuck, ready)
 
 
 def _weights(file: Path) -> str | None:
-    """The hash of a checkpoint's weights; None if `pretrain` would make it (again)."""
+    """Return the hash of a checkpoint's weights, or None if `pretrain` would train it (again)."""
     from dabs_rq import checkpoint
 
     try:
@@ -110,78 +114,78 @@ def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
     return is_finished(run.record_file(task.name, seed), weights)
 
 
-def is_there(run: Run, source: Source) -> bool:
-    """Whether something of a source is under the data root, or it can be had from the hub."""
+def is_available(run: Run, source: Source) -> bool:
+    """Return whether any file of a source is under the data root, or the hub can provide it."""
     return run.made_up or source.hub is not None or source.state(run.root) != "missing"
 
 
-def _is_missing(made: Plan, run: Run, source: Source, purpose: str) -> bool:
-    """Whether a source is not there, which is then noted in `made`."""
-    if is_there(run, source):
+def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool:
+    """Return whether a source is missing; if so, add it to `plan.missing`."""
+    if is_available(run, source):
         return False
     text = missing_text(source, run.root, source.missing(run.root)).splitlines()[0]
-    purposes = made.missing.setdefault(text, [])
+    purposes = plan.missing.setdefault(text, [])
     if purpose not in purposes:
         purposes.append(purpose)
     return True
 
 
-def _jobs(run: Run, domain: str, tasks: Sequence[Task], left: list[Left]) -> list[Job]:
-    """The jobs of a domain: what is going to be read is prepared once, before all others."""
-    if not left:
+def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remaining]) -> list[Job]:
+    """Return the jobs of a domain. The first one prepares the data that all others read."""
+    if not remaining:
         return []
-    needed = [task for task in tasks if any(task in cell.tasks for cell in left)]
-    methods = dict.fromkeys(cell.method for cell in left if cell.pretraining) or {"none": None}
+    needed = [task for task in tasks if any(task in part.tasks for part in remaining)]
+    methods = dict.fromkeys(part.method for part in remaining if part.pretraining) or {"none": None}
     of_domain = run.replace(domain=domain, method=list(methods), tasks=None)
     prepare = Job("prepare", domain, of_domain, prepares=tuple(task.name for task in needed))
     jobs = [prepare]
-    for cell in left:
-        before = prepare
-        if cell.pretraining:
-            before = Job("pretrain", domain, cell.run, cell.method, cell.seed, (prepare.name,))
-            jobs.append(before)
-        if cell.tasks:
-            whole = len(cell.tasks) == len(registry.domain(domain).tasks)
-            some = cell.run if whole else cell.run.replace(tasks=[task.name for task in cell.tasks])
-            jobs.append(Job("transfer", domain, some, cell.method, cell.seed, (before.name,)))
+    for part in remaining:
+        awaited = prepare
+        if part.pretraining:
+            awaited = Job("pretrain", domain, part.run, part.method, part.seed, (prepare.name,))
+            jobs.append(awaited)
+        if part.tasks:
+            all_tasks = len(part.tasks) == len(registry.domain(domain).tasks)
+            transfer_run = part.run if all_tasks else part.run.replace(tasks=[task.name for task in part.tasks])
+            jobs.append(Job("transfer", domain, transfer_run, part.method, part.seed, (awaited.name,)))
     return jobs
 
 
-# ---- shown -----------------------------------------------------------------------------------------------------------
+# ---- the plan as text ------------------------------------------------------------------------------------------------
 
 
-def shown(made: Plan) -> str:
-    """The plan as text: a table of counts with totals, the jobs in their order (one line for all seeds), and what is
-    missing."""
+def describe_plan(plan: Plan) -> str:
+    """Describe a plan: a table of counts with totals, the jobs in order (one line for all seeds), and missing
+    sources."""
     from tabulate import tabulate
 
     headers = ["domain", "to prepare", *(f"{what}\n{state}" for what in ("checkpoints", "records") for state in STATES)]
-    to_prepare = Counter(job.domain for job in made.jobs if job.step == "prepare")
+    to_prepare = Counter(job.domain for job in plan.jobs if job.step == "prepare")
     rows: list[list[str | int]] = []
-    for domain in dict.fromkeys(domain for domain, _ in made.counts):
-        counts = [made.counts[domain, step][state] for step in STEPS for state in STATES]
+    for domain in dict.fromkeys(domain for domain, _ in plan.counts):
+        counts = [plan.counts[domain, step][state] for step in STEPS for state in STATES]
         rows.append([domain, to_prepare[domain], *counts])
     totals = ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]
     parts = [tabulate([*rows, totals], headers=headers)]
-    parts.append(f"{len(made.jobs)} jobs left, then the table:" if made.jobs else "No job left but the table.")
-    parts += [f"  {line}" for line in _listed(made.jobs)]
-    if made.missing:
-        parts.append(f"\n{made.total('waiting')} checkpoints and records wait for data:")
-        parts += [f"  {text} (for {', '.join(purposes)})" for text, purposes in made.missing.items()]
+    parts.append(f"{len(plan.jobs)} jobs left, then the table:" if plan.jobs else "No jobs left, only the table.")
+    parts += [f"  {line}" for line in _job_lines(plan.jobs)]
+    if plan.missing:
+        parts.append(f"\n{plan.total('waiting')} checkpoints and records wait for data:")
+        parts += [f"  {text} (for {', '.join(purposes)})" for text, purposes in plan.missing.items()]
     return "\n".join(parts)
 
 
-def _listed(jobs: Sequence[Job]) -> list[str]:
-    alike: dict[str, list[Job]] = {}
+def _job_lines(jobs: Sequence[Job]) -> list[str]:
+    by_title: dict[str, list[Job]] = {}
     for job in jobs:
-        alike.setdefault(f"{job.title}{_of_tasks(job)}", []).append(job)
-    return [f"{line}{_of_seeds(of) if of[0].method else ''}" for line, of in alike.items()]
+        by_title.setdefault(f"{job.title}{_on_tasks(job)}", []).append(job)
+    return [f"{title}{_seed_list(alike) if alike[0].method else ''}" for title, alike in by_title.items()]
 
 
-def _of_tasks(job: Job) -> str:
+def _on_tasks(job: Job) -> str:
     tasks = job.run.options.tasks
     return f" on {', '.join(tasks)}" if tasks and job.step == "transfer" else ""
 
 
-def _of_seeds(jobs: Sequence[Job]) -> str:
+def _seed_list(jobs: Sequence[Job]) -> str:
     return f", seed{'s' if len(jobs) > 1 else ''} {', '.join(str(job.seed) for job in jobs)}"

@@ -1,4 +1,4 @@
-"""How far a suite is: a live view on a terminal, elsewhere a line for every job that is over."""
+"""Progress of a suite: a live view on a terminal, elsewhere a line for each finished job."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ COLOURS = {"failed": "red", "data missing": "yellow", "waiting": "yellow"}
 
 
 class Progress:
-    """Told of every job that begins and of every job that is over. `clock`: seconds."""
+    """Tracks jobs as they start and finish, and prints a line for each that finishes. `clock`: seconds."""
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.total = len(jobs)
-        self.left = {job.name: job for job in jobs}
-        self.running: dict[str, float] = {}  # name -> when it began
-        self.at_once = 1  # the most that ran together
+        self.unfinished = {job.name: job for job in jobs}
+        self.running: dict[str, float] = {}  # name -> start time
+        self.most_running = 1  # the largest number of jobs that ran at the same time
         self.states: Counter[str] = Counter()
-        self.seconds: dict[tuple[object, ...], list[float]] = {}  # kind of job -> of those that are done
+        self.durations: dict[tuple[object, ...], list[float]] = {}  # kind of job -> seconds of each that succeeded
 
     def __enter__(self) -> Progress:
         return self
@@ -37,48 +37,49 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def begun(self, job: Job) -> None:
+    def started(self, job: Job) -> None:
         self.running[job.name] = self.clock()
-        self.at_once = max(self.at_once, len(self.running))
+        self.most_running = max(self.most_running, len(self.running))
 
-    def over(self, job: Job, outcome: Outcome) -> None:
-        del self.left[job.name]
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        del self.unfinished[job.name]
         self.running.pop(job.name, None)
         self.states[outcome.state] += 1
         if outcome.state == "done":
             for kind in _kinds(job):
-                self.seconds.setdefault(kind, []).append(outcome.seconds)
-        result = _shown(outcome.seconds) if outcome.state == "done" else outcome.state
-        self.tell(f"[{self.total - len(self.left)}/{self.total}] {job.name}: {result}", outcome.state)
+                self.durations.setdefault(kind, []).append(outcome.seconds)
+        result = _duration(outcome.seconds) if outcome.state == "done" else outcome.state
+        self.print_line(f"[{self.total - len(self.unfinished)}/{self.total}] {job.name}: {result}", outcome.state)
 
-    def tell(self, line: str, state: str) -> None:
-        left = self.time_left()
-        print(line + (f" ({left})" if left else ""), flush=True)
+    def print_line(self, line: str, state: str) -> None:
+        estimate = self.time_left()
+        print(line + (f" ({estimate})" if estimate else ""), flush=True)
 
     def time_left(self) -> str:
-        """Such as "about 0:03:20 left", by what jobs of the same kind took; nothing while that is not known of all."""
-        if not self.left:
+        """Estimate the remaining time, such as "about 0:03:20 left", from how long jobs of the same kind took; "" if
+        that is unknown for some job."""
+        if not self.unfinished:
             return ""
         now, seconds = self.clock(), 0.0
-        for name, job in self.left.items():
-            if (each := self._expected(job)) is None:
+        for name, job in self.unfinished.items():
+            if (expected := self._expected_seconds(job)) is None:
                 return ""
-            seconds += max(0.0, each - now + self.running.get(name, now))
-        return f"about {_shown(seconds / min(self.at_once, len(self.left)))} left"
+            seconds += max(0.0, expected - now + self.running.get(name, now))
+        return f"about {_duration(seconds / min(self.most_running, len(self.unfinished)))} left"
 
-    def _expected(self, job: Job) -> float | None:
-        return next((mean(self.seconds[kind]) for kind in _kinds(job) if kind in self.seconds), None)
+    def _expected_seconds(self, job: Job) -> float | None:
+        return next((mean(self.durations[kind]) for kind in _kinds(job) if kind in self.durations), None)
 
 
 class LiveProgress(Progress):
-    """The same as a view that is drawn anew all the time, with what fails or is done in lines above it."""
+    """Shows progress as a view that is redrawn all the time, with a line above it for each finished job."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         from rich.console import Console
         from rich.live import Live
 
         super().__init__(jobs)
-        # A job may send standard output elsewhere, this view stays where it is.
+        # Jobs in this process redirect standard output to their logs: the view needs its own copy of the terminal.
         self.terminal = os.fdopen(os.dup(1), "w")
         console = Console(file=self.terminal, highlight=False)
         self.live = Live(
@@ -93,7 +94,7 @@ class LiveProgress(Progress):
         self.live.stop()
         self.terminal.close()
 
-    def tell(self, line: str, state: str) -> None:
+    def print_line(self, line: str, state: str) -> None:
         self.live.console.print(line, style=COLOURS.get(state), markup=False)
 
     def view(self) -> RenderableType:
@@ -102,23 +103,23 @@ class LiveProgress(Progress):
         from rich.table import Table
 
         counts = {state: self.states[state] for state in ("done", "failed", "data missing", "waiting")}
-        counts |= {"running": len(self.running), "left": len(self.left) - len(self.running)}
-        shown = [f"{count} {state}" for state, count in counts.items() if count or state in ("done", "failed", "left")]
-        shown += [self.time_left()] if self.time_left() else []
+        counts |= {"running": len(self.running), "left": len(self.unfinished) - len(self.running)}
+        texts = [f"{count} {state}" for state, count in counts.items() if count or state in ("done", "failed", "left")]
+        texts += [self.time_left()] if self.time_left() else []
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(self.total, self.total - len(self.left), width=30), ", ".join(shown))
+        bar.add_row(ProgressBar(self.total, self.total - len(self.unfinished), width=30), ", ".join(texts))
         now = self.clock()
         jobs = Table.grid(padding=(0, 2))
-        for name, since in list(self.running.items()):
-            jobs.add_row(f"  {name}", _shown(now - since))
+        for name, start in list(self.running.items()):
+            jobs.add_row(f"  {name}", _duration(now - start))
         return Group(bar, jobs)
 
 
 def _kinds(job: Job) -> list[tuple[object, ...]]:
-    """From the narrowest to the widest. A method that only keeps the initial encoder tells nothing of the others."""
+    """Kinds of job from the narrowest to the widest. A method that does not train says nothing about one that does."""
     trains = job.step == "pretrain" and registry.method(job.method).trains
     return [(job.step, job.domain, job.method), (job.step, job.method), (job.step, trains)]
 
 
-def _shown(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""The suite: every missing cell of the table, by the executor that the options name."""
+"""The suite: computes every missing cell of the table with the executor that the options name."""
 
 from __future__ import annotations
 
@@ -11,49 +11,48 @@ from pathlib import Path
 
 from dabs_rq.run import Run
 from dabs_rq.suite import local as executors
-from dabs_rq.suite import plan
 from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import Events
+from dabs_rq.suite.plan import build_plan, describe_plan
 from dabs_rq.suite.progress import LiveProgress, Progress
 
 
 def suite(run: Run) -> Outcome:
-    """Pretrain and transfer what is missing for every chosen domain, task, method and seed. What is finished is kept,
-    and what fails does not keep the rest from going on."""
+    """Pretrain and transfer what is missing for every selected domain, task, method and seed. Finished results are
+    reused, and a job that fails does not stop the others."""
     started = time.monotonic()
-    made = plan.plan(run)
-    outcome = Outcome(missing=list(made.missing))
+    planned = build_plan(run)
+    outcome = Outcome(missing=list(planned.missing))
     logs = run.places.runs / "logs"
     on_screen = sys.stdout.isatty() and run.options.trainer.progress
-    progress = LiveProgress(made.jobs) if on_screen else Progress(made.jobs)
-    if not made.jobs:
+    progress = LiveProgress(planned.jobs) if on_screen else Progress(planned.jobs)
+    if not planned.jobs:
         print("nothing left to compute", flush=True)
-    events = _execute(run, made.jobs, logs, on_screen)
+    events = _execute(run, planned.jobs, logs, on_screen)
     try:
         with closing(events), progress:
-            for job, one in events:
-                if one is None:
-                    progress.begun(job)
+            for job, job_outcome in events:
+                if job_outcome is None:
+                    progress.started(job)
                     continue
-                progress.over(job, one)
+                progress.finished(job, job_outcome)
                 if (log := logs / job.log_name).exists():
-                    one.wrong = [f"{text}\n    log: {log}" for text in one.wrong]
-                outcome.add(one)
+                    job_outcome.errors = [f"{error}\n    log: {log}" for error in job_outcome.errors]
+                outcome.add(job_outcome)
     except KeyboardInterrupt:
-        print(f"\n{len(progress.left)} of {progress.total} jobs left:", file=sys.stderr)
-        print("\n".join(f"  {name}" for name in progress.left), file=sys.stderr)
+        print(f"\n{len(progress.unfinished)} of {progress.total} jobs left:", file=sys.stderr)
+        print("\n".join(f"  {name}" for name in progress.unfinished), file=sys.stderr)
         raise
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def dry_run(run: Run) -> str:
-    """The text of `suite --dry-run`: what is done, what is left and what waits. Nothing is run or written."""
-    made = plan.plan(run)
+    """Describe what is done, to do and waiting, as `suite --dry-run` prints it. Nothing is run or written."""
     options = run.options
     names = f"methods {', '.join(run.methods)}; seeds {', '.join(map(str, options.seeds))}"
     head = f"{run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}; {names}"
-    return f"{head}\n\n{plan.shown(made)}"
+    return f"{head}\n\n{describe_plan(build_plan(run))}"
 
 
 def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Events:
@@ -70,11 +69,11 @@ def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Even
     if executor == "processes":
         share = max(1, workers // sum(job.step == "prepare" for job in jobs))
         quiet = [unattended(job, share if job.step == "prepare" else 1) for job in jobs]
-        print(f"{len(jobs)} jobs in {workers} processes; what they print is in {logs}", flush=True)
-        return executors.processes(quiet, workers, logs, suite.cpus)
+        print(f"{len(jobs)} jobs in {workers} processes; their output goes to {logs}", flush=True)
+        return executors.in_processes(quiet, workers, logs, suite.cpus)
     from dabs_rq.suite.ray_executor import on_ray
 
-    print(f"{len(jobs)} jobs on Ray; what they print is in {logs}", flush=True)
+    print(f"{len(jobs)} jobs on Ray; their output goes to {logs}", flush=True)
     return on_ray(run, jobs, logs)
 
 

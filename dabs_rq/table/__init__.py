@@ -1,10 +1,10 @@
-"""The table: records to CSV, LaTeX, Markdown and HTML, in the layout and order of the published one."""
+"""Turns records into the table, as CSV, LaTeX, Markdown and HTML, in the layout and order of the published table."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,16 @@ from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
-from dabs_rq.table.notes import notes as notes_of
-from dabs_rq.table.notes import title as title_of
-from dabs_rq.table.published import PUBLISHED
-from dabs_rq.table.published import read as read_published
-from dabs_rq.table.records import Row
-from dabs_rq.table.records import check as check_records
-from dabs_rq.table.records import find as find_records
+from dabs_rq.table.notes import footnotes, table_title
+from dabs_rq.table.published import PUBLISHED, read_published
+from dabs_rq.table.records import Row, check_records, find_records
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
 
 def build(run: Run) -> Table:
-    """The table of one (data, scale, protocol) and of the options that `run` has, unchanged ones or a variant.
+    """Build the table of one (data, scale, protocol), for the default options or the variant of `run`.
 
-    Raises OptionError for published numbers where they compare with nothing."""
+    Raises OptionError if published numbers are requested where they cannot be compared."""
     import pandas as pd
 
     options, methods = run.options, run.methods
@@ -38,60 +34,63 @@ def build(run: Run) -> Table:
         for domain in options.domains or registry.domain_names()
         for method in methods
     }
-    variants = {cell: each.variant(of_pretraining=False) for cell, each in composed.items()}
-    changed = {key: value for each in composed.values() for key, value in each.changed(of_pretraining=False).items()}
+    variants = {key: of_cell.variant(of_pretraining=False) for key, of_cell in composed.items()}
+    changed: dict[str, object] = {}
+    for of_cell in composed.values():
+        changed |= of_cell.changed(of_pretraining=False)
     published = read_published(run, methods, changed) if options.table.published else None
-    found, errors = find_records(run, variants)
+    records, errors = find_records(run, variants)
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
-    known: dict[tuple[str, str], Row] = {}
+    results: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
-    incomparable: list[str] = []  # rows whose published numbers are shown without a difference, and why
+    incomparable: list[str] = []  # rows with published numbers but no difference, and why
     for domain_name, task_name in table_order():
         domain = registry.domain(domain_name)
         if options.domains is not None and domain_name not in options.domains:
             continue
         task = registry.task(domain_name, task_name)
-        one, wrong = check_records(run, task, found.get((domain_name, task_name), []))
-        errors += wrong
+        result, broken = check_records(run, task, records.get((domain_name, task_name), []))
+        errors += broken
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
         row["metric"] = METRICS[task.metric].title
         for method in methods:
-            row |= _summary(method, one.records.get(method, {}).values())
-        of_row = [each for by_seed in one.records.values() for each in by_seed.values()]
-        row |= _of_split(of_row)
-        compared = significance.compare_row(task, _every(one.scored, methods), methods)
+            row |= _summary(method, result.records.get(method, {}).values())
+        row_records = [record for by_seed in result.records.values() for record in by_seed.values()]
+        row |= _split_facts(row_records)
+        scored = {method: result.scored.get(method, {}) for method in methods}
+        compared = significance.compare_row(task, scored, methods)
         comparisons += [{"domain": domain.name} | pair for pair in compared]
         if task.note:
             row_notes.append(f"{task.row}: {task.note}")
         if published is not None:
-            values, why = published.columns(task, row, of_row)
+            values, reason = published.columns(task, row, row_records)
             row |= values
-            incomparable += [f"{task.row} ({why})"] if why else []
-        one.scored.clear()  # predictions of large test splits
-        known[domain_name, task_name] = one
+            incomparable += [f"{task.row} ({reason})"] if reason else []
+        result.scored.clear()  # frees the predictions, which are large
+        results[domain_name, task_name] = result
         rows.append(row)
 
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
-    kinds = ("std", "interval", "se", "seeds")
+    suffixes = ("std", "interval", "se", "seeds")
     columns = [
         "domain",
         "task",
         "row",
         "metric",
         *methods,
-        *(f"{method}_{what}" for what in kinds for method in methods),
+        *(f"{method}_{suffix}" for suffix in suffixes for method in methods),
     ]
     columns += ["n_examples", "majority"]
     if published is not None:
-        columns += [f"{method}_{what}" for what in ("published", "difference") for method in published.methods]
+        columns += [f"{method}_{suffix}" for suffix in ("published", "difference") for method in published.methods]
     frame = pd.DataFrame(rows, columns=columns)
-    titled = [(row["row"], one) for row, one in zip(rows, known.values(), strict=True)]
-    notes = notes_of(run, methods, titled, changed, published)
+    titled = [(row["row"], result) for row, result in zip(rows, results.values(), strict=True)]
+    notes = footnotes(run, methods, titled, changed, published)
     return Table(
-        title=title_of(run),
+        title=table_title(run),
         frame=frame,
         methods=methods,
         variant=digest(changed) if changed else "default",
@@ -100,19 +99,15 @@ def build(run: Run) -> Table:
         comparisons=significance.frame(comparisons),
         averages=averages(frame, methods),
         options=options.table,
-        known=known,
+        results=results,
     )
 
 
-def _every(cells: Mapping[str, Any], methods: Iterable[str]) -> dict[str, Any]:
-    return {method: cells.get(method, {}) for method in methods}
-
-
 def _summary(method: str, records: Iterable[Record]) -> dict[str, float | int]:
-    """A method's columns for one task, in percent; `records`: one a seed."""
+    """Return a method's columns for one task, in percent. `records`: one per seed."""
     records = list(records)
-    scores = [100 * one.score for one in records if one.score is not None]
-    errors = [100 * one.standard_error for one in records if one.standard_error is not None]
+    scores = [100 * record.score for record in records if record.score is not None]
+    errors = [100 * record.standard_error for record in records if record.standard_error is not None]
     several = len(scores) > 1
     low, high = intervals.interval(scores, []) if several else (math.nan, math.nan)
     return {
@@ -124,8 +119,8 @@ def _summary(method: str, records: Iterable[Record]) -> dict[str, float | int]:
     }
 
 
-def _of_split(records: Sequence[Record]) -> dict[str, float | int]:
-    """What the test split is, by the records of one task."""
+def _split_facts(records: Sequence[Record]) -> dict[str, float | int]:
+    """Return the size and the majority accuracy of the test split, from the records of one task."""
     if not records:
         return {}
     majority = records[0].majority
@@ -133,18 +128,18 @@ def _of_split(records: Sequence[Record]) -> dict[str, float | int]:
 
 
 def table_order() -> list[tuple[str, str]]:
-    """(domain, task) of every declared task: the published rows in their order, then the others by domain."""
+    """Return (domain, task) for every declared task: the published rows in their order, then the others by domain."""
     import pandas as pd
 
     published = pd.read_csv(PUBLISHED)["task"].tolist()
-    place = {task: position for position, task in enumerate(published)}
+    positions = {task: position for position, task in enumerate(published)}
     declared = [(domain.name, task.name) for domain in registry.domains() for task in domain.tasks]
-    return sorted(declared, key=lambda one: place.get(one[1], len(place)))
+    return sorted(declared, key=lambda row: positions.get(row[1], len(positions)))
 
 
 def write(run: Run, table: Table) -> Path:
-    """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder (a variant's
-    to one of its own below it); return the folder."""
+    """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
+    subfolder for a variant. Return the folder."""
     folder = run.places.results if table.variant == "default" else run.places.results / f"variant-{table.variant}"
     with only_one(folder):
         write_text(folder / "table.csv", to_csv(table))

@@ -1,4 +1,4 @@
-"""What a table holds, in whatever form it is written."""
+"""The contents of a table, independent of the format in which it is written."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Table:
     """`frame`: a row per task in table order: domain, task, row, metric, one column per method (percent, NaN where
     there is no score), then `<method>_std` over seeds, `<method>_interval` (half of the 95 % interval of their mean),
     `<method>_se` over test examples, `<method>_seeds`, per task `n_examples` and `majority` (the accuracy of the most
-    frequent class), and if asked for `<method>_published` and `<method>_difference`.
+    frequent class), and on request `<method>_published` and `<method>_difference`.
 
-    `comparisons`: of pairs of methods, see `significance`. `averages`: see `averages`. `variant`: "default", or a hash
-    of the options that differ from configs/. `notes`: what a reader has to know. `errors`: of records that are left
-    out. `known`: (domain, task) -> the records behind a row, without their predictions."""
+    `comparisons`: pairs of methods, see `significance`. `averages`: see `averages`. `variant`: "default", or a hash of
+    the options that differ from configs/. `notes`: the footnotes. `errors`: why records were left out. `results`:
+    (domain, task) -> the records of a row, without their predictions."""
 
     title: str
     frame: pd.DataFrame
@@ -36,13 +36,14 @@ class Table:
     comparisons: pd.DataFrame
     averages: pd.DataFrame
     options: TableOptions
-    known: Mapping[tuple[str, str], Row]
+    results: Mapping[tuple[str, str], Row]
 
 
 def averages(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Columns `what` (mean, a line per domain, or rank, the last line, where 1 is best and ties share their ranks),
-    domain, `rows` (how many are averaged) and one per method. Only rows that all methods have count, apart from methods
-    that have no score there at all."""
+    """Return the mean score of each domain and, in the last line, the mean rank (1 is best, ties share a rank).
+
+    Columns: `what` ("mean" or "rank"), domain, `rows` (how many rows are averaged), then one per method. Only rows for
+    which all methods have a score count; methods without any score there are ignored."""
     import pandas as pd
 
     lines = []
@@ -57,5 +58,5 @@ def averages(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
 
 def _common(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    there = [method for method in methods if frame[method].notna().any()]
-    return frame[there].dropna().astype(float) if there else frame[there].head(0)
+    scored = [method for method in methods if frame[method].notna().any()]
+    return frame[scored].dropna().astype(float) if scored else frame[scored].head(0)

@@ -1,9 +1,9 @@
-"""The table as one HTML page that needs nothing else: no scripts, nothing loaded, readable with a screen reader."""
+"""Writes the table as one self-contained HTML page: no scripts, no external files, readable with a screen reader."""
 
 from __future__ import annotations
 
 from dabs_rq.table.contents import DASH, Table
-from dabs_rq.table.layout import DIFFERS, DOUBTFUL, layout
+from dabs_rq.table.layout import MEANINGS, lay_out
 
 _PAGE = """\
 <!doctype html>
@@ -81,16 +81,15 @@ abbr { text-decoration: none; }
 def to_html(table: Table) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    shown = layout(table)
-    page = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True).from_string(_PAGE)
-    meanings = {DOUBTFUL: "not clearly above a constant answer", DIFFERS: "differs significantly, see the notes"}
-    return page.render(
+    layout = lay_out(table)
+    template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True).from_string(_PAGE)
+    return template.render(
         title=table.title,
-        blocks=shown.blocks,
-        groups=shown.groups,
-        rank=shown.rank,
-        notes=shown.notes,
-        width=shown.width,
+        blocks=layout.blocks,
+        groups=layout.groups,
+        rank=layout.rank,
+        notes=layout.notes,
+        width=layout.width,
         dash=DASH,
-        meanings=meanings,
+        meanings=MEANINGS,
     )

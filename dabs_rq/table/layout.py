@@ -1,4 +1,4 @@
-"""What every written form of the table shows: rows by domain, numbers as text, marks, averages, notes."""
+"""The layout that all formats of the table share: rows by domain, numbers as text, marks, averages and notes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOUBTFUL, DIFFERS = "°", "†"
+MEANINGS = {DOUBTFUL: "not clearly above a constant answer", DIFFERS: "differs significantly, see the notes"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`best`: of its row, where there is something to compare. `marks`: characters that the notes explain."""
+    """`best`: whether it is the best of its row. `marks`: characters that the notes explain."""
 
     text: str
     best: bool = False
@@ -37,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """A domain; `mean` is None where it says nothing more than the lines."""
+    """The rows of a domain. `mean`: None if the domain has a single row or averages are not requested."""
 
     title: str
     lines: tuple[Line, ...]
@@ -46,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Layout:
-    """`blocks`: of columns after row title and metric: (title, titles of the columns)."""
+    """`blocks`: the blocks of columns after row title and metric, each (title, titles of its columns)."""
 
     blocks: tuple[tuple[str, tuple[str, ...]], ...]
     groups: tuple[Group, ...]
@@ -58,7 +59,7 @@ class Layout:
         return sum(len(titles) for _, titles in self.blocks)
 
 
-def layout(table: Table) -> Layout:
+def lay_out(table: Table) -> Layout:
     frame, methods = table.frame, table.methods
     published = [method for method in methods if f"{method}_published" in frame.columns]
     differences = [method for method in published if frame[f"{method}_difference"].notna().any()]
@@ -68,13 +69,13 @@ def layout(table: Table) -> Layout:
     differing = significance.differs(table.comparisons, methods)
 
     lines: dict[str, list[Line]] = {}
-    used = False
+    any_doubtful = False
     for position, row in enumerate(frame.to_dict("records")):
         best = _best([row[method] for method in methods])
         cells = []
         for method in methods:
             marks = DOUBTFUL if doubtful[method][position] else ""
-            used = used or bool(marks)
+            any_doubtful = any_doubtful or bool(marks)
             marks += DIFFERS if (row["domain"], row["task"], method) in differing else ""
             text = number(row[method], row[f"{method}_{table.options.spread}"])
             cells.append(Cell(text, number(row[method]) == best, marks))
@@ -82,14 +83,14 @@ def layout(table: Table) -> Layout:
         cells += [Cell(number(row[f"{method}_difference"], sign="+")) for method in differences]
         lines.setdefault(str(row["domain"]), []).append(Line(str(row["row"]), str(row["metric"]), tuple(cells)))
 
-    more = len(published) + len(differences)
+    padding = len(published) + len(differences)
     groups = tuple(
-        Group(registry.domain(name).title, tuple(of_domain), _average(table, "mean", name, more))
+        Group(registry.domain(name).title, tuple(of_domain), _average(table, "mean", name, padding))
         for name, of_domain in lines.items()
     )
-    rank = _average(table, "rank", DASH, more)
+    rank = _average(table, "rank", DASH, padding)
     notes = [*table.notes]
-    if used:
+    if any_doubtful:
         notes.append(
             f"{DOUBTFUL} not above the accuracy of the most frequent class (50 for AUROC, 0 for correlations) by two "
             "standard errors."
@@ -98,8 +99,8 @@ def layout(table: Table) -> Layout:
         notes.append(note)
     if rank or any(group.mean for group in groups):
         notes.append(
-            "Means and ranks (1 is best) are over the rows that all methods have, apart from methods without any score "
-            "there; means of a domain mix its metrics."
+            "Means and ranks (1 is best) are over the rows where all methods have a score, ignoring methods without "
+            "any score there; the mean of a domain mixes its metrics."
         )
     return Layout(titled, groups, rank, tuple(notes))
 
@@ -112,29 +113,30 @@ def number(mean: float, spread: float = math.nan, sign: str = "") -> str:
 
 
 def _doubtful(frame: pd.DataFrame, method: str) -> list[bool]:
-    """Which scores are not above what a constant answer gets by two standard errors."""
+    """Return for each row whether its score is not two standard errors above that of a constant answer."""
     constant = frame["majority"].astype(float).where(frame["metric"] == METRICS["accuracy"].title, 0.0)
     constant = constant.where(frame["metric"] != METRICS["auroc"].title, 50.0)
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
 
 def _best(values: Sequence[float], *, lowest: bool = False) -> str | None:
-    """The best number as the table writes it (all that show the same are as good), None where none is better."""
-    there = [value for value in values if not math.isnan(value)]
-    if len({number(value) for value in there}) < 2:
+    """Return the best number as the table writes it, so that numbers that look equal tie; None if all tie."""
+    scored = [value for value in values if not math.isnan(value)]
+    if len({number(value) for value in scored}) < 2:
         return None
-    return number(min(there) if lowest else max(there))
+    return number(min(scored) if lowest else max(scored))
 
 
-def _average(table: Table, what: str, domain: str, more: int) -> Line | None:
-    """A line of `table.averages`, with so many empty cells more; None where it is not asked for or of one row only."""
-    known = table.averages
-    found = known[(known["what"] == what) & (known["domain"] == domain) & (known["rows"] > 1)].to_dict("records")
-    if not table.options.averages or not found:
+def _average(table: Table, what: str, domain: str, padding: int) -> Line | None:
+    """Return a line of `table.averages` followed by `padding` empty cells; None if averages are not requested or the
+    line averages a single row."""
+    frame = table.averages
+    matching = frame[(frame["what"] == what) & (frame["domain"] == domain) & (frame["rows"] > 1)].to_dict("records")
+    if not table.options.averages or not matching:
         return None
-    (row,) = found
+    (row,) = matching
     values = [float(row[method]) for method in table.methods]
     best = _best(values, lowest=what == "rank")
     cells = [Cell(number(value), number(value) == best) for value in values]
     title = {"mean": "Mean of", "rank": "Average rank in"}[what]
-    return Line(f"{title} {row['rows']} rows", "", (*cells, *[Cell("")] * more))
+    return Line(f"{title} {row['rows']} rows", "", (*cells, *[Cell("")] * padding))

@@ -1,4 +1,4 @@
-"""The footnotes of a table: data, protocol, scale, seeds, what is missing, assumptions."""
+"""The footnotes of a table: data, protocol, scale, seeds, missing results and assumptions."""
 
 from __future__ import annotations
 
@@ -11,86 +11,91 @@ from dabs_rq.table.records import Row
 
 
 def method_title(method: str) -> str:
-    """The title of a method's column: that of the published table where the method stands in it."""
+    """Return the title of a method's column: its title in the published table if it is there, else its own."""
     spec = registry.method(method)
     return spec.published_title or spec.title
 
 
-def title(run: Run) -> str:
+def table_title(run: Run) -> str:
     options, data = run.options, "made-up miniature data" if run.made_up else "real data"
     return f"Linear probes of frozen encoders: scale {options.scale.name}, protocol {options.protocol.name}, {data}"
 
 
-def notes(
+def footnotes(
     run: Run,
     methods: Sequence[str],
     rows: Sequence[tuple[str, Row]],
     changed: Mapping[str, object],
     published: Published | None,
 ) -> tuple[str, ...]:
-    """`rows`: the title of each row and what it is made of."""
+    """Write the footnotes. `rows`: the title and the records of each row. `changed`: options that differ from
+    configs/."""
     options = run.options
-    seeds = sorted({seed for _, row in rows for of_method in row.records.values() for seed in of_method})
+    seeds = sorted({seed for _, row in rows for by_seed in row.records.values() for seed in by_seed})
     several = len(seeds) > 1
     spread = {"std": "standard deviation over seeds", "interval": "95 % interval of the mean over seeds (Student's t)"}
-    found = [
+    notes = [
         run.data_note,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {', '.join(map(str, seeds)) or 'none'}; "
         "numbers in percent" + (f", ± {spread[options.table.spread]}." if several else "."),
     ]
     if not seeds:
-        found.append("There are no results yet: `make suite`, with the same options, computes them.")
+        notes.append("There are no results yet: `make suite` with the same options computes them.")
     elif missing := [str(seed) for seed in options.seeds if seed not in seeds]:
-        found.append(f"Seeds without any result: {', '.join(missing)}.")
+        notes.append(f"Seeds without any result: {', '.join(missing)}.")
     if several:
-        found += _fewer(methods, rows, len(seeds))
-    found += _failed(methods, rows)
-    found += _other_examples(rows)
+        notes += _fewer_seeds(methods, rows, len(seeds))
+    notes += _failed(methods, rows)
+    notes += _different_examples(rows)
     if changed:
         listed = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
-        found.append(f"Options that differ from configs/: {listed}.")
+        notes.append(f"Options that differ from configs/: {listed}.")
     if published is not None:
-        found.append(
-            "Published: one number each, as in results/published.csv. "
+        notes.append(
+            "Published: one number each, from results/published.csv. "
             + (f"No differences: {published.reason}." if published.reason else "Difference: this run minus published.")
         )
     for method in options.methods:
         if note := registry.method(method.name).note_for(method.options):
-            found.append(f"{method_title(method.name)}: {note}")
-    return tuple(found)
+            notes.append(f"{method_title(method.name)}: {note}")
+    return tuple(notes)
 
 
-def _fewer(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds: int) -> list[str]:
-    """Which results are of fewer seeds than the table has."""
-    found: dict[tuple[str, int], list[str]] = {}
+def _fewer_seeds(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds: int) -> list[str]:
+    """Note which results have fewer seeds than the table."""
+    incomplete: dict[tuple[str, int], list[str]] = {}
     for name, row in rows:
         for method in methods:
             if 0 < (count := len(row.records.get(method, ()))) < seeds:
-                found.setdefault((method, count), []).append(name)
+                incomplete.setdefault((method, count), []).append(name)
     return [
         f"{method_title(method)} has {count} of {seeds} seeds in: {', '.join(names)}."
-        for (method, count), names in sorted(found.items(), key=lambda one: (methods.index(one[0][0]), -one[0][1]))
+        for (method, count), names in sorted(
+            incomplete.items(), key=lambda item: (methods.index(item[0][0]), -item[0][1])
+        )
     ]
 
 
 def _failed(methods: Sequence[str], rows: Sequence[tuple[str, Row]]) -> list[str]:
     return [
-        f"{name}, {method_title(method)}, seed {seed}: no score ({one.why_no_score})."
+        f"{name}, {method_title(method)}, seed {seed}: no score ({record.why_no_score})."
         for name, row in rows
-        for (method, seed), one in sorted(row.failed.items(), key=lambda item: (methods.index(item[0][0]), item[0][1]))
+        for (method, seed), record in sorted(
+            row.failed.items(), key=lambda item: (methods.index(item[0][0]), item[0][1])
+        )
     ]
 
 
-def _other_examples(rows: Sequence[tuple[str, Row]]) -> list[str]:
-    """Rows whose results are of different examples: the data changed between them."""
-    found = []
+def _different_examples(rows: Sequence[tuple[str, Row]]) -> list[str]:
+    """Note rows whose results come from different examples because the data changed between runs."""
+    differing = []
     for name, row in rows:
-        splits = {(one.train_split, one.test_split) for by_seed in row.records.values() for one in by_seed.values()}
-        if len(splits) > 1:
-            found.append(name)
-    if not found:
+        records = [record for by_seed in row.records.values() for record in by_seed.values()]
+        if len({(record.train_split, record.test_split) for record in records}) > 1:
+            differing.append(name)
+    if not differing:
         return []
     return [
-        f"Results of one row have different training or test examples, do not compare them: {', '.join(found)} "
-        "(the data changed in between; delete the older records and run again)."
+        f"Results of one row have different training or test examples, do not compare them: {', '.join(differing)} "
+        "(the data changed between runs; delete the older records and run again)."
     ]

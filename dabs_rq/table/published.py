@@ -1,4 +1,4 @@
-"""The published numbers beside ours: where they may stand, and where a difference says something."""
+"""The published numbers beside ours: when they may be shown, and when a difference means something."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ PUBLISHED = registry.PACKAGE.parent / "results" / "published.csv"
 
 @dataclass(frozen=True)
 class Published:
-    """`scores`: task -> method -> percent, for `methods`. `reason`: why there are no differences, None where there
-    are."""
+    """`scores`: task -> method -> percent, for `methods`. `reason`: why there are no differences, None if there are
+    some."""
 
     methods: tuple[str, ...]
     scores: Mapping[str, Mapping[str, float]]
     reason: str | None
 
     def columns(self, task: Task, ours: Mapping[str, float], records: Sequence[Record]) -> tuple[dict[str, Any], str]:
-        """`<method>_published` and `<method>_difference` of one row, and why it has no differences ("": it has)."""
-        theirs = self.scores.get(task.name, {})
-        why = self.reason or _not_comparable(task, records)
+        """Return `<method>_published` and `<method>_difference` for one row, and why this row has no differences ("" if
+        it has some, or if `reason` already says why no row has)."""
+        published = self.scores.get(task.name, {})
+        row_reason = self.reason or _not_comparable(task, records)
         values: dict[str, Any] = {}
         for method in self.methods:
-            values[f"{method}_published"] = theirs.get(method, math.nan)
-            values[f"{method}_difference"] = math.nan if why else ours[method] - theirs.get(method, math.nan)
-        return values, "" if self.reason else why
+            values[f"{method}_published"] = published.get(method, math.nan)
+            values[f"{method}_difference"] = math.nan if row_reason else ours[method] - published.get(method, math.nan)
+        return values, "" if self.reason else row_reason
 
 
-def read(run: Run, methods: Sequence[str], changed: Mapping[str, object]) -> Published:
-    """The published numbers of `methods`. A run that may not show them is refused when it is made."""
+def read_published(run: Run, methods: Sequence[str], changed: Mapping[str, object]) -> Published:
+    """Read the published numbers of `methods`. Creating the run already raised OptionError if it may not show them."""
     import pandas as pd
 
     options = run.options
@@ -45,19 +46,19 @@ def read(run: Run, methods: Sequence[str], changed: Mapping[str, object]) -> Pub
     else:
         reason = f"options differ from configs/ ({', '.join(sorted(changed))})" if changed else None
     frame = pd.read_csv(PUBLISHED).set_index("task")
-    known = tuple(method for method in methods if method in frame.columns)
-    scores = {str(task): {method: float(line[method]) for method in known} for task, line in frame.iterrows()}
-    return Published(known, scores, reason)
+    available = tuple(method for method in methods if method in frame.columns)
+    scores = {str(task): {method: float(line[method]) for method in available} for task, line in frame.iterrows()}
+    return Published(available, scores, reason)
 
 
 def _not_comparable(task: Task, records: Sequence[Record]) -> str:
-    """Why the published numbers of a row are no match for these records, "" if they are."""
+    """Return why the published numbers of a row cannot be compared with these records; "" if they can."""
     if not task.published_comparable:
         return "its published numbers are of other data"
-    for one in records:
-        counted = {"test": one.n_examples, "all": one.n_train + one.n_examples}
-        for split, found in counted.items():
-            if (expected := task.sizes.get(split, found)) != found:
-                what = "test examples" if split == "test" else "examples"
-                return f"{found} {what}, {expected} expected of {task.source.title}"
+    for record in records:
+        counts = {"test": record.n_examples, "all": record.n_train + record.n_examples}
+        for split, count in counts.items():
+            if (expected := task.sizes.get(split, count)) != count:
+                kind = "test examples" if split == "test" else "examples"
+                return f"{count} {kind}, {expected} expected of {task.source.title}"
     return ""

@@ -1,4 +1,4 @@
-"""The records of a table: found, and checked against their place, what is declared, and their own predictions."""
+"""Finds the records of a table, and checks them against their location, the declared tasks and their predictions."""
 
 from __future__ import annotations
 
@@ -16,85 +16,92 @@ from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
 
-_FOLDER = "Was it in a folder named in DABS_RQ_PATH?"
+_PATH_HINT = "Was it in a folder named in DABS_RQ_PATH?"
 
 
 @dataclass
 class Row:
-    """What is known of one task, by method and seed: records whose score holds, what comparisons need of them, and the
-    records of results that have no score."""
+    """The results of one task, by method and seed.
+
+    records: those whose score follows from their predictions. scored: what comparisons need of their predictions.
+    failed: records without a score."""
 
     records: dict[str, dict[int, Record]] = field(default_factory=dict)
     scored: dict[str, dict[int, Scored]] = field(default_factory=dict)
     failed: dict[tuple[str, int], Record] = field(default_factory=dict)
 
 
-def find(
+def find_records(
     run: Run, variants: Mapping[tuple[str, str], str]
 ) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
-    """(domain, task) -> records of test splits by the run's seeds and the domains and methods in `variants`, of
-    the run's data, scale and protocol; and the errors of those that cannot be read or lie where they do not belong."""
-    found: dict[tuple[str, str], list[Record]] = {}
+    """Find the records of test splits for the run's data, scale, protocol and seeds, and for `variants`, a mapping
+    (domain, method) -> variant.
+
+    Returns (domain, task) -> records, and an error for each record that cannot be read or is in the wrong folder."""
+    by_task: dict[tuple[str, str], list[Record]] = {}
     errors: list[RecordError] = []
     for folder in dict.fromkeys(run.places.records_root(domain.name) for domain in registry.domains()):
-        records, broken = record.read_all(folder, partial(_check_place, run))
+        records, broken = record.read_all(folder, partial(_check_location, run))
         errors += broken
-        for one in records:
+        for result in records:
             if (
-                one.split == "test"
-                and one.seed in run.options.seeds
-                and one.variant == variants.get((one.domain, one.method))
+                result.split == "test"
+                and result.seed in run.options.seeds
+                and result.variant == variants.get((result.domain, result.method))
             ):
-                found.setdefault((one.domain, one.task), []).append(one)
-    return found, errors
+                by_task.setdefault((result.domain, result.task), []).append(result)
+    return by_task, errors
 
 
-def check(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:
-    """The records whose scores are those of their predictions, and the errors of the others."""
+def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:
+    """Check that scores follow from predictions. Returns the records that pass, and the errors of the others."""
     row, errors = Row(), []
-    for one in records:
-        if one.score is None:
-            row.failed[one.method, one.seed] = one
+    for result in records:
+        if result.score is None:
+            row.failed[result.method, result.seed] = result
             continue
         try:
-            scored = _scored(run, task, one)
+            scored = _scored(run, task, result)
         except RecordError as error:
             errors.append(error)
             continue
-        row.records.setdefault(one.method, {})[one.seed] = one
-        row.scored.setdefault(one.method, {})[one.seed] = scored
+        row.records.setdefault(result.method, {})[result.seed] = result
+        row.scored.setdefault(result.method, {})[result.seed] = scored
     return row, errors
 
 
-def _scored(run: Run, task: Task, one: Record) -> Scored:
-    """Raises RecordError unless what the record says follows from its predictions."""
-    file = file_of(run, one)
-    predictions = recheck.predictions(file, one)
+def _scored(run: Run, task: Task, result: Record) -> Scored:
+    """Raises RecordError unless the score of the record follows from its predictions."""
+    file = record_file(run, result)
+    predictions = recheck.predictions(file, result)
     try:
-        return significance.scored(task, one, predictions)
+        return significance.scored(task, result, predictions)
     except (Undefined, ValueError, TypeError, IndexError) as error:
-        raise RecordError(f"{file}: its predictions do not compare ({error}); {recheck.AGAIN}") from error
+        raise RecordError(f"{file}: its predictions cannot be compared ({error}); {recheck.AGAIN}") from error
 
 
-def file_of(run: Run, one: Record) -> Path:
-    """Where a record belongs."""
-    return run.places.records(_place(one)) / one.file_name
+def record_file(run: Run, result: Record) -> Path:
+    """Return the path at which a record belongs."""
+    return run.places.records(_identity(result)) / result.file_name
 
 
-def _place(one: Record) -> Identity:
-    return Identity(one.data, one.scale, one.protocol, one.domain, one.method, one.variant, one.seed)
+def _identity(result: Record) -> Identity:
+    return Identity(
+        result.data, result.scale, result.protocol, result.domain, result.method, result.variant, result.seed
+    )
 
 
-def _check_place(run: Run, file: Path, one: Record) -> None:
-    """Raise RecordError unless the record says of itself what its place says, and is of a declared task."""
-    place, domains = _place(one), registry.domain_names()
-    if one.domain in domains:
-        tasks = [task.name for task in registry.domain(one.domain).tasks]
-        if place == run.places.identity(*place[3:]) and file == file_of(run, one):
-            if one.task not in tasks:
-                raise RecordError(f"{file}: {unknown(f'task of domain {one.domain!r}', one.task, tasks)} {_FOLDER}")
+def _check_location(run: Run, file: Path, result: Record) -> None:
+    """Raise RecordError unless the fields of the record match its path and its task is declared."""
+    identity, domains = _identity(result), registry.domain_names()
+    if result.domain in domains:
+        tasks = [task.name for task in registry.domain(result.domain).tasks]
+        if identity == run.places.identity(*identity[3:]) and file == record_file(run, result):
+            if result.task not in tasks:
+                problem = unknown(f"task of domain {result.domain!r}", result.task, tasks)
+                raise RecordError(f"{file}: {problem} {_PATH_HINT}")
             return
-    elif file.parts[-5] == one.domain:
-        raise RecordError(f"{file}: {unknown('domain', one.domain, domains)} {_FOLDER}")
-    listed = ", ".join(f"{name} {value}" for name, value in place._asdict().items())
-    raise RecordError(f"{file} is not the record of its place: it is of task {one.task} ({one.split}), {listed}")
+    elif file.parts[-5] == result.domain:
+        raise RecordError(f"{file}: {unknown('domain', result.domain, domains)} {_PATH_HINT}")
+    listed = ", ".join(f"{name} {value}" for name, value in identity._asdict().items())
+    raise RecordError(f"{file} does not match its path: it is of task {result.task} ({result.split}), {listed}")

@@ -1,34 +1,34 @@
-"""The table as CSV, Markdown and LaTeX."""
+"""Writes the table as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import unicodedata
 
 from dabs_rq.table.contents import DASH, Table
-from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Cell, Layout, Line, layout
+from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Cell, Layout, Line, lay_out
 
 
 def to_csv(table: Table) -> str:
-    """One line per task, nothing else: averages and comparisons have files of their own."""
+    """Write one line per task and nothing else: averages and comparisons have their own files."""
     return table.frame.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
 
 
 def to_markdown(table: Table) -> str:
-    """The rows, the averages below them, then the notes."""
+    """Write the rows, then the averages, then the notes."""
     import pandas as pd
 
-    shown = layout(table)
+    layout = lay_out(table)
     titles = ["Dataset", "Domain", "Metric"]
-    for block, names in shown.blocks:
+    for block, names in layout.blocks:
         suffix = f" ({block.lower()})" if block in ("Published", "Difference") else ""
         titles += [f"{name}{suffix}" for name in names]
-    rows = [_words(line, group.title) for group in shown.groups for line in group.lines]
-    rows += [_words(group.mean, group.title) for group in shown.groups if group.mean]
-    rows += [_words(shown.rank, "")] if shown.rank else []
-    alignment = ["left"] * 3 + ["right"] * shown.width
+    rows = [_words(line, group.title) for group in layout.groups for line in group.lines]
+    rows += [_words(group.mean, group.title) for group in layout.groups if group.mean]
+    rows += [_words(layout.rank, "")] if layout.rank else []
+    alignment = ["left"] * 3 + ["right"] * layout.width
     frame = pd.DataFrame(rows, columns=titles)
     lines = frame.to_markdown(index=False, disable_numparse=True, colalign=alignment if rows else None)
-    return lines + "\n\n" + "\n".join(f"- {_one_line(note)}" for note in shown.notes) + "\n"
+    return lines + "\n\n" + "\n".join(f"- {_one_line(note)}" for note in layout.notes) + "\n"
 
 
 def _words(line: Line, domain: str) -> list[str]:
@@ -41,34 +41,34 @@ def _one_line(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs tabular, a heading for each domain, that compiles with \\input in an article; the notes are text below
-    it. Best of a row in bold."""
-    shown = layout(table)
-    columns = shown.width + 2
+    """Write a booktabs tabular with a heading per domain and the best score of each row in bold, and the notes as text
+    below it. It compiles with \\input in an article."""
+    layout = lay_out(table)
+    columns = layout.width + 2
     lines = [
         "% Needs \\usepackage{booktabs}.",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\parindent}{0pt}",
-        r"\makebox[\linewidth]{%",  # centred, also where it is wider than the text
-        rf"\begin{{tabular}}{{ll{'r' * shown.width}}}",
+        r"\makebox[\linewidth]{%",  # centred even if it is wider than the text
+        rf"\begin{{tabular}}{{ll{'r' * layout.width}}}",
         r"\toprule",
-        *_head(shown),
+        *_head(layout),
     ]
-    for group in shown.groups:
+    for group in layout.groups:
         lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{\textit{{{_tex(group.title)}}}}} \\"]
         lines += [_row(line) for line in (*group.lines, *([group.mean] if group.mean else []))]
-    if shown.rank:
-        lines += [r"\midrule", _row(shown.rank)]
+    if layout.rank:
+        lines += [r"\midrule", _row(layout.rank)]
     lines += [r"\bottomrule", r"\end{tabular}}", "", r"\par\smallskip"]
-    return "\n".join([*lines, *(rf"{_tex(note)}\par" for note in shown.notes), r"\endgroup", ""])
+    return "\n".join([*lines, *(rf"{_tex(note)}\par" for note in layout.notes), r"\endgroup", ""])
 
 
-def _head(shown: Layout) -> list[str]:
-    names = ["Dataset", "Metric", *(name for _, titles in shown.blocks for name in titles)]
+def _head(layout: Layout) -> list[str]:
+    names = ["Dataset", "Metric", *(name for _, titles in layout.blocks for name in titles)]
     plain = " & ".join(map(_tex, names)) + r" \\"
-    if len(shown.blocks) == 1:
+    if len(layout.blocks) == 1:
         return [plain]
     above, rules, first = [], [], 3
-    for block, titles in shown.blocks:
+    for block, titles in layout.blocks:
         above.append(rf"\multicolumn{{{len(titles)}}}{{c}}{{{_tex(block)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + len(titles) - 1}}}")
         first += len(titles)
@@ -84,7 +84,7 @@ def _cell(cell: Cell) -> str:
     if cell.best:
         text = rf"\textbf{{{text}}}"
     marks = "".join(map(_tex, cell.marks))
-    return text + (rf"\rlap{{{marks}}}" if marks else "")  # without width, so that digits stay below each other
+    return text + (rf"\rlap{{{marks}}}" if marks else "")  # marks have no width, so that digits stay aligned
 
 
 _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -95,7 +95,7 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"\textbar{}",
-    # After the end of a row these would be read as its arguments.
+    # At the start of a row, LaTeX would read these as arguments of the \\ before it.
     "[": "{[}",
     "*": "{*}",
     DOUBTFUL: r"$^{\circ}$",
@@ -108,7 +108,7 @@ def _tex(text: str) -> str:
 
 
 def _tex_character(character: str) -> str:
-    """What pdflatex cannot set without further packages becomes its nearest ASCII letter, or a question mark."""
+    """Escape a character. One that plain pdflatex cannot typeset becomes its nearest ASCII letter, or "?"."""
     if character in _TEX:
         return _TEX[character]
     if character.isascii():

@@ -6,12 +6,13 @@ const headers = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
 const dialog = document.querySelector("dialog");
 const { strings, cells } = JSON.parse(document.getElementById("records").textContent);
 
-// Numbers fall first, words rise first; the third time restores the order of the table. What has no number comes last.
+// Numbers sort in descending order first, words in ascending order; a third click restores the table's order. Cells
+// without a number come last.
 function sort(header) {
   const column = header.cellIndex;
   const turns = header.classList.contains("number") ? ["none", "descending", "ascending"] : ["none", "ascending", "descending"];
   const order = turns[(turns.indexOf(header.ariaSort) + 1) % turns.length];
-  for (const one of headers) one.ariaSort = one === header ? order : "none";
+  for (const other of headers) other.ariaSort = other === header ? order : "none";
   const key = (row) => {
     const { dataset, firstChild } = row.cells[column];
     return header.classList.contains("number") ? (dataset.value === undefined ? null : Number(dataset.value)) : firstChild?.data ?? "";
@@ -21,12 +22,12 @@ function sort(header) {
   const keyed = inOrder.map((row) => [key(row), row]);
   if (order !== "none") keyed.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : sign * compare(a, b)));
   body.append(...keyed.map(([, row]) => row));
-  rule();
+  markFirstRows();
 }
 
-// A line above the first row of each domain, while the rows of a domain are together.
-function rule() {
-  const sorted = headers.some((one) => one.ariaSort !== "none");
+// Marks the first row of each domain, above which a line is drawn; none while the table is sorted.
+function markFirstRows() {
+  const sorted = headers.some((header) => header.ariaSort !== "none");
   let before;
   for (const row of body.rows) {
     if (row.hidden) continue;
@@ -36,16 +37,16 @@ function rule() {
 }
 
 function filter(domain) {
-  for (const one of document.querySelectorAll("[data-domain]")) one.hidden = domain !== "" && one.dataset.domain !== domain;
+  for (const element of document.querySelectorAll("[data-domain]")) element.hidden = domain !== "" && element.dataset.domain !== domain;
   const shown = inOrder.filter((row) => !row.hidden).length;
   document.querySelector(".count").textContent = shown === inOrder.length ? `${shown} rows.` : `${shown} of ${inOrder.length} rows.`;
-  rule();
+  markFirstRows();
 }
 
-function open(number) {
-  const { title, seeds, facts } = cells[number];
+function open(index) {
+  const { title, seeds, facts } = cells[index];
   document.getElementById("record-title").textContent = strings[title];
-  const lines = [["Seed", seeds], ...facts.map(([label, values]) => [strings[label], values.map((place) => strings[place])])];
+  const lines = [["Seed", seeds], ...facts.map(([label, values]) => [strings[label], values.map((index) => strings[index])])];
   dialog.querySelector("table").replaceChildren(...lines.map(([label, values]) => {
     const line = document.createElement("tr");
     const head = line.appendChild(document.createElement("th"));

@@ -1,4 +1,4 @@
-"""Proteins as sequences of residues: Swiss-Prot to pretrain on, the classes of SCOPe to transfer to."""
+"""Proteins as sequences of residues: pretraining on Swiss-Prot, transfer to the classes of SCOPe."""
 
 from __future__ import annotations
 

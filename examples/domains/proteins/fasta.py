@@ -1,4 +1,5 @@
-"""FASTA files: a line `>name description`, then the residues of one protein in lines of any length and either case."""
+"""Reads FASTA files: each protein is a line `>name description`, then its residues in lines of any length, in upper or
+lower case."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ from dabs_rq.errors import DataError
 from dabs_rq.spec import Input
 
 PAD = 0
-FIRST = ord("A") - 1  # A is 1, Z is 26: every letter stands for a residue, or for not knowing which
+OFFSET = ord("A") - 1  # A is 1, Z is 26: every letter is a residue or an ambiguous residue
 VOCABULARY = 27
 
 
 class Protein(NamedTuple):
-    """line: of its header, from 1 on. residues: the first of them, upper case."""
+    """line: the line number of its header, from 1. residues: the leading residues in upper case."""
 
     line: int
     name: str
@@ -30,13 +31,13 @@ class Protein(NamedTuple):
 
 
 def read(file: Path, length: int) -> Iterator[Protein]:
-    """Every protein of a file (.gz or not) in its order, each with at most `length` residues.
+    """Yield the proteins of a file (.gz or not) in order, each with at most `length` residues.
 
-    Raises DataError with file and line for a damaged file and for what is no FASTA.
+    Raises DataError with file and line if the file is damaged or not in FASTA format.
     """
     header: tuple[int, str] | None = None
     residues: list[str] = []
-    held = 0
+    count = 0
     try:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as opened:
             for number, text in enumerate(opened, 1):
@@ -44,16 +45,16 @@ def read(file: Path, length: int) -> Iterator[Protein]:
                 if line.startswith(">"):
                     if header:
                         yield _protein(file, *header, residues, length)
-                    header, residues, held = (number, line[1:]), [], 0
+                    header, residues, count = (number, line[1:]), [], 0
                 elif line and header is None:
-                    raise DataError(f"{file}:{number}: expected a line that begins with >, found {line[:40]!r}")
-                elif held < length:
+                    raise DataError(f"{file}:{number}: expected a line that starts with >, found {line[:40]!r}")
+                elif count < length:
                     residues.append(line)
-                    held += len(line)
+                    count += len(line)
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: no FASTA file, or damaged ({error})") from error
+        raise DataError(f"{file}: not a FASTA file, or damaged ({error})") from error
     if header is None:
-        raise DataError(f"{file}: holds no protein")
+        raise DataError(f"{file}: contains no protein")
     yield _protein(file, *header, residues, length)
 
 
@@ -66,11 +67,11 @@ def _protein(file: Path, number: int, header: str, residues: list[str], length: 
 
 
 def column(proteins: Sequence[Protein], root: Path, path: str, spec: Input) -> Decoded:
-    """The ids of `proteins`, which are from the file `path` below `root`."""
+    """Return the column of residue ids of `proteins`, which were read from the file `path` below `root`."""
     items = {
         "path": pa.array([path] * len(proteins), pa.string()),
-        "line": pa.array([one.line for one in proteins], pa.int64()),
-        "residues": pa.array([one.residues for one in proteins], pa.string()),
+        "line": pa.array([protein.line for protein in proteins], pa.int64()),
+        "residues": pa.array([protein.residues for protein in proteins], pa.string()),
     }
     decode = partial(_decode, root=root, length=spec.shape[0])
     return Decoded(pa.table(items), decode, root, spec.shape, "int32", f"fasta-1:{spec.shape[0]}")
@@ -78,9 +79,9 @@ def column(proteins: Sequence[Protein], root: Path, path: str, spec: Input) -> D
 
 def _decode(row: dict[str, Any], *, root: Path, length: int) -> np.ndarray:
     ids = np.full(length, PAD, np.int32)
-    letters = np.frombuffer(row["residues"].encode(), np.uint8).astype(np.int32) - FIRST
+    letters = np.frombuffer(row["residues"].encode(), np.uint8).astype(np.int32) - OFFSET
     if ((letters < 1) | (letters >= VOCABULARY)).any():
-        found = sorted({letter for letter in row["residues"] if not "A" <= letter <= "Z"})
-        raise DataError(f"{root / row['path']}:{row['line']}: {' '.join(found)} stands for no residue; letters do")
+        unknown = sorted({letter for letter in row["residues"] if not "A" <= letter <= "Z"})
+        raise DataError(f"{root / row['path']}:{row['line']}: residues are letters, found {' '.join(unknown)}")
     ids[: len(letters)] = letters
     return ids

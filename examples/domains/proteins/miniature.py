@@ -1,8 +1,8 @@
 """A small made-up Swiss-Prot and SCOPe in their native layout.
 
 A protein is a chain of helices, strands and loops. In a helix every third or fourth residue is hydrophobic, in a strand
-every second; which letters stand for what is a matter of taste of its superfamily. A class is a plan of the chain, so
-that composition tells some classes apart, and order must tell the rest.
+every second; each superfamily has its own frequencies of letters. A class is a sequence of helices and strands. Some
+classes differ in composition, the others only in the order of residues.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ OILY, WET = "LIVFAMWY", "EKRQDSTN"  # hydrophobic and hydrophilic residues
 LOOP, SMALL = "GPNDS", "CGPKH"
 ALPHABETS = (OILY, WET, LOOP, SMALL)
 PLANS = {"a": "H", "b": "E", "c": "HE", "d": "EEEHHH", "e": "HEEHHE", "f": "M", "g": "C"}
-SUPERFAMILIES, MEMBERS = 10, 16  # of a class, of a superfamily
+SUPERFAMILIES, MEMBERS = 10, 16  # per class, per superfamily
 UNLABELLED = 2300
 
 
 class Superfamily:
-    """A plan, and how much it likes each residue."""
+    """A sequence of helices and strands, with its own frequencies of residues."""
 
     def __init__(self, plan: str, rng: np.random.Generator) -> None:
         self.plan = plan
-        # Where a draw from [0, 1) falls says which letter it is.
-        self.taste = {letters: rng.dirichlet(np.full(len(letters), 3.0)).cumsum() for letters in ALPHABETS}
+        # Cumulative frequencies: a draw from [0, 1) selects a letter.
+        self.cumulative = {letters: rng.dirichlet(np.full(len(letters), 3.0)).cumsum() for letters in ALPHABETS}
 
     def protein(self, rng: np.random.Generator) -> str:
-        """40 to 140 residues."""
+        """Generate a protein of 40 to 140 residues."""
         length, chain, part = int(rng.integers(40, 141)), "", int(rng.integers(len(self.plan)))
         while len(chain) < length:
             chain += self._part(self.plan[part % len(self.plan)], rng) + self._letters(LOOP, rng.integers(2, 6), rng)
@@ -46,24 +46,24 @@ class Superfamily:
         return chain[:length]
 
     def _part(self, kind: str, rng: np.random.Generator) -> str:
-        if kind == "C":  # small and held together by cysteines
+        if kind == "C":  # small proteins, rich in cysteine
             return self._letters(SMALL, rng.integers(3, 6), rng) + self._letters(WET, rng.integers(2, 5), rng)
-        if kind == "M":  # across a membrane
+        if kind == "M":  # a helix that crosses a membrane
             return self._letters(OILY, rng.integers(17, 23), rng)
         length = int(rng.integers(9, 16) if kind == "H" else rng.integers(5, 9))
         turn = 2 * np.pi / (3.6 if kind == "H" else 2.0)
         oily = np.cos(turn * np.arange(length) + rng.uniform(-0.5, 0.5)) > 0
         oily ^= rng.random(length) < 0.1
         inside, outside = self._letters(OILY, length, rng), self._letters(WET, length, rng)
-        return "".join(inside[i] if one else outside[i] for i, one in enumerate(oily))
+        return "".join(inside[i] if is_oily else outside[i] for i, is_oily in enumerate(oily))
 
     def _letters(self, letters: str, count: int | np.integer, rng: np.random.Generator) -> str:
-        drawn = np.searchsorted(self.taste[letters], rng.random(int(count))).clip(max=len(letters) - 1)
+        drawn = np.searchsorted(self.cumulative[letters], rng.random(int(count))).clip(max=len(letters) - 1)
         return "".join(letters[i] for i in drawn)
 
 
 def write(root: Path, seed: int) -> None:
-    """Write both below `root`: the same bytes for the same seed."""
+    """Write both sources below `root`. Equal seeds give equal bytes."""
     rng = np.random.default_rng([seed, 0])
     lines = []
     for number in range(UNLABELLED):
@@ -90,9 +90,11 @@ def _record(header: str, residues: str) -> list[str]:
 def _write(file: Path, lines: list[str]) -> None:
     content = "".join(f"{line}\n" for line in lines).encode()
     if file.suffix == ".gz":
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as opened:  # no time: equal seeds give equal bytes
+        compressed = io.BytesIO()
+        with gzip.GzipFile(
+            fileobj=compressed, mode="wb", mtime=0
+        ) as opened:  # without the time, so that bytes are reproducible
             opened.write(content)
-        content = packed.getvalue()
+        content = compressed.getvalue()
     with atomic_path(file) as temporary:
         temporary.write_bytes(content)

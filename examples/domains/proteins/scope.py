@@ -17,8 +17,8 @@ from . import fasta
 
 FILE = "astral-scopedom-seqres-gd-sel-gs-bib-40-2.08.fa"
 URL = f"https://scop.berkeley.edu/downloads/scopeseq-2.08/{FILE}"
-# All alpha, all beta, alpha/beta, alpha+beta, several domains, membrane and cell surface, small. The classes after
-# these are no classes of folds.
+# All alpha, all beta, alpha/beta, alpha+beta, multi-domain, membrane and cell surface, small. The classes after g are
+# not classes of folds.
 CLASSES = "abcdefg"
 TARGET = Multiclass(len(CLASSES))
 SCCS = re.compile(r"([a-z])\.\d+\.\d+\.\d+ ")  # class.fold.superfamily.family
@@ -38,32 +38,34 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """80 % of the superfamilies of every class for "train", the others for "test": no relative is on both sides."""
+    """Read the labelled proteins: 80 % of each class's superfamilies are "train", the others "test", so that related
+    proteins are in one split."""
     root = request.folder(SOURCE)
     spec = request.inputs[0]
     superfamilies: dict[str, list[fasta.Protein]] = {}
     seen: dict[str, int] = {}
     for protein in fasta.read(root / FILE, spec.shape[0]):
         where = f"{root / FILE}:{protein.line}"
-        if not (found := SCCS.match(f"{protein.description} ")):
+        if not (sccs := SCCS.match(f"{protein.description} ")):
             raise DataError(
                 f"{where}: expected >name class.fold.superfamily.family ..., found >{protein.name} "
                 f"{protein.description[:40]}"
             )
         if protein.name in seen:
-            raise DataError(f"{where}: {protein.name} is there already, in line {seen[protein.name]}")
+            raise DataError(f"{where}: {protein.name} occurs twice, first in line {seen[protein.name]}")
         seen[protein.name] = protein.line
-        if found[1] in CLASSES:
-            superfamilies.setdefault(found[0].rpartition(".")[0], []).append(protein)
+        if sccs[1] in CLASSES:
+            superfamilies.setdefault(sccs[0].rpartition(".")[0], []).append(protein)
     names = sorted(superfamilies)
-    chosen = sorted(split_80_20([[name for name in names if name[0] == one] for one in CLASSES], request.split))
-    proteins = [protein for name in chosen for protein in superfamilies[name]]
-    sizes = [len(superfamilies[name]) for name in chosen]
+    by_class = [[name for name in names if name[0] == letter] for letter in CLASSES]
+    selected = sorted(split_80_20(by_class, request.split))
+    proteins = [protein for name in selected for protein in superfamilies[name]]
+    sizes = [len(superfamilies[name]) for name in selected]
     return Examples(
         ids=[protein.name for protein in proteins],
         inputs=(fasta.column(proteins, root, FILE, spec),),
-        targets=np.repeat([CLASSES.index(name[0]) for name in chosen], sizes),
-        groups=np.repeat([names.index(name) for name in chosen], sizes),
+        targets=np.repeat([CLASSES.index(name[0]) for name in selected], sizes),
+        groups=np.repeat([names.index(name) for name in selected], sizes),
     )
 
 
@@ -74,5 +76,5 @@ TASK = Task(
     target=TARGET,
     metric="accuracy",
     load=load,
-    note="the superfamilies of the test split are not in the training split.",
+    note="no superfamily of the test split is in the training split.",
 )

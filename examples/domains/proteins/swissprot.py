@@ -1,4 +1,4 @@
-"""Swiss-Prot: the reviewed proteins of UniProt, half a million of them, without labels."""
+"""Swiss-Prot: the half a million reviewed proteins of UniProt, without labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import fasta
 
 FILE = "uniprot_sprot.fasta.gz"
 URL = f"https://ftp.uniprot.org/pub/databases/uniprot/current_release/knowledgebase/complete/{FILE}"
-HELD_OUT = 20  # one protein in so many is for validation
+HELD_OUT = 20  # one protein in 20 is for validation
 
 SOURCE = Source(
     name="swissprot",
@@ -30,18 +30,18 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """Every protein in the order of the file; which are held out depends on their accessions alone."""
+    """Read the proteins of a split in the order of the file. The split of a protein depends on its accession alone."""
     root = request.folder(SOURCE)
     spec = request.inputs[0]
-    chosen = []
+    proteins = []
     for protein in fasta.read(root / FILE, spec.shape[0]):
         parts = protein.name.split("|")
         if len(parts) != 3:
             raise DataError(f"{root / FILE}:{protein.line}: expected >sp|accession|name, found >{protein.name}")
         held_out = int(digest(parts[1]), 16) % HELD_OUT == 0
         if held_out == (request.split == "validation"):
-            chosen.append(protein._replace(name=parts[1]))
-    return Examples(ids=[one.name for one in chosen], inputs=(fasta.column(chosen, root, FILE, spec),))
+            proteins.append(protein._replace(name=parts[1]))
+    return Examples(ids=[protein.name for protein in proteins], inputs=(fasta.column(proteins, root, FILE, spec),))
 
 
-SWISSPROT = Pretraining(source=SOURCE, load=load)  # every release has another size
+SWISSPROT = Pretraining(source=SOURCE, load=load)  # without sizes, which change with every release

@@ -32,7 +32,7 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """There is no official split: 80 % of every class, drawn by a fixed seed, are "train", the others "test"."""
+    """Read the pictures of a split. EuroSAT has none: 80 % of each class, drawn with a fixed seed, are "train"."""
     root = request.folder(SOURCE)
     classes = []
     for label, name in enumerate(CLASSES):

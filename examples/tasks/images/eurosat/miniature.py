@@ -1,4 +1,4 @@
-"""A small made-up EuroSAT in its native layout: a kind of land is a hue (5) and a grain, coarse or fine (2)."""
+"""A small made-up EuroSAT in its native layout. Each of the ten classes is a hue (of 5) with a coarse or fine grain."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 
 from . import CLASSES, FOLDER, SOURCE
 
-EACH, SIZE = 110, 64  # pictures of a class, pixels
+PICTURES, SIZE = 110, 64  # per class; pixels
 
 
 def write(root: Path, seed: int) -> None:
-    """Write the folder of the source below `root`: the same bytes for the same seed."""
+    """Write the folder of the source below `root`. Equal seeds give equal bytes."""
     for label, name in enumerate(CLASSES):
         rng = np.random.default_rng([seed, label])
         folder = root / SOURCE.folder / FOLDER / name
         folder.mkdir(parents=True)
-        for number in range(1, EACH + 1):
+        for number in range(1, PICTURES + 1):
             _picture(label, rng).save(folder / f"{name}_{number}.jpg", quality=90)
 
 
