@@ -18,7 +18,7 @@ Factors = dict[str, np.ndarray]  # what n pictures show: name -> array whose fir
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "moon", "bar", "heart")
 FLOWERS = (3, 4, 5, 6)  # petals; as shapes they are numbered after SHAPES
 PATTERNS = ("striped", "checkered", "spotted", "wavy", "plain", "grainy")
-AT_ONCE = 48  # pictures: what fits a processor's cache
+AT_ONCE = 24  # pictures: what fits a processor's cache
 
 
 def each(values: np.ndarray | float) -> np.ndarray:
