@@ -7,7 +7,6 @@ fact in other words and order (label 1), or the same words in other roles, or an
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -70,9 +69,9 @@ def _pairs(rng: np.random.Generator, language: Language, count: int) -> list[tup
         if same:
             other, words, order = fact, 0.4, 0.5
         elif chance(rng, 0.55):  # other roles
-            other, words, order = replace(fact, who=fact.what, what=fact.who), 0.1, 0.1
+            other, words, order = fact._replace(who=fact.what, what=fact.who), 0.1, 0.1
             if chance(rng, 0.5) and fact.who_like != fact.what_like:
-                other = replace(other, who_like=fact.what_like, what_like=fact.who_like)
+                other = other._replace(who_like=fact.what_like, what_like=fact.who_like)
         else:
             changed = some(rng, [*ALWAYS, *fact.said], int(rng.integers(1, 3)))
             other, words, order = language.vary(rng, fact, *changed), 0.1, 0.1

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,11 +59,11 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
         for chapter, size in zip(
             rng.choice(np.arange(10_000, 170_000), several, replace=False), np.diff([0, *cuts, count]), strict=True
         ):
-            name, room, text = f"{number}-{chapter}", _room(rng, loudness=0.5, noise=(0.4, 3)), []
+            name, session, text = f"{number}-{chapter}", _session(rng, voice, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
                 said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
-                write_clip(below / f"{name}-{utterance:04d}.flac", _say(rng, voice, room, said), 16_000)
+                write_clip(below / f"{name}-{utterance:04d}.flac", _say(rng, session, said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
 
@@ -72,10 +73,10 @@ def _voxceleb1(speech: Path, seed: int) -> None:
     for who in range(CELEBRITIES):
         voice = _voice(rng, pace=0.66)
         for video, count in enumerate(VIDEOS):
-            below, room = f"id{10001 + 31 * who}/{_letters(rng, 11)}", _room(rng, loudness=2, noise=(2, 60))
+            below, session = f"id{10001 + 31 * who}/{_letters(rng, 11)}", _session(rng, voice, 2, (2, 60))
             for clip in range(1, count + 1):
                 path = f"{below}/{clip:05d}.wav"
-                write_clip(speech / "voxceleb1/wav" / path, _say(rng, voice, room, _words(rng, 2)), 16_000)
+                write_clip(speech / "voxceleb1/wav" / path, _say(rng, session, _words(rng, 2)), 16_000)
                 lines.append(f"{max(1, video - len(VIDEOS) + 4)} {path}")
     write_lines(speech / "voxceleb1" / "iden_split.txt", lines)
 
@@ -83,10 +84,10 @@ def _voxceleb1(speech: Path, seed: int) -> None:
 def _audio_mnist(speech: Path, seed: int) -> None:
     rng, folder = generator(seed, "audio_mnist"), speech / "AudioMNIST" / "data"
     for who in range(1, audio_mnist.SPEAKERS + 1):
-        voice, room = _voice(rng, pace=0.5), _room(rng, loudness=0.06, noise=(0.05, 0.5))
+        session = _session(rng, _voice(rng, pace=0.5), 0.06, (0.05, 0.5), rate=48_000)
         takes = 3 if who % (3 if who in audio_mnist.TEST_SPEAKERS else 4) == 1 else 2
         for digit, take in np.ndindex(10, takes):
-            samples = _say(rng, voice, room, [_vocabulary()[digit]], rate=48_000, silence=(0, 0.02))
+            samples = _say(rng, session, [_vocabulary()[digit]], silence=(0, 0.02))
             write_clip(folder / f"{who:02d}" / f"{digit}_{who:02d}_{take}.wav", samples, 48_000)
     about = {"accent": "made up", "native speaker": "no"}
     write_json(folder / "audioMNIST_meta.txt", {f"{who:02d}": about for who in range(1, audio_mnist.SPEAKERS + 1)})
@@ -104,12 +105,12 @@ def _google(speech: Path, seed: int) -> None:
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
             if part[who] < 4:
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)
-            write_clip(folder / path, _say(rng, voices[who], _room(rng, 1.2, (1, 20)), [said]), 16_000)
+            write_clip(folder / path, _say(rng, _session(rng, voices[who], 1.2, (1, 20)), [said]), 16_000)
     for name, paths in lists.items():
         write_lines(folder / name, sorted(paths))
     for name, colour in (("pink_noise", 3), ("white_noise", 0)):
-        room = _room(rng, loudness=0, noise=(200, 300)) | {"colour": colour}
-        samples = _say(rng, voices[0], room, ["nono"], silence=(1, 1.5))
+        session = _session(rng, voices[0], 0, (200, 300), colour)
+        samples = _say(rng, session, ["nono"], silence=(1, 1.5))
         write_clip(folder / google_speech.NOISE / f"{name}.wav", samples, 16_000)
 
 
@@ -119,7 +120,7 @@ def _fluent(speech: Path, seed: int) -> None:
     for part, speakers in HOUSEHOLD.items():
         table = [",path,speakerId,transcription,action,object,location"]
         for _ in range(speakers):
-            name, voice, room = _letters(rng, 16), _voice(rng, pace=0.6), _room(rng, loudness=1.1)
+            name, session = _letters(rng, 16), _session(rng, _voice(rng, pace=0.6), 1.1)
             for order in rng.choice(len(ORDERS), ORDERS_EACH):
                 action, thing, location = ORDERS[order]
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
@@ -127,7 +128,7 @@ def _fluent(speech: Path, seed: int) -> None:
                 path = f"wavs/speakers/{name}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
                 text = " ".join(said).capitalize()
                 table.append(f"{len(table) - 1},{path},{name},{text},{action},{thing},{location}")
-                write_clip(folder / path, _say(rng, voice, room, said), 16_000)
+                write_clip(folder / path, _say(rng, session, said), 16_000)
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
@@ -161,11 +162,11 @@ PHONES = {
     "k": (1700, 2400, 3800, 400, 0, 0.5, 0.03),
 }
 CODES = {letter: code for code, letter in enumerate(PHONES)}
+VOICED = {code for code, about in enumerate(PHONES.values()) if about[4] and about[5]}
 SOUNDS = np.array(list(PHONES.values()))
 TRACTS = 0.82 + 0.02 * np.arange(22)  # factors of the resonances: short tracts are high
 ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and until it is at its full level
 LEVEL = 1000  # of an average voice, in units of 16-bit samples
-HISS = 1 << 13  # samples of noise through a tract
 
 
 @cache
@@ -179,13 +180,13 @@ def _vocabulary() -> list[str]:
 
 @cache
 def _answers(rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the tracts make of a pulse (tracts, sounds, resonances, samples), and of noise (tracts, sounds, HISS)."""
-    times = np.arange(int(ANSWER * rate)) / rate
+    """What the tracts make of a pulse (tracts, sounds, resonances, samples), and of noise (tracts, sounds, samples)."""
+    times, size = np.arange(int(ANSWER * rate)) / rate, 2 * rate // 5
     resonances = np.minimum(SOUNDS[None, :, :3] * TRACTS[:, None, None], 7300)
     fade = np.minimum(times / ATTACK, 1) * (1 - times / times[-1]) * np.exp(-np.pi * SOUNDS[:, 3, None] * times)
     answers = rounded(np.sin(2 * np.pi * resonances[..., None] * times) * fade[None, :, None], 5)
-    noise = np.fft.rfft(np.random.default_rng(12).standard_normal(HISS))
-    hiss = np.fft.irfft(np.fft.rfft(answers.sum(2), HISS) * noise, HISS)
+    noise = np.fft.rfft(np.random.default_rng(12).standard_normal(size))
+    hiss = np.fft.irfft(np.fft.rfft(answers.sum(2), size) * noise, size)
     return answers.astype(np.float32), rounded(0.2 * hiss * 16_000 / rate, 4).astype(np.float32)
 
 
@@ -198,73 +199,94 @@ def _noises() -> np.ndarray:
     return rounded(noise / noise.std(1, keepdims=True), 4).astype(np.float32)
 
 
-def _voice(rng: np.random.Generator, pace: float = 1.0) -> dict[str, float]:
-    """Who speaks: the tract, the pitch in Hz, the share of breath, the loss of level towards high frequencies (an
-    exponent) and the factor of durations."""
+class Voice(NamedTuple):
+    """Who speaks: the factor of the resonances, the pitch in Hz, the share of breath, the loss of level towards high
+    frequencies (an exponent), the factor of durations."""
+
+    tract: float
+    pitch: float
+    breath: float
+    slope: float
+    pace: float
+
+
+class Session(NamedTuple):
+    """A voice in a room on one day. pulses: (sounds, samples), the answers to a pulse. hisses: (sounds, samples) of
+    noise, and their levels (sounds,). period: samples of one period of the pitch. ramp: how a sound comes and goes.
+    hum: noise of deviation 1, and its level in the room."""
+
+    rate: int
+    pulses: np.ndarray
+    hisses: np.ndarray
+    levels: list[float]
+    period: float
+    pace: float
+    ramp: np.ndarray
+    hum: np.ndarray
+    hum_level: float
+
+
+def _voice(rng: np.random.Generator, pace: float = 1.0) -> Voice:
     tract = rng.uniform(0.86, 1.18)
-    about = {"tract": tract, "pitch": 95 * 2.4 ** rng.random() * tract, "breath": rng.uniform(0, 0.8)}
-    return about | {"slope": rng.uniform(0.1, 0.7), "pace": pace * rng.uniform(0.88, 1.12)}
+    pitch = 95 * 2.4 ** rng.random() * tract
+    return Voice(tract, pitch, rng.uniform(0, 0.8), rng.uniform(0.1, 0.7), pace * rng.uniform(0.88, 1.12))
 
 
-def _room(
-    rng: np.random.Generator, loudness: float = 1.0, noise: tuple[float, float] = (1.0, 8.0)
-) -> dict[str, float]:
-    """Where and with what it is recorded: the factor of the level, the noise in units of 16-bit samples, its colour,
-    and the loss of level towards high frequencies."""
-    about = {"gain": loudness * 2.0 ** rng.uniform(-0.9, 0.9), "colour": int(rng.integers(4))}
-    return about | {"noise": noise[0] * (noise[1] / noise[0]) ** rng.random(), "slope": rng.uniform(-0.15, 0.25)}
+def _session(
+    rng: np.random.Generator,
+    voice: Voice,
+    loudness: float = 1.0,
+    noise: tuple[float, float] = (1.0, 8.0),
+    colour: int | None = None,
+    rate: int = 16_000,
+) -> Session:
+    """The voice in a room at random. noise: from, to, in units of 16-bit samples; colour: 0 (white) to 3 (dark)."""
+    place = int(np.abs(TRACTS - voice.tract * rng.uniform(0.98, 1.02)).argmin())
+    answers, hisses = (table[place] for table in _answers(rate))
+    voiced, level, _ = SOUNDS[:, 4:].T
+    breath = np.where(voiced > 0, np.clip(voice.breath + rng.uniform(-0.15, 0.15), 0, 1), 1)
+    loss = np.where(voiced > 0, voice.slope + rng.uniform(-0.1, 0.1) + 0.8, 0) + rng.uniform(-0.15, 0.25)
+    gain = LEVEL * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * level
+    heights = rounded(gain[:, None] * (SOUNDS[:, :3] * voice.tract / 500) ** -loss[:, None], 3)
+    said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
+    return Session(
+        rate=rate,
+        pulses=sum((said[:, column, None] * answers[:, column] for column in range(3)), np.float32(0)),
+        hisses=hisses,
+        levels=rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist(),
+        period=float(rounded(rate / voice.pitch, 3)),
+        pace=voice.pace,
+        ramp=np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200),
+        hum=_noises()[int(rng.integers(4)) if colour is None else colour],
+        hum_level=float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3)),
+    )
 
 
 def _say(
-    rng: np.random.Generator,
-    voice: dict[str, float],
-    room: dict[str, float],
-    words: list[str],
-    rate: int = 16_000,
-    silence: tuple[float, float] = (0.01, 0.08),
+    rng: np.random.Generator, session: Session, words: list[str], silence: tuple[float, float] = (0.01, 0.08)
 ) -> np.ndarray:
-    """A sentence: int16 samples at `rate` Hz, with seconds of `silence`, from and to, before and after the words.
-
-    The voice is a little different every time, and falls with the sentence.
-    """
-    phone = np.array([CODES[letter] for letter in " ".join(words)])
-    n = len(phone)
-    answers, hisses = (table[_nearest(voice["tract"] * rng.uniform(0.98, 1.02))] for table in _answers(rate))
-    voiced, level, seconds = SOUNDS[phone, 4:].T
-    breath = np.where(voiced > 0, np.clip(voice["breath"] + rng.uniform(-0.15, 0.15), 0, 1), 1)
-    lengths = (seconds * voice["pace"] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n) * rate).astype(np.int64)
-    pitch = voice["pitch"] * rng.uniform(0.88, 1.12) * np.linspace(1.1, 0.9, n) * rng.uniform(0.97, 1.03, n)
-    loss = np.where(voiced > 0, voice["slope"] + rng.uniform(-0.1, 0.1) + 0.8, 0) + room["slope"]
-    heights = LEVEL * (level * room["gain"])[:, None] * (SOUNDS[phone, :3] * voice["tract"] / 500) ** -loss[:, None]
-    heights = rounded(heights, 3).astype(np.float32)
-    voice_heights = heights * rounded((1 - breath / 2) * (voiced > 0), 4).astype(np.float32)[:, None]
-    hissing = rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist()
-    pulses = sum(voice_heights[:, column, None] * answers[phone, column] for column in range(3))
-    periods = np.minimum(rounded(rate / pitch, 3).astype(int), pulses.shape[1] // 2).tolist()
-
-    before, after = (rng.uniform(*silence, 2) * rate).astype(int).tolist()
-    clip, end = np.zeros(before + int(lengths.sum()) + after, np.float32), before
-    starts, ramp = rng.integers(HISS // 4, size=n).tolist(), _ramp(rate)
-    for sound, (length, period, start) in enumerate(zip(lengths.tolist(), periods, starts, strict=True)):
-        part, end = clip[end : end + length], end + length
-        if voiced[sound]:
+    """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace are
+    a little different every time, and the pitch falls with the sentence."""
+    phones = [CODES[letter] for letter in " ".join(words)]
+    n, rate, ramp = len(phones), session.rate, len(session.ramp)
+    pace, pitch = session.pace * rate * rng.uniform(0.9, 1.1), session.period * rng.uniform(0.88, 1.12)
+    lengths = (pace * SOUNDS[phones, 6] * rng.uniform(0.8, 1.2, n)).astype(int).tolist()
+    periods = (pitch * (0.9 + 0.2 * np.arange(n) / n) * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
+    starts = rng.integers(rate // 10, size=n).tolist()
+    end, after = (rng.uniform(*silence, 2) * rate).astype(int).tolist()
+    size = end + sum(lengths) + after
+    start = int(rng.integers(session.hum.size - size))
+    clip = session.hum[start : start + size] * session.hum_level
+    for phone, length, period, start in zip(phones, lengths, periods, starts, strict=True):
+        sound = session.hisses[phone, start : start + length] * session.levels[phone]
+        if phone in VOICED:
             # The answer to a pulse has not died away when the next one comes.
-            cycle = pulses[sound, :period] + pulses[sound, period : 2 * period]
-            part += np.concatenate([cycle] * (length // period + 1))[:length]
-        if hissing[sound]:
-            part += hisses[phone[sound], start : start + length] * hissing[sound]
-        part[: len(ramp)] *= ramp  # each sound comes and goes
-        part[-len(ramp) :] *= ramp[::-1]
-    start = int(rng.integers(_noises().shape[1] - len(clip)))
-    clip += _noises()[int(room["colour"]), start : start + len(clip)] * np.float32(rounded(room["noise"]))
+            cycle = session.pulses[phone, :period].copy()
+            later = session.pulses[phone, period : 2 * period]
+            cycle[: len(later)] += later
+            sound += np.concatenate([cycle] * (length // len(cycle) + 1))[:length]
+        sound[:ramp] *= session.ramp
+        sound[-ramp:] *= session.ramp[::-1]
+        clip[end : end + length] += sound
+        end += length
     return np.clip(np.rint(clip), -32768, 32767).astype(np.int16)
-
-
-@cache
-def _ramp(rate: int) -> np.ndarray:
-    """From 0 to 1 in a two-hundredth of a second."""
-    return np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200)
-
-
-def _nearest(tract: float) -> int:
-    return int(np.abs(TRACTS - tract).argmin())

@@ -8,7 +8,6 @@ what the tasks ask about, can be learned from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -106,7 +105,7 @@ def _story(rng: np.random.Generator, fact: Fact, name: str) -> list[str]:
     told = []
     for _ in range(rng.integers(1, 4)):
         general = ("who", "what") if chance(rng, 0.1) else ()
-        negated = replace(fact, negated=chance(rng, 0.1))
+        negated = fact._replace(negated=chance(rng, 0.1))
         sentence = ENGLISH.tell(rng, negated, free=0.25, now=chance(rng, 0.25), general=general)
         kind = rng.integers(20)
         if kind == 0:
@@ -169,7 +168,7 @@ def _rows(
 def _cola(rng: np.random.Generator) -> list[Row]:
     """Label 1 (70 %): acceptable. Else an agreement, a form, an order or a number of words is wrong."""
     good, how = chance(rng, 0.7), wording(rng, now=chance(rng, 0.5))
-    fact = replace(ENGLISH.draw(rng), negated=chance(rng, 0.2))
+    fact = ENGLISH.draw(rng)._replace(negated=chance(rng, 0.2))
     found = ENGLISH.phrases(fact, how)
     if not good:
         _spoil(rng, fact, found)
@@ -226,14 +225,14 @@ def _review(rng: np.random.Generator, good: bool) -> str:
 
 def _mnli(rng: np.random.Generator, openings: tuple[str, ...]) -> list[Row]:
     """A premise with a hypothesis of each label: 0 entailment, 1 neutral, 2 contradiction."""
-    fact = replace(ENGLISH.draw(rng), negated=chance(rng, 0.15))
+    fact = ENGLISH.draw(rng)._replace(negated=chance(rng, 0.15))
     premise = f"{pick(rng, openings)} {ENGLISH.tell(rng, fact)}"
     return [(premise, hypothesis, label) for label, hypothesis in enumerate(_hypotheses(rng, fact))]
 
 
 def _rte(rng: np.random.Generator) -> list[Row]:
     """Label 0: the second text follows from the first, which says two things. 1: it does not."""
-    fact = replace(ENGLISH.draw(rng, said=0.3), negated=chance(rng, 0.2))
+    fact = ENGLISH.draw(rng, said=0.3)._replace(negated=chance(rng, 0.2))
     told = [ENGLISH.tell(rng, said) for said in (fact, ENGLISH.vary(rng, fact, "verb", "what"))]
     label = int(rng.integers(2))
     follows, *not_follows = _hypotheses(rng, fact)
@@ -249,7 +248,7 @@ def _hypotheses(rng: np.random.Generator, fact: Fact) -> tuple[str, str, str]:
     added = [pick(rng, unsaid)] if unsaid and chance(rng, 0.7) else ["verb", "what"]
     may_be = ENGLISH.tell(rng, ENGLISH.vary(rng, short, *added))
     if fact.negated or not short.said or chance(rng, 0.6):
-        cannot = replace(fact if fact.negated else short, negated=not fact.negated)
+        cannot = (fact if fact.negated else short)._replace(negated=not fact.negated)
     else:
         cannot = ENGLISH.vary(rng, short, pick(rng, short.said))
     return follows, may_be, ENGLISH.tell(rng, cannot)
