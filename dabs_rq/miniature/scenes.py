@@ -139,9 +139,10 @@ def textures(rng: np.random.Generator, n: int, contrast: tuple[float, float], na
 
 def textured(rgb: np.ndarray, factors: Factors, u: np.ndarray, v: np.ndarray, name: str = "") -> np.ndarray:
     """Colours (n, channels, height, width): `rgb`, darker where the texture at (u, v) is low."""
-    pattern, frequency, orientation, phase, contrast = (
-        each(factors[f"{name}{factor}"]) for factor in ("pattern", "frequency", "orientation", "phase", "contrast")
+    pattern, frequency, phase, contrast = (
+        each(factors[f"{name}{factor}"]) for factor in ("pattern", "frequency", "phase", "contrast")
     )
+    orientation = factors[f"{name}orientation"]
     cos, sin = each(rounded(np.cos(orientation))), each(rounded(np.sin(orientation)))
     across, along = frequency * (cos * v - sin * u), frequency * (cos * u + sin * v) + phase
     bend = wave(across / 2) / 2 * (pattern == 3)
