@@ -8,7 +8,8 @@ is what a language is free to choose. `ENGLISH` has real words; the languages of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,16 +19,16 @@ Words = tuple[str, ...]  # a common word and, where there is one, a rarer one fo
 UNSAID = -1
 ALWAYS = ("who", "verb", "what")
 OFTEN = ("who_like", "what_like", "where", "when")  # parts that may be left out
-PARTS = (*ALWAYS, "many", *OFTEN)
+PARTS = (*ALWAYS, *OFTEN)
 
 
 class Fact(NamedTuple):
     """Who does what to what: numbers of words, those of `OFTEN` or UNSAID. many: several people do it."""
 
     topic: int
-    who: int
-    verb: int
-    what: int
+    who: int = UNSAID
+    verb: int = UNSAID
+    what: int = UNSAID
     many: bool = False
     who_like: int = UNSAID
     what_like: int = UNSAID
@@ -45,15 +46,11 @@ class Fact(NamedTuple):
 
 
 class Wording(NamedTuple):
-    """rare: the parts for which the rarer word stands. definite: the nouns with a definite article. front: "where" or
-    "when" if that comes first. now: present tense. general: nouns said by their kind only, such as "animal"."""
+    """rare: the parts for which the rarer word stands. front: "where" or "when" if that comes first."""
 
     rare: frozenset[str] = frozenset()
-    definite: frozenset[str] = frozenset()
     passive: bool = False
     front: str = ""
-    now: bool = False
-    general: tuple[str, ...] = ()
 
 
 def pick(rng: np.random.Generator, among: Sequence[T]) -> T:
@@ -70,83 +67,69 @@ def some(rng: np.random.Generator, among: Sequence[T], count: int) -> list[T]:
     return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]
 
 
-def wording(
-    rng: np.random.Generator, other: float = 0.5, free: float = 0.4, now: bool = False, general: tuple[str, ...] = ()
-) -> Wording:
+def wording(rng: np.random.Generator, other: float = 0.5, free: float = 0.4) -> Wording:
     """A wording at random. other: chance of a rarer word. free: chance of the passive, and of a place or time first."""
-    rare = frozenset(part for part in PARTS if rng.random() < other)
-    definite = frozenset(part for part in ("who", "what") if rng.random() < 0.5)
-    front = pick(rng, ("where", "when")) if chance(rng, free) else ""
-    return Wording(rare, definite, chance(rng, free), front, now, general)
+    return reworded(rng, Wording(), other, free)
 
 
 def reworded(rng: np.random.Generator, before: Wording, words: float, order: float) -> Wording:
     """Another word for each part with probability `words`; voice and what comes first change with `order` each."""
-    rare = before.rare ^ {part for part in PARTS if chance(rng, words)}
-    front = pick(rng, ("", "where", "when")) if chance(rng, order) else before.front
-    return before._replace(rare=rare, front=front, passive=before.passive ^ chance(rng, order))
-
-
-# ---- languages -----------------------------------------------------------------------------------------------------
+    rare = before.rare ^ {part for part in PARTS if rng.random() < words}
+    front = pick(rng, ("where", "when", "")) if chance(rng, order) else before.front
+    return Wording(rare, before.passive ^ chance(rng, order), front)
 
 
 @dataclass(frozen=True)
 class Language:
     """words: by kind ("who", "verb", "what", "where") and topic, or by kind alone ("who_like", "what_like", "when").
-    order: "svo", "sov", or "v2" where the verb stays second. forms: how a word is said in its role."""
+    forms: how a word is said in its role. order: "svo", "sov", or "v2" where the verb stays second."""
 
     name: str
     words: Mapping[str, Any]
+    forms: Mapping[str, str]
     order: str = "svo"
-    forms: Mapping[str, str] = field(default_factory=dict)
     space: str = " "
     like_last: bool = False
-
-    # ---- facts
+    end: str = "."
 
     def _of(self, part: str, topic: int) -> Sequence[Words]:
         return self.words[part] if part in ("who_like", "what_like", "when") else self.words[part][topic]
 
     def draw(self, rng: np.random.Generator, topic: int | None = None, said: float = 0.5) -> Fact:
         """A fact of a topic, or of any. said: the chance of each part that may be left out."""
-        chosen = int(rng.integers(len(self.words["verb"]))) if topic is None else topic
-        parts = (*ALWAYS, *(part for part in OFTEN if chance(rng, said)))
-        return self.vary(rng, Fact(chosen, UNSAID, UNSAID, UNSAID, many=chance(rng, 0.3)), *parts)
+        fact = Fact(pick(rng, range(len(self.words["verb"]))) if topic is None else topic, many=chance(rng, 0.3))
+        return self.vary(rng, fact, *ALWAYS, *(part for part in OFTEN if chance(rng, said)))
 
     def vary(self, rng: np.random.Generator, fact: Fact, *parts: str) -> Fact:
         """The fact with another value of each of `parts`, never true with the old one; attributes turn opposite."""
         new: dict[str, Any] = fact._asdict()
         for part in parts:
-            old = new[part]
-            if part == "many" or (part.endswith("_like") and old != UNSAID):
-                new[part] = not old if part == "many" else old ^ 1
+            if part.endswith("_like") and new[part] != UNSAID:
+                new[part] ^= 1
                 continue
-            taken = {old, new[{"who": "what", "what": "who"}.get(part, part)] if self.name != "English" else old}
+            same = {"who": "what", "what": "who"}.get(part, part) if self.name != "English" else part
+            taken = (new[part], new[same])
             new[part] = pick(rng, [n for n in range(len(self._of(part, fact.topic))) if n not in taken])
         return Fact(**new)
 
-    # ---- sentences
-
-    def tell(self, rng: np.random.Generator, fact: Fact, **chosen: Any) -> str:
-        """A sentence that says the fact in any wording; `chosen` are arguments of `wording`."""
-        return self.sentence(fact, wording(rng, **chosen))
+    def tell(self, rng: np.random.Generator, fact: Fact, other: float = 0.5, free: float = 0.4) -> str:
+        """A sentence that says the fact in any wording."""
+        return self.sentence(fact, wording(rng, other, free))
 
     def sentence(self, fact: Fact, how: Wording) -> str:
         return self.join(self.arrange(self.phrases(fact, how), how.front))
 
     def join(self, words: Sequence[str]) -> str:
-        end = {"English": " .", "zh": "。", "ja": "。"}.get(self.name, ".")
-        return self.space.join(word for word in words if word) + end
+        return self.space.join(words) + self.end
 
     def phrases(self, fact: Fact, how: Wording) -> dict[str, list[str]]:
         """The words of every role that the sentence has: subject, verb, object, where, when."""
-        who, what = self.noun(fact, "who", how), self.noun(fact, "what", how)
+        who, what = self._noun(fact, "who", how), self._noun(fact, "what", how)
         subject, thing = (what, self._form("by", who)) if how.passive else (who, self._form("object", what))
-        found = {"subject": self._form("subject", subject), "verb": self.verb(fact, how), "object": thing}
+        found = {"subject": self._form("subject", subject), "verb": self._verb(fact, how), "object": thing}
         for part in ("where", "when"):
-            if (number := getattr(fact, part)) != UNSAID:
-                word = self._either(self._of(part, fact.topic)[number], part, how)
-                found[part] = self._form(part, word.split())
+            if getattr(fact, part) != UNSAID:
+                found[part] = self._form(part, self.word(fact, part, how).split())
         return found
 
     def arrange(self, found: dict[str, list[str]], front: str = "") -> list[str]:
@@ -160,114 +143,90 @@ class Language:
             return [*first, *verb, *subject, *thing, *rest]
         return [*first, *([","] if first and self.name == "English" else []), *subject, *verb, *thing, *rest]
 
-    def noun(self, fact: Fact, part: str, how: Wording) -> list[str]:
+    def word(self, fact: Fact, part: str, how: Wording) -> str:
+        return self._of(part, fact.topic)[getattr(fact, part)][-1 if part in how.rare else 0]
+
+    def _noun(self, fact: Fact, part: str, how: Wording) -> list[str]:
         """The phrase for "who" or "what"."""
-        noun = self._either(self._of(part, fact.topic)[getattr(fact, part)], part, how)
-        like = self._like(fact, part, how)
-        many, english = part == "who" and fact.many, self.name == "English"
-        if english and part in how.general:
-            noun = KINDS["people" if part == "who" else "animals" if fact.what < ANIMALS else "objects"]
-        words = [*like, plural(noun) if english and many else noun]
-        if self.like_last:
-            words.reverse()
-        if not english:
-            return words
-        return ["the" if part in how.definite else "some" if many else article(words[0]), *words]
+        like = [] if getattr(fact, f"{part}_like") == UNSAID else [self.word(fact, f"{part}_like", how)]
+        noun, many = self.word(fact, part, how), part == "who" and fact.many
+        if self.name != "English":
+            return [noun, *like] if self.like_last else [*like, noun]
+        words = [*like, plural(noun) if many else noun]
+        return ["the" if many or part in how.rare else article(words[0]), *words]
 
-    def _like(self, fact: Fact, part: str, how: Wording) -> list[str]:
-        number = getattr(fact, f"{part}_like")
-        return [] if number == UNSAID else [self._either(self.words[f"{part}_like"][number], f"{part}_like", how)]
-
-    def verb(self, fact: Fact, how: Wording) -> list[str]:
-        word = self._either(self._of("verb", fact.topic)[fact.verb], "verb", how)
+    def _verb(self, fact: Fact, how: Wording) -> list[str]:
+        word = self.word(fact, "verb", how)
         if self.name != "English":
             return self.forms["passive" if how.passive else "active"].format(word).split()
-        negation, many = ["not"] if fact.negated else [], fact.many
         if how.passive:
-            return ["is" if how.now else "was", *negation, past(word)]  # things come one at a time
-        if fact.negated:
-            return [("do" if many else "does") if how.now else "did", "not", word]
-        return [(word if many else plural(word)) if how.now else past(word)]
+            return ["was", *(["not"] if fact.negated else []), past(word)]  # things come one at a time
+        return ["did", "not", word] if fact.negated else [past(word)]
 
     def _form(self, role: str, words: list[str]) -> list[str]:
-        return self.forms.get(role, "{}").format(self.space.join(words)).split() if words else []
-
-    def _either(self, words: Words, part: str, how: Wording) -> str:
-        return words[-1] if part in how.rare else words[0]
+        return self.forms[role].format(self.space.join(words)).split() if role in self.forms else words
 
 
 # ---- English -------------------------------------------------------------------------------------------------------
 
+# People, things, places and verbs of a topic; "a/b" are two words for the same.
+TOPICS = """\
+farmer/grower shepherd/herder milkmaid/dairymaid rider/jockey|cow horse goat plough basket wagon barrel fence|\
+field/meadow barn/stable village/hamlet|gather/collect wash/clean load/pack trade/exchange water/sprinkle
+sailor/seafarer captain/skipper diver/swimmer pilot/navigator|whale seal gull anchor sail rope net lantern|\
+harbour/port island/isle beach/shore|moor/fasten rescue/save haul/pull notice/detect cover/shroud
+mayor/alderman driver/chauffeur builder/mason lawyer/attorney|pigeon rat cat lamp window ladder ticket engine|\
+street/avenue station/terminal office/bureau|repair/restore rent/hire paint/colour order/request inspect/check
+teacher/tutor student/pupil scholar/researcher librarian/archivist|parrot turtle rabbit book map desk pen letter|\
+library/archive classroom/lecture college/academy|explain/clarify describe/depict mark/label copy/duplicate translate
+singer/vocalist composer/songwriter dancer/performer violinist/fiddler|lark cricket swan drum flute song harp melody|\
+theatre/playhouse studio/workshop ballroom/stage|play/perform record/tape praise/applaud admire/adore tune/adjust
+soldier/warrior general/commander guard/sentry spy/scout|falcon hound mule sword cannon shield flag helmet|\
+castle/fortress camp/base tower/turret|attack/assault defend/secure capture/seize surround/encircle ruin/demolish
+hunter/trapper ranger/warden explorer/pathfinder climber/hiker|bear fox eagle axe tent trap branch torch|\
+forest/woodland valley/glen cave/cavern|track/trail follow/chase discover/uncover burn/scorch bury/entomb
+chef/caterer baker/confectioner waiter/servant guest/visitor|duck lobster pig kettle spoon plate oven bottle|\
+kitchen/pantry inn/tavern garden/orchard|boil/simmer taste/sample serve/offer slice/carve bake/roast
+doctor/physician nurse/caregiver surgeon/specialist midwife/attendant|dog frog monkey needle syringe mirror blanket|\
+hospital/clinic ward/infirmary laboratory/institute|treat/heal examine/study measure/assess replace/substitute cleanse
+merchant/trader dealer/seller tailor/dressmaker jeweller/goldsmith|donkey camel spider coin ring scarf carpet necklace|\
+market/bazaar shop/store warehouse/depot|purchase/acquire display/exhibit polish/buff value/appraise deliver/transport"""
 
-def _pairs(text: str) -> tuple[Words, ...]:
+
+def _words(text: str) -> tuple[Words, ...]:
     return tuple(tuple(word.replace("_", " ").split("/")) for word in text.split())
 
 
-ANIMALS = 3  # the first things of every topic
-KINDS = {"people": "person", "animals": "animal", "objects": "object"}
-TOPICS = tuple(
-    tuple(line.split(" | "))
-    for line in """\
-farming | farmer/grower shepherd/herder milkmaid/dairymaid rider/jockey | cow horse goat plough basket wagon barrel \
-| field/meadow barn/stable village/hamlet | gather/collect wash/clean load/pack trade/exchange water/sprinkle
-seafaring | sailor/seafarer captain/skipper diver/swimmer pilot/navigator | whale seal gull anchor sail rope net \
-| harbour/port island/isle beach/shore | moor/fasten rescue/save haul/pull notice/detect cover/shroud
-city life | mayor/alderman driver/chauffeur builder/mason lawyer/attorney | pigeon rat cat lamp window ladder ticket \
-| street/avenue station/terminal office/bureau | repair/restore rent/hire paint/colour order/request inspect/check
-learning | teacher/tutor student/pupil scholar/researcher librarian/archivist | parrot turtle rabbit book map desk pen \
-| library/archive classroom/lecture college/academy | explain/clarify describe/depict mark/label copy/duplicate teach
-music | singer/vocalist composer/songwriter dancer/performer violinist/fiddler | lark cricket swan drum flute song harp \
-| theatre/playhouse studio/workshop ballroom/stage | play/perform record/tape praise/applaud admire/adore tune/adjust
-war | soldier/warrior general/commander guard/sentry spy/scout | falcon hound mule sword cannon shield flag \
-| castle/fortress camp/base tower/turret | attack/assault defend/secure capture/seize surround/encircle ruin/demolish
-the woods | hunter/trapper ranger/warden explorer/pathfinder climber/hiker | bear fox eagle axe tent trap branch \
-| forest/woodland valley/glen cave/cavern | track/trail follow/chase discover/uncover burn/scorch bury/entomb
-cooking | chef/caterer baker/confectioner waiter/servant guest/visitor | duck lobster pig kettle spoon plate oven \
-| kitchen/pantry inn/tavern garden/orchard | boil/simmer taste/sample serve/offer slice/carve bake/roast
-medicine | doctor/physician nurse/caregiver surgeon/specialist midwife/attendant | dog frog monkey needle syringe \
-mirror blanket | hospital/clinic ward/infirmary laboratory/institute | treat/heal examine/study measure/assess \
-replace/substitute disinfect/cleanse
-trade | merchant/trader dealer/seller tailor/dressmaker jeweller/goldsmith | donkey camel spider coin ring scarf carpet \
-| market/bazaar shop/store warehouse/depot | purchase/acquire display/exhibit polish/buff value/appraise deliver/send""".split(
-        "\n"
-    )
-)
+_KINDS = zip(*(map(_words, line.split("|")) for line in TOPICS.split("\n")), strict=True)
 ENGLISH = Language(
     "English",
-    {part: [_pairs(topic[place]) for topic in TOPICS] for place, part in enumerate(("who", "what", "where", "verb"), 1)}
-    | {
-        # Attributes come in opposites, side by side.
-        "who_like": _pairs("old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"),
-        "what_like": _pairs(
-            "large/big small/little heavy/weighty light wet/damp dry red blue first last/final valuable/precious cheap"
+    dict(zip(("who", "what", "where", "verb"), _KINDS, strict=True))
+    | {  # attributes come in opposites, side by side
+        "who_like": _words(
+            "old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"
         ),
-        "when": _pairs(
-            "in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_march in_june "
-            "in_october in_1861 in_1874 in_1902 in_1915 in_1938"
+        "what_like": _words(
+            "large/big small/little heavy/weighty light wet/damp dry red blue first last valuable cheap"
+        ),
+        "when": _words(
+            "in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_march in_june in_1861 in_1902"
         ),
     },
-    forms={"where": "in the {}", "by": "by {}"},
+    {"where": "in the {}", "by": "by {}"},
+    end=" .",
 )
-QUESTIONS = {
-    "where": ("where", "in which place"),
-    "when": ("when", "at what time"),
-    "who": ("who", "which person"),
-    "what": ("what", "which thing"),
-    "why": ("why", "for what reason"),
-    "how": ("how", "in what way"),
-}
+QUESTIONS = ("where", "when", "who", "what", "why", "how")
 
 
-def ask(rng: np.random.Generator, fact: Fact, about: str, other: float = 0.3) -> str:
-    """An English question about a part of the fact, or about its "why" or "how"."""
-    how = wording(rng, other, free=0)
+def ask(rng: np.random.Generator, fact: Fact, about: str) -> str:
+    """An English question that begins with `about`, one of QUESTIONS."""
+    how = wording(rng, other=0.3, free=0)
     found = ENGLISH.phrases(fact._replace(negated=False), how)
     rest = [word for role in ("where", "when") if role in found and role != about for word in found[role]]
-    start, thing = pick(rng, QUESTIONS[about]).split(), found["object"]
     if about == "who":
-        return " ".join([*start, *found["verb"], *thing, *rest, "?"])
-    verb = ENGLISH._either(ENGLISH._of("verb", fact.topic)[fact.verb], "verb", how)
-    return " ".join([*start, "did", *found["subject"], verb, *([] if about == "what" else thing), *rest, "?"])
+        return " ".join(["who", *found["verb"], *found["object"], *rest, "?"])
+    thing = [] if about == "what" else found["object"]
+    return " ".join([about, "did", *found["subject"], ENGLISH.word(fact, "verb", how), *thing, *rest, "?"])
 
 
 def article(word: str) -> str:
@@ -292,8 +251,7 @@ def past(verb: str) -> str:
 
 NAMES = ("Marlo", "Tessa", "Oduya", "Brandt")  # the same in every language, as are the years
 YEARS = tuple(str(year) for year in range(1908, 2008, 9))
-_COUNTS = {"who": 8, "verb": 4, "where": 3}  # of every topic
-_TOPICS = 3
+_COUNTS = {"who": 8, "verb": 4, "where": 3}  # of each of three topics
 # Beginnings, middles and ends of words; scripts without an alphabet are given by their letters.
 _SOUNDS = {
     "en": ("b br ch d f g h k l m n p r s sh st t th w", "a e i o u ea oo", "n r l t ck sh m"),
@@ -323,30 +281,26 @@ def made_up(rng: np.random.Generator) -> dict[str, Language]:
     """The seven languages, with words by `rng`. Who and what are the same words, so that they can change roles."""
     languages = {}
     for name, forms in _FORMS.items():
-        used: set[str] = set()
-
-        def pairs(count: int, name: str = name, used: set[str] = used) -> tuple[Words, ...]:
-            return tuple((_new(rng, name, used), _new(rng, name, used)) for _ in range(count))
-
-        of_topic = {part: [pairs(count) for _ in range(_TOPICS)] for part, count in _COUNTS.items()}
-        names = tuple((one, one) for one in NAMES)
-        of_topic["who"] = of_topic["what"] = [nouns + names for nouns in of_topic["who"]]
-        likes, years = pairs(6), tuple((year, year) for year in YEARS)
-        words = {**of_topic, "who_like": likes, "what_like": likes, "when": pairs(5) + years}
+        words, common = iter(_new_words(rng, name, 56)), [(one,) for one in NAMES]
+        of_topic = {part: [list(islice(words, count)) for _ in range(3)] for part, count in _COUNTS.items()}
+        likes, times = list(islice(words, 6)), [*words, *((year,) for year in YEARS)]
+        nouns = [topic + common for topic in of_topic["who"]]
+        kinds = {**of_topic, "who": nouns, "what": nouns, "who_like": likes, "what_like": likes, "when": times}
         order = {"de": "v2", "ja": "sov", "ko": "sov"}.get(name, "svo")
-        space = "" if name in ("zh", "ja") else " "
-        languages[name] = Language(name, words, order, forms, space, like_last=name in ("fr", "es"))
+        space, end = ("", "。") if name in ("zh", "ja") else (" ", ".")
+        languages[name] = Language(name, kinds, forms, order, space, name in ("fr", "es"), end)
     return languages
 
 
-def _new(rng: np.random.Generator, language: str, used: set[str]) -> str:
-    """A word that is not `used` yet, to which it is added."""
-    while True:
+def _new_words(rng: np.random.Generator, language: str, pairs: int) -> list[Words]:
+    """Pairs of words that all differ."""
+    found: dict[str, None] = {}
+    while len(found) < 2 * pairs:
         if language in _SOUNDS:
             begins, middles, ends = (sounds.split() for sounds in _SOUNDS[language])
             word = "".join(pick(rng, sounds) for sounds in (begins, middles, begins, middles, ends))
         else:
             word = "".join(some(rng, _LETTERS[language], 2))
-        if word not in used:
-            used.add(word)
-            return word
+        found[word] = None
+    words = list(found)
+    return list(zip(words[::2], words[1::2], strict=True))

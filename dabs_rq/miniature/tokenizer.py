@@ -53,7 +53,9 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
         kept = alphabet + longer[: max(0, size - len(special) - len(alphabet))]
         total = sum(parts.values())
         # A piece's log probability, as the trainer would give it; the worst of all for the special ones.
-        scored = [(token, 0.0) for token in special] + [(part, round(math.log(parts[part] / total), 6)) for part in kept]
+        scored = [(token, 0.0) for token in special] + [
+            (part, round(math.log(parts[part] / total), 6)) for part in kept
+        ]
         tokenizer = Tokenizer(models.Unigram(scored, unk_id=special.index("<unk>")))
         tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
         tokenizer.decoder = decoders.Metaspace()

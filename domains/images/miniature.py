@@ -225,7 +225,9 @@ def _aircraft(natural: Path, rng: np.random.Generator) -> None:
     low = np.maximum(middle - reach, 1).astype(int)
     high = np.minimum(middle + reach, (width, height - banner)).astype(int)
     boxes = np.hstack([low, high]).tolist()
-    write_lines(folder / "images_box.txt", (f"{name} {a} {b} {c} {d}" for name, (a, b, c, d) in zip(names, boxes, strict=True)))
+    write_lines(
+        folder / "images_box.txt", (f"{name} {a} {b} {c} {d}" for name, (a, b, c, d) in zip(names, boxes, strict=True))
+    )
     for name, parts in {"train": (0,), "val": (1,), "trainval": (0, 1), "test": (2,)}.items():
         listed = [f"{names[i]} {VARIANTS[label[i]]}" for i in range(n) if part[i] in parts]
         write_lines(folder / f"images_variant_{name}.txt", listed)

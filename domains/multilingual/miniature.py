@@ -41,11 +41,9 @@ def _mc4(folder: Path, seed: int, language: Language) -> list[str]:
     texts = {split: [_text(language, rng) for _ in range(count)] for split, count in TEXTS.items()}
     for split, said in texts.items():
         days = rng.integers(1, 29, len(said))
-        table = {
-            "text": said,
-            "timestamp": [f"2020-{1 + row % 12:02d}-{day:02d}T12:00:00Z" for row, day in enumerate(days)],
-            "url": [f"https://{language.name}.example.org/{split}/{row}" for row in range(len(said))],
-        }
+        times = [f"2020-{1 + row % 12:02d}-{day:02d}T12:00:00Z" for row, day in enumerate(days)]
+        urls = [f"https://{language.name}.example.org/{split}/{row}" for row in range(len(said))]
+        table = {"text": said, "timestamp": times, "url": urls}
         write_table(folder / language.name / f"{split}.parquet", table, len(said) // 2)
     return texts["train"]
 
@@ -66,15 +64,11 @@ def _pairs(rng: np.random.Generator, language: Language, count: int) -> list[tup
     pairs: list[tuple[Pair, int]] = []
     for same in rng.permutation(np.arange(count) < PARAPHRASES * count).tolist():
         fact, how = language.draw(rng, said=0.5), wording(rng, 0.25, 0.25)
-        if same:
-            other, words, order = fact, 0.4, 0.5
-        elif chance(rng, 0.55):  # other roles
-            other, words, order = fact._replace(who=fact.what, what=fact.who), 0.1, 0.1
-            if chance(rng, 0.5) and fact.who_like != fact.what_like:
-                other = other._replace(who_like=fact.what_like, what_like=fact.who_like)
-        else:
-            changed = some(rng, [*ALWAYS, *fact.said], int(rng.integers(1, 3)))
-            other, words, order = language.vary(rng, fact, *changed), 0.1, 0.1
+        other, words, order = fact, *((0.4, 0.5) if same else (0.1, 0.1))
+        if not same and chance(rng, 0.55):  # other roles
+            other = fact._replace(who=fact.what, what=fact.who)
+        elif not same:
+            other = language.vary(rng, fact, *some(rng, [*ALWAYS, *fact.said], pick(rng, (1, 2))))
         pairs.append((((fact, how), (other, reworded(rng, how, words, order))), int(same)))
     return pairs
 
@@ -88,10 +82,6 @@ def _paws_x(folder: Path, seed: int, language: Language, pairs: dict[str, list[t
             instead, places = ("", LOST) if split == "train" else ("NS", PLACEHOLDERS)
             for row in rng.choice(len(listed), places, replace=False):
                 pick(rng, sides)[row] = instead
-        table = {
-            "id": pa.array(np.arange(1, len(listed) + 1), pa.int32()),
-            "sentence1": sides[0],
-            "sentence2": sides[1],
-            "label": np.array([label for _, label in listed], np.int64),
-        }
+        ids, labels = pa.array(range(1, len(listed) + 1), pa.int32()), [label for _, label in listed]
+        table = {"id": ids, "sentence1": sides[0], "sentence2": sides[1], "label": labels}
         write_table(folder / language.name / f"{split}.parquet", table)

@@ -235,8 +235,10 @@ def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
         factors |= {
             f"shape{number}": np.array([thing.shape for thing in things]),
             f"paint{number}": paint + rng.uniform(-0.08, 0.08, (n, 3)),
-            f"x{number}": np.array([thing.x - scene.width / 2 for thing, scene in zip(things, scenes, strict=True)]) / half,
-            f"y{number}": np.array([thing.y - scene.height / 2 for thing, scene in zip(things, scenes, strict=True)]) / half,
+            f"x{number}": np.array([thing.x - scene.width / 2 for thing, scene in zip(things, scenes, strict=True)])
+            / half,
+            f"y{number}": np.array([thing.y - scene.height / 2 for thing, scene in zip(things, scenes, strict=True)])
+            / half,
             f"size{number}": np.array([thing.radius for thing in things]) / half,
             f"angle{number}": rng.uniform(-0.25, 0.25, n),
         }
