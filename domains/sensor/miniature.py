@@ -67,27 +67,31 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
     rng = generator(seed, subject)
     bouts = _bouts(subject, rng)
     ids = np.repeat([activity for activity, _ in bouts], [rows for _, rows in bouts])
-    rows = len(ids)
+    rows, number = len(ids), np.arange(len(ids))
     acceleration, turn, effort = _motion(bouts, generator(seed, "activities"), rng)
     heart = rng.uniform(60, 75) + rng.uniform(80, 110) * _follow(effort, seconds=15) + _walk(rng, rows, 0.02)
-    heading = np.cumsum(_walk(rng, rows, 2e-4))
-    field = np.stack([25 * np.cos(heading), 25 * np.sin(heading), np.full(rows, -35.0)])
-
-    columns = [_text(np.arange(rows) + 500, 2), _text(ids, 0)]
-    columns.append(_text(np.where(np.arange(rows) % 11 == 4, heart, np.nan), 0))
+    columns = [_text(number + 500, 2), _text(ids, 0), _text(np.where(number % 11 == 4, heart, np.nan), 0)]
     for limb in range(LIMBS):
         lost = np.zeros(rows, bool)
         for begin in rng.integers(0, rows, size=rows // 4000):  # the radio link breaks now and then
             lost[begin : begin + int(rng.integers(1, 40))] = True
-        mounting = _rotation(rng.normal(0, 0.25, 3))
-        felt, spun, compass = (_turned(mounting, vector) for vector in (acceleration[limb], turn[limb], field))
-        readings = [(30 + limb + _walk(rng, rows, 2e-3)[None], 0, 0.0)]
-        readings += [(felt, 2, 0.4), (felt, 1, 0.4), (spun, 2, 0.1), (compass, 0, 1.5)]
+        mounting = np.eye(3) + rng.normal(0, 0.2, (3, 3))  # how the unit is strapped on
+        felt, spun = _mixed(mounting, acceleration[limb]), _mixed(mounting, turn[limb])
+        compass = 25 * rng.normal(0, 1, (3, 1)) + [_walk(rng, rows, 0.03) for _ in range(3)]
+        orientation = np.repeat([[1.0], [0.0], [0.0], [0.0]], rows, axis=1)  # invalid in this recording
+        warm = 30 + limb + _walk(rng, rows, 2e-3)[None]
+        readings = [
+            (warm, 0, 0),
+            (felt, 2, 0.4),
+            (felt, 1, 0.4),
+            (spun, 2, 0.1),
+            (compass, 0, 1.5),
+            (orientation, 0, 0),
+        ]
         for values, decimals, noise in readings:
             for axis in values:
                 measured = axis + noise * rng.standard_normal(rows) if noise else axis
                 columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
-        columns += [_text(np.where(lost, np.nan, value), 0) for value in (1.0, 0.0, 0.0, 0.0)]
     table = pa.table({str(place): column for place, column in enumerate(columns)})
     folder.mkdir(parents=True, exist_ok=True)
     options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
@@ -96,16 +100,12 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
 
 def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """(activity, rows) in the order of recording, with something transient before each."""
-    if subject == 109:  # too short a stand, then rope jumping
-        plan = [(3, 250), (24, 16 * WINDOW + 40)]
-    else:
-        plan = []
-        for activity in SCHEDULE:
-            if activity not in NEVER_DONE.get(subject, ()):
-                windows = WINDOWS[subject] // SCHEDULE.count(activity) if activity != 17 else 2
-                plan.append((activity, windows * WINDOW + int(rng.integers(1, WINDOW // 2))))
-    between = rng.integers(30, 120, size=len(plan)).tolist()
-    return [bout for rows, one in zip(between, plan, strict=True) for bout in ((TRANSIENT, rows), one)]
+    plan = [(3, 250), (24, 16 * WINDOW + 40)]  # of subject 109: too short a stand, then rope jumping
+    if subject != 109:
+        done = [activity for activity in SCHEDULE if activity not in NEVER_DONE.get(subject, ())]
+        windows = [2 if one == 17 else WINDOWS[subject] // SCHEDULE.count(one) for one in done]
+        plan = [(one, n * WINDOW + int(rng.integers(1, WINDOW // 2))) for one, n in zip(done, windows, strict=True)]
+    return [bout for one in plan for bout in ((TRANSIENT, int(rng.integers(30, 120))), one)]
 
 
 def _motion(
@@ -115,25 +115,24 @@ def _motion(
     subjects have in common: where gravity points in a posture, where each harmonic of an activity pushes and when."""
     gravity, common = _unit(shared.normal(size=(POSTURES, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
     pushes = {one: _unit(common + 0.4 * shared.normal(size=(LIMBS, 3, 3))) for one in ACTIVITIES}
-    delays = {one: shared.uniform(0, 2 * np.pi, (LIMBS, 3)) for one in ACTIVITIES}
+    delays = {one: shared.uniform(0, 2 * np.pi, (LIMBS, 3, 1)) for one in ACTIVITIES}
     tempo, strength = np.exp(rng.normal(0, (0.1, 0.25)))
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    parts = []
     for activity, rows in bouts:
-        activity = activity or int(rng.choice(list(ACTIVITIES)))  # in transit one does a little of something
-        what = ACTIVITIES[activity]
+        shown = activity or int(rng.choice(list(ACTIVITIES)))  # in transit one does a little of something
+        what = ACTIVITIES[shown]
         rate = what.rhythm * tempo * np.exp(_walk(rng, rows, 1e-3) + rng.normal(0, 0.08))
         swell = strength * np.exp(_walk(rng, rows, 3e-3) + rng.normal(0, 0.25))
         phase = 2 * np.pi * (rng.uniform() + np.cumsum(rate) / RATE)
-        acceleration, turn = np.empty((LIMBS, 3, rows)), np.empty((LIMBS, 3, rows))
-        for limb in range(LIMBS):
-            angle = np.arange(1, 4)[:, None] * phase + delays[activity][limb][:, None]
+        both = np.empty((2, LIMBS, 3, rows))
+        for limb, push in enumerate(pushes[shown]):
+            angle = np.arange(1, 4)[:, None] * phase + delays[shown][limb]
             weight = np.array(what.harmonics)[:, None] * what.amplitudes[limb] * swell
-            push = pushes[activity][limb]
             tilt = np.cumsum(rng.normal(0, 3e-3, (3, rows)), axis=1) + rng.normal(0, 0.2, (3, 1))
-            acceleration[limb] = 9.81 * _unit(gravity[what.posture, limb][:, None] + tilt, axis=0)
-            acceleration[limb] += _turned(push.T, weight * np.sin(angle))
-            turn[limb] = 0.3 * _turned(np.roll(push, 1, axis=1).T, weight * np.cos(angle))
-        parts.append((acceleration, turn, np.full(rows, what.effort)))
+            down = 9.81 * _unit(gravity[what.posture, limb][:, None] + tilt, axis=0)
+            both[0, limb] = down + _mixed(push.T, weight * np.sin(angle))
+            both[1, limb] = 0.3 * _mixed(np.roll(push, 1, axis=1).T, weight * np.cos(angle))
+        parts.append((*both, np.full(rows, what.effort)))
     acceleration, turn, effort = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     return acceleration, turn, effort
 
@@ -142,9 +141,9 @@ def _unit(vectors: np.ndarray, axis: int = -1) -> np.ndarray:
     return vectors / np.sqrt((vectors**2).sum(axis=axis, keepdims=True))
 
 
-def _turned(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def _mixed(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """`matrix` (3, 3) times `vectors` (3, rows)."""
-    return np.stack([sum(weight * axis for weight, axis in zip(row, vectors, strict=True)) for row in matrix])
+    return np.stack([row[0] * vectors[0] + row[1] * vectors[1] + row[2] * vectors[2] for row in matrix])
 
 
 def _walk(rng: np.random.Generator, rows: int, step: float) -> np.ndarray:
@@ -157,14 +156,6 @@ def _follow(values: np.ndarray, seconds: float) -> np.ndarray:
     span = int(seconds * RATE)
     total = np.cumsum(np.concatenate([np.full(span, values[0]), values]))
     return (total[span:] - total[:-span]) / span
-
-
-def _rotation(vector: np.ndarray) -> np.ndarray:
-    """Rodrigues: the rotation by |vector| radians about `vector`."""
-    angle = float(np.sqrt((vector**2).sum()))
-    x, y, z = vector / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.stack(list(_turned(cross, cross)))
 
 
 def _text(steps: np.ndarray, decimals: int) -> pa.Array:

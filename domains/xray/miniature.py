@@ -20,9 +20,8 @@ from dabs_rq.miniature.writers import generator, place_among_equals, rounded, ru
 
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
-STUDY_SHARES = (0.5, 0.3, 0.2)  # patients with one, two and three studies
-VIEWS = (("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
-VIEW_SHARES = (0.62, 0.28, 0.07, 0.03)
+VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
+VIEW_SHARES = (0.22, 0.2, 0.2, 0.28, 0.07, 0.03)
 CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
 COLUMNS = (
     *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
@@ -36,29 +35,30 @@ XRAY8_HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
-# How often each finding occurs, and how strongly it follows from heart failure, infection, tumour and collapse.
-FINDINGS = {
-    "Atelectasis": (0.25, (0.2, 0.0, 0.0, 0.6)),
-    "Cardiomegaly": (0.25, (0.7, 0.0, 0.0, 0.0)),
-    "Consolidation": (0.2, (0.0, 0.7, 0.0, 0.0)),
-    "Edema": (0.25, (0.6, 0.0, 0.0, 0.0)),
-    "Effusion": (0.3, (0.5, 0.0, 0.2, 0.2)),
-    "Infiltration": (0.25, (0.0, 0.5, 0.0, 0.0)),
-    "Mass": (0.2, (0.0, 0.0, 0.6, 0.0)),
-    "Nodule": (0.2, (0.0, 0.0, 0.6, 0.0)),
-    "Pneumonia": (0.2, (0.0, 0.7, 0.0, 0.0)),
-    "Pneumothorax": (0.2, (0.0, 0.0, 0.0, 0.6)),
-}
+# How often each finding occurs; how strongly it follows from heart failure, infection, tumour and collapse.
+FINDINGS = dict(
+    Atelectasis=(0.25, (0.2, 0.0, 0.0, 0.6)),
+    Cardiomegaly=(0.25, (0.7, 0.0, 0.0, 0.0)),
+    Consolidation=(0.2, (0.0, 0.7, 0.0, 0.0)),
+    Edema=(0.25, (0.6, 0.0, 0.0, 0.0)),
+    Effusion=(0.3, (0.5, 0.0, 0.2, 0.2)),
+    Infiltration=(0.25, (0.0, 0.5, 0.0, 0.0)),
+    Mass=(0.2, (0.0, 0.0, 0.6, 0.0)),
+    Nodule=(0.2, (0.0, 0.0, 0.6, 0.0)),
+    Pneumonia=(0.2, (0.0, 0.7, 0.0, 0.0)),
+    Pneumothorax=(0.2, (0.0, 0.0, 0.0, 0.6)),
+)
 # Dense spots in the lungs: finding, radius, density.
 SPOTS = (
     *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.17, 1.3), ("Pneumonia", 0.2, 0.7)),
     *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
 )
-ANATOMY = {  # lengths in half pictures
-    **{"width": (0.88, 1.1), "lung_width": (0.28, 0.36), "lung_height": (0.58, 0.74), "heart": (0.24, 0.32)},
-    **{"heart_tilt": (0.2, 0.7), "diaphragm": (0.38, 0.52), "ribs": (2.8, 4.0), "rib_slope": (0.15, 0.5)},
-    **{"rib_contrast": (0.03, 0.12), "thickness": (0.0, 0.15)},
-}
+# What differs between patients, and between pictures: from, to, in half pictures.
+ANATOMY = dict(width=(0.88, 1.1), lung_width=(0.28, 0.36), lung_height=(0.58, 0.74), heart=(0.24, 0.32))
+ANATOMY |= dict(heart_tilt=(0.2, 0.7), diaphragm=(0.38, 0.52), ribs=(2.8, 4.0), rib_slope=(0.15, 0.5))
+ANATOMY |= dict(rib_contrast=(0.03, 0.12), thickness=(0.0, 0.15))
+EXPOSURE = dict(x=(-0.08, 0.08), y=(-0.08, 0.08), turn=(-0.06, 0.06), breath=(-0.05, 0.05), zoom=(0.88, 1.1))
+EXPOSURE |= dict(gamma=(0.0, 0.6), light=(0.7, 1.1), slope=(-0.12, 0.12), noise=(0.01, 0.06))
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
@@ -70,18 +70,19 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 
 def _chexpert(folder: Path, seed: int, part: str) -> None:
     rng, studies = generator(seed, "chexpert", part), STUDIES[part]
-    each_has = rng.choice(3, studies, p=STUDY_SHARES) + 1 if part == "train" else np.ones(studies, int)
-    patient = np.repeat(np.arange(studies), each_has)[:studies]
-    patients, state = _patients(rng, patient)
+    several = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3] if part == "train" else [1]  # studies of a patient
+    patient = np.repeat(np.arange(studies), rng.choice(several, studies))[:studies]
+    factors = _patients(rng, patient)
     views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=VIEW_SHARES)]
     study = np.repeat(np.arange(studies), [len(shown) for shown in views])
     view = [name for shown in views for name in shown]
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
-    drawn = _pictures(rng, patients, state, patient, study, np.array([name == "lateral" for name in view]), sizes)
+    shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
+    drawn = draw(_paint, rng, shown, sizes, channels=1)
 
     visit, shown_as, first = place_among_equals(patient), place_among_equals(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
-    position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, state, report=part == "train")
+    position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
     rows = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"]
     for i, k in enumerate(study.tolist()):
         path = f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg"
@@ -117,11 +118,11 @@ def _cells(rng: np.random.Generator, state: Factors, report: bool) -> np.ndarray
 
 def _xray8(folder: Path, seed: int) -> None:
     rng, n = generator(seed, "xray8"), XRAY8_PICTURES
-    each_has = rng.choice([1, 2, 3, 4, 6, 12], n, p=[0.4, 0.2, 0.12, 0.1, 0.1, 0.08])
-    patient = np.repeat(np.arange(n), each_has)[:n]
-    patients, state = _patients(rng, patient)
-    drawn = _pictures(rng, patients, state, patient, np.arange(n), np.zeros(n, bool), [XRAY8_SIZE] * n)
-    found = {name: values > 0 for name, values in state.items() if name in FINDINGS}
+    patient = np.repeat(np.arange(n), rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 6, 12], n))[:n]
+    factors = _patients(rng, patient)
+    shown = _pictures(rng, factors, patient, np.arange(n), np.zeros(n, bool))
+    drawn = draw(_paint, rng, shown, [XRAY8_SIZE] * n, channels=1)
+    found = {name: values > 0 for name, values in factors[1].items() if name in FINDINGS}
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
     position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
@@ -159,29 +160,18 @@ def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, F
 
 def _pictures(
     rng: np.random.Generator,
-    patients: Factors,
-    state: Factors,
-    patient: np.ndarray,
-    examination: np.ndarray,
+    factors: tuple[Factors, Factors],
+    whose: np.ndarray,
+    which: np.ndarray,
     lateral: np.ndarray,
-    sizes: list[tuple[int, int]],
-) -> list[np.ndarray]:
-    """One picture for every entry of `examination`; `lateral` says which are from the side."""
-    n = len(examination)
-    severity = {name: np.clip(0.5 + 0.9 * state[name][examination], 0, 1) for name in FINDINGS}
-    factors = {name: values[patient[examination]] for name, values in patients.items()}
-    factors |= {**severity, "side": state["side"][examination], "lateral": lateral}
-    factors |= {name: rng.uniform(-reach, reach, n) for name, reach in {"x": 0.08, "y": 0.08, "turn": 0.06}.items()}
-    factors |= {name: rng.uniform(0, 1, (n, 4)) for name in ("phase", "waves")}
-    factors |= {
-        "breath": rng.uniform(-0.05, 0.05, n),
-        "zoom": rng.uniform(0.88, 1.1, n),
-        "gamma": rng.uniform(0, 0.6, n),
-        "light": rng.uniform(0.7, 1.1, n),
-        "slope": rng.uniform(-0.12, 0.12, n),
-        "noise": rng.uniform(0.01, 0.06, n),
-    }
-    return draw(_paint, rng, factors, sizes, channels=1)
+) -> Factors:
+    """What pictures show. factors: of patients and of examinations. whose: the patient of every examination. which:
+    the examination of every picture; lateral: the pictures that are from the side."""
+    (patients, state), n = factors, len(which)
+    shown = {name: np.clip(0.5 + 0.9 * state[name][which], 0, 1) for name in FINDINGS}
+    shown |= {"side": state["side"][which], "lateral": lateral, "waves": rng.uniform(0, 1, (n, 8))}
+    shown |= {name: values[whose[which]] for name, values in patients.items()}
+    return shown | {name: rng.uniform(low, high, n) for name, (low, high) in EXPOSURE.items()}
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
@@ -196,7 +186,8 @@ def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
     one = {name: each(values) for name, values in chest.items() if values.ndim == 1}
     lateral, aside = one["lateral"], np.abs(u)
     wide, middle = one["lung_width"] * (1 + 0.8 * lateral), 0.44 - 0.41 * lateral
-    waves = [wave(each(4 * f + 1) * at + each(p)) for f, p, at in zip(chest["waves"].T, chest["phase"].T, (u, v, u, v))]
+    folds = zip(chest["waves"].T[:4], chest["waves"].T[4:], (u, v, u, v), strict=True)
+    waves = [wave(each(4 * frequency + 1) * at + each(phase)) for frequency, phase, at in folds]
     texture = 0.03 * (waves[0] * waves[1] + waves[2] * waves[3])
 
     large = 1 + 0.5 * one["Cardiomegaly"]
