@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -52,18 +51,18 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 def _librispeech(speech: Path, seed: int, subset: str) -> None:
     rng, place = generator(seed, subset), list(SUBSETS).index(subset)
     for who, number in enumerate(rng.choice(np.arange(14 + place, 8999, 4), SUBSETS[subset], replace=False).tolist()):
-        voice = _voice(rng)
+        voice = rng.random(5)
         count = UTTERANCES if subset != librispeech.DEV else int(rng.integers(*DEV_UTTERANCES))
         several = 1 if who % 8 == 5 else int(rng.integers(2, 6))  # chapters
         cuts = np.sort(rng.choice(np.arange(4, count - 3), several - 1, replace=False))
         for chapter, size in zip(
             rng.choice(np.arange(10_000, 170_000), several, replace=False), np.diff([0, *cuts, count]), strict=True
         ):
-            name, session, text = f"{number}-{chapter}", _session(rng, voice, 0.5, (0.4, 3)), list[str]()
+            name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
                 said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
-                write_clip(below / f"{name}-{utterance:04d}.flac", _say(rng, session, said), 16_000)
+                write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
 
@@ -71,12 +70,12 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
 def _voxceleb1(speech: Path, seed: int) -> None:
     rng, lines = generator(seed, "voxceleb1"), []
     for who in range(CELEBRITIES):
-        voice = _voice(rng, pace=0.66)
+        voice = rng.random(5)
         for video, count in enumerate(VIDEOS):
-            below, session = f"id{10001 + 31 * who}/{_letters(rng, 11)}", _session(rng, voice, 2, (2, 60))
+            below, session = f"id{10001 + 31 * who}/{_letters(rng, 11)}", Session(rng, voice, 0.66, 2, (2, 60))
             for clip in range(1, count + 1):
                 path = f"{below}/{clip:05d}.wav"
-                write_clip(speech / "voxceleb1/wav" / path, _say(rng, session, _words(rng, 2)), 16_000)
+                write_clip(speech / "voxceleb1/wav" / path, session.say(_words(rng, 2)), 16_000)
                 lines.append(f"{max(1, video - len(VIDEOS) + 4)} {path}")
     write_lines(speech / "voxceleb1" / "iden_split.txt", lines)
 
@@ -84,10 +83,10 @@ def _voxceleb1(speech: Path, seed: int) -> None:
 def _audio_mnist(speech: Path, seed: int) -> None:
     rng, folder = generator(seed, "audio_mnist"), speech / "AudioMNIST" / "data"
     for who in range(1, audio_mnist.SPEAKERS + 1):
-        session = _session(rng, _voice(rng, pace=0.5), 0.06, (0.05, 0.5), rate=48_000)
+        session = Session(rng, rng.random(5), 0.5, 0.06, (0.05, 0.5), rate=48_000)
         takes = 3 if who % (3 if who in audio_mnist.TEST_SPEAKERS else 4) == 1 else 2
         for digit, take in np.ndindex(10, takes):
-            samples = _say(rng, session, [_vocabulary()[digit]], silence=(0, 0.02))
+            samples = session.say([_vocabulary()[digit]], silence=(0, 0.02))
             write_clip(folder / f"{who:02d}" / f"{digit}_{who:02d}_{take}.wav", samples, 48_000)
     about = {"accent": "made up", "native speaker": "no"}
     write_json(folder / "audioMNIST_meta.txt", {f"{who:02d}": about for who in range(1, audio_mnist.SPEAKERS + 1)})
@@ -97,7 +96,7 @@ def _google(speech: Path, seed: int) -> None:
     rng, folder = generator(seed, "google_speech"), speech / "google_speech"
     hashes = rng.choice(16**8, COMMANDERS, replace=False)
     part = rng.permutation(np.arange(COMMANDERS) % 13)  # 0 is for validation, 1 to 3 are for testing
-    voices = [_voice(rng, pace=0.8) for _ in range(COMMANDERS)]
+    voices = rng.random((COMMANDERS, 5))
     lists: dict[str, list[str]] = {google_speech.VALIDATION: [], google_speech.TESTING: []}
     for word, said in zip(google_speech.WORDS, _vocabulary(), strict=False):
         spoken = np.sort(rng.integers(COMMANDERS, size=CLIPS_PER_WORD))
@@ -105,12 +104,12 @@ def _google(speech: Path, seed: int) -> None:
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
             if part[who] < 4:
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)
-            write_clip(folder / path, _say(rng, _session(rng, voices[who], 1.2, (1, 20)), [said]), 16_000)
+            write_clip(folder / path, Session(rng, voices[who], 0.8, 1.2, (1, 20)).say([said]), 16_000)
     for name, paths in lists.items():
         write_lines(folder / name, sorted(paths))
     for name, colour in (("pink_noise", 3), ("white_noise", 0)):
-        session = _session(rng, voices[0], 0, (200, 300), colour)
-        samples = _say(rng, session, ["nono"], silence=(1, 1.5))
+        session = Session(rng, voices[0], 1.0, 0, (200, 300), colour)
+        samples = session.say(["nono"], silence=(1, 1.5))
         write_clip(folder / google_speech.NOISE / f"{name}.wav", samples, 16_000)
 
 
@@ -120,7 +119,7 @@ def _fluent(speech: Path, seed: int) -> None:
     for part, speakers in HOUSEHOLD.items():
         table = [",path,speakerId,transcription,action,object,location"]
         for _ in range(speakers):
-            name, session = _letters(rng, 16), _session(rng, _voice(rng, pace=0.6), 1.1)
+            name, session = _letters(rng, 16), Session(rng, rng.random(5), 0.6, 1.1)
             for order in rng.choice(len(ORDERS), ORDERS_EACH):
                 action, thing, location = ORDERS[order]
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
@@ -128,7 +127,7 @@ def _fluent(speech: Path, seed: int) -> None:
                 path = f"wavs/speakers/{name}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
                 text = " ".join(said).capitalize()
                 table.append(f"{len(table) - 1},{path},{name},{text},{action},{thing},{location}")
-                write_clip(folder / path, _say(rng, session, said), 16_000)
+                write_clip(folder / path, session.say(said), 16_000)
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
@@ -142,9 +141,9 @@ def _words(rng: np.random.Generator, count: int) -> list[str]:
 
 # ---- voices --------------------------------------------------------------------------------------------------------
 #
-# A voiced sound is one answer of the vocal tract to a pulse, again and again with the period of the pitch. Consonants
-# such as s, and breath, are noise that has gone through the same tract. Both come from tables for every sound and every
-# width of the tract, rounded once; all that is done with samples afterwards is exact in float32.
+# A voiced sound is the answer of the vocal tract to a pulse, again and again with the period of the pitch. Consonants
+# such as s, and breath, are noise that has gone through the same tract. Both come from tables, rounded once, for every
+# sound and every width of the tract; all that is done with samples afterwards is exact in float32.
 
 # Three resonances in Hz, their common bandwidth in Hz, whether voiced, level, seconds.
 PHONES = {
@@ -161,8 +160,7 @@ PHONES = {
     "f": (1500, 3200, 6800, 900, 0, 0.2, 0.065),
     "k": (1700, 2400, 3800, 400, 0, 0.5, 0.03),
 }
-CODES = {letter: code for code, letter in enumerate(PHONES)}
-VOICED = {code for code, about in enumerate(PHONES.values()) if about[4] and about[5]}
+CODES = dict(zip(PHONES, range(len(PHONES)), strict=True))
 SOUNDS = np.array(list(PHONES.values()))
 TRACTS = 0.82 + 0.02 * np.arange(22)  # factors of the resonances: short tracts are high
 ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and until it is at its full level
@@ -199,94 +197,61 @@ def _noises() -> np.ndarray:
     return rounded(noise / noise.std(1, keepdims=True), 4).astype(np.float32)
 
 
-class Voice(NamedTuple):
-    """Who speaks: the factor of the resonances, the pitch in Hz, the share of breath, the loss of level towards high
-    frequencies (an exponent), the factor of durations."""
+class Session:
+    """A voice in a room on one day. voice: five numbers in [0, 1), for the tract, the pitch, the breath, the loss of
+    level towards high frequencies and the pace. noise: of the room, from, to, in units of 16-bit samples; colour: 0
+    (white) to 3 (dark)."""
 
-    tract: float
-    pitch: float
-    breath: float
-    slope: float
-    pace: float
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        voice: np.ndarray,
+        pace: float,
+        loudness: float = 1.0,
+        noise: tuple[float, float] = (1.0, 8.0),
+        colour: int | None = None,
+        rate: int = 16_000,
+    ) -> None:
+        self.rng, self.rate, self.pace = rng, rate, pace * (0.88 + 0.24 * voice[4]) * rate
+        tract, voiced = 0.86 + 0.32 * voice[0], SOUNDS[:, 4]
+        answers, self.hisses = (table[int((tract * rng.uniform(0.98, 1.02) - 0.82) / 0.02)] for table in _answers(rate))
+        breath = np.where(voiced > 0, np.clip(0.8 * voice[2] + rng.uniform(-0.15, 0.15), 0, 1), 1)
+        loss = np.where(voiced > 0, 0.9 + 0.6 * voice[3] + rng.uniform(-0.1, 0.1), 0) + rng.uniform(-0.15, 0.25)
+        gain = LEVEL * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
+        heights = rounded(gain[:, None] * (SOUNDS[:, :3] * tract / 500) ** -loss[:, None], 3)
+        said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
+        self.pulses = said[:, 0, None] * answers[:, 0] + said[:, 1, None] * answers[:, 1]
+        self.pulses += said[:, 2, None] * answers[:, 2]
+        self.levels = rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist()
+        self.period = float(rounded(rate / (95 * 2.4 ** voice[1] * tract), 3))
+        self.ramp = np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200)
+        self.hum = _noises()[int(rng.integers(4)) if colour is None else colour]
+        self.hum_level = float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3))
 
-
-class Session(NamedTuple):
-    """A voice in a room on one day. pulses: (sounds, samples), the answers to a pulse. hisses: (sounds, samples) of
-    noise, and their levels (sounds,). period: samples of one period of the pitch. ramp: how a sound comes and goes.
-    hum: noise of deviation 1, and its level in the room."""
-
-    rate: int
-    pulses: np.ndarray
-    hisses: np.ndarray
-    levels: list[float]
-    period: float
-    pace: float
-    ramp: np.ndarray
-    hum: np.ndarray
-    hum_level: float
-
-
-def _voice(rng: np.random.Generator, pace: float = 1.0) -> Voice:
-    tract = rng.uniform(0.86, 1.18)
-    pitch = 95 * 2.4 ** rng.random() * tract
-    return Voice(tract, pitch, rng.uniform(0, 0.8), rng.uniform(0.1, 0.7), pace * rng.uniform(0.88, 1.12))
-
-
-def _session(
-    rng: np.random.Generator,
-    voice: Voice,
-    loudness: float = 1.0,
-    noise: tuple[float, float] = (1.0, 8.0),
-    colour: int | None = None,
-    rate: int = 16_000,
-) -> Session:
-    """The voice in a room at random. noise: from, to, in units of 16-bit samples; colour: 0 (white) to 3 (dark)."""
-    place = int(np.abs(TRACTS - voice.tract * rng.uniform(0.98, 1.02)).argmin())
-    answers, hisses = (table[place] for table in _answers(rate))
-    voiced, level, _ = SOUNDS[:, 4:].T
-    breath = np.where(voiced > 0, np.clip(voice.breath + rng.uniform(-0.15, 0.15), 0, 1), 1)
-    loss = np.where(voiced > 0, voice.slope + rng.uniform(-0.1, 0.1) + 0.8, 0) + rng.uniform(-0.15, 0.25)
-    gain = LEVEL * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * level
-    heights = rounded(gain[:, None] * (SOUNDS[:, :3] * voice.tract / 500) ** -loss[:, None], 3)
-    said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
-    return Session(
-        rate=rate,
-        pulses=sum((said[:, column, None] * answers[:, column] for column in range(3)), np.float32(0)),
-        hisses=hisses,
-        levels=rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist(),
-        period=float(rounded(rate / voice.pitch, 3)),
-        pace=voice.pace,
-        ramp=np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200),
-        hum=_noises()[int(rng.integers(4)) if colour is None else colour],
-        hum_level=float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3)),
-    )
-
-
-def _say(
-    rng: np.random.Generator, session: Session, words: list[str], silence: tuple[float, float] = (0.01, 0.08)
-) -> np.ndarray:
-    """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace are
-    a little different every time, and the pitch falls with the sentence."""
-    phones = [CODES[letter] for letter in " ".join(words)]
-    n, rate, ramp = len(phones), session.rate, len(session.ramp)
-    pace, pitch = session.pace * rate * rng.uniform(0.9, 1.1), session.period * rng.uniform(0.88, 1.12)
-    lengths = (pace * SOUNDS[phones, 6] * rng.uniform(0.8, 1.2, n)).astype(int).tolist()
-    periods = (pitch * (0.9 + 0.2 * np.arange(n) / n) * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
-    starts = rng.integers(rate // 10, size=n).tolist()
-    end, after = (rng.uniform(*silence, 2) * rate).astype(int).tolist()
-    size = end + sum(lengths) + after
-    start = int(rng.integers(session.hum.size - size))
-    clip = session.hum[start : start + size] * session.hum_level
-    for phone, length, period, start in zip(phones, lengths, periods, starts, strict=True):
-        sound = session.hisses[phone, start : start + length] * session.levels[phone]
-        if phone in VOICED:
-            # The answer to a pulse has not died away when the next one comes.
-            cycle = session.pulses[phone, :period].copy()
-            later = session.pulses[phone, period : 2 * period]
-            cycle[: len(later)] += later
-            sound += np.concatenate([cycle] * (length // len(cycle) + 1))[:length]
-        sound[:ramp] *= session.ramp
-        sound[-ramp:] *= session.ramp[::-1]
-        clip[end : end + length] += sound
-        end += length
-    return np.clip(np.rint(clip), -32768, 32767).astype(np.int16)
+    def say(self, words: list[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
+        """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace
+        are a little different every time, and the pitch falls with the sentence."""
+        rng, ramp = self.rng, len(self.ramp)
+        phones = [CODES[letter] for letter in " ".join(words)]
+        n, fall = len(phones), np.linspace(0.9, 1.1, len(phones)) * rng.uniform(0.88, 1.12)
+        lengths = (
+            (self.pace * SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)).astype(int).tolist()
+        )
+        periods = (self.period * fall * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
+        starts = rng.integers(self.rate // 10, size=n).tolist()
+        end, after = (rng.uniform(*silence, 2) * self.rate).astype(int).tolist()
+        size = end + sum(lengths) + after
+        first = int(rng.integers(self.hum.size - size))
+        clip = self.hum[first : first + size] * self.hum_level
+        for phone, length, period, start in zip(phones, lengths, periods, starts, strict=True):
+            sound = self.hisses[phone, start : start + length] * self.levels[phone]
+            if SOUNDS[phone, 4]:
+                cycle = self.pulses[phone, :period].copy()
+                later = self.pulses[phone, period : 2 * period]  # not died away when the next pulse comes
+                cycle[: len(later)] += later
+                sound += np.concatenate([cycle] * (length // len(cycle) + 1))[:length]
+            sound[:ramp] *= self.ramp
+            sound[-ramp:] *= self.ramp[::-1]
+            clip[end : end + length] += sound
+            end += length
+        return np.clip(np.rint(clip), -32768, 32767).astype(np.int16)

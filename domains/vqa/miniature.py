@@ -214,17 +214,15 @@ def _caption(rng: np.random.Generator, scene: Scene) -> str:
 def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
     """`wanted` different questions about a scene: kind, text, answer, and answers of the same kind."""
     shapes, colours = [thing.shape for thing in scene.things], [thing.colour for thing in scene.things]
-    ground = pick(rng, ("What is the background like?", "What pattern is the wall?"))
-    ask = {ground: ("what is the", PATTERNS[scene.pattern], PATTERNS)}
-    if chance(rng, 0.5):
-        ask["How many shapes are there?"] = ("how many", str(len(shapes)), NUMBERS)
+    ask: dict[str, tuple[str, str, tuple[str, ...]]] = {}
     for thing in scene.things:
         shape, colour = SHAPES[thing.shape], NAMES[thing.colour]
         if chance(rng, 0.2):
             ask[f"How many {plural(shape)} are there?"] = ("how many", str(shapes.count(thing.shape)), NUMBERS)
-        said = pick(rng, NAMES) if chance(rng, 0.45) else colour
-        there = any((one.shape, NAMES[one.colour]) == (thing.shape, said) for one in scene.things)
-        ask[f"Is there {article(said)} {said} {shape}?"] = ("is there a", "yes" if there else "no", ())
+        if chance(rng, 0.2):
+            said = pick(rng, NAMES) if chance(rng, 0.45) else colour
+            there = any((one.shape, NAMES[one.colour]) == (thing.shape, said) for one in scene.things)
+            ask[f"Is there {article(said)} {said} {shape}?"] = ("is there a", "yes" if there else "no", ())
         if shapes.count(thing.shape) == 1:  # something that nothing else equals can be pointed to
             ask[pick(rng, (f"What color is the {shape}?", f"What is the color of the {shape}?"))] = (
                 "what",
@@ -235,6 +233,9 @@ def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tupl
             ask[f"Where is the {shape}?"] = ("where is the", place, PLACES)
         if colours.count(thing.colour) == 1:
             ask[pick(rng, (f"What shape is {colour}?", f"Which thing is {colour}?"))] = ("what", shape, SHAPES)
+    if len(ask) < wanted or chance(rng, 0.2):
+        ask["What is the background like?"] = ("what is the", PATTERNS[scene.pattern], PATTERNS)
+        ask["How many shapes are there?"] = ("how many", str(len(shapes)), NUMBERS)
     return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, list(ask.items()), wanted)]
 
 
