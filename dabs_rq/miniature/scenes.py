@@ -117,11 +117,7 @@ def draw(
 
 def lights(rng: np.random.Generator, n: int) -> Factors:
     """How n pictures are lit, at random."""
-    return {
-        "light": rng.uniform(0.6, 1.1, n),
-        "slope": rng.uniform(-0.3, 0.3, n),
-        "noise": rng.uniform(0.01, 0.06, n),
-    }
+    return {"light": rng.uniform(0.6, 1.1, n), "slope": rng.uniform(-0.3, 0.3, n), "noise": rng.uniform(0.01, 0.06, n)}
 
 
 def textures(rng: np.random.Generator, n: int, contrast: tuple[float, float], name: str = "") -> Factors:

@@ -70,14 +70,15 @@ def write_table(file: Path, columns: Mapping[str, Any], rows_per_group: int | No
     parquet.write_table(pa.table(dict(columns)), file, row_group_size=rows_per_group)
 
 
-def write_picture(file: Path, pixels: np.ndarray) -> None:
-    """uint8 pixels (height, width) or (height, width, 3 or 4), in the format that the name of `file` asks for."""
+def write_pictures(folder: Path, names: Iterable[str], pictures: Iterable[np.ndarray]) -> None:
+    """uint8 pixels (height, width) or (height, width, 3 or 4), each in the format that the name of its file asks for."""
     from PIL import Image
 
-    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM"}[file.suffix.lower()]
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind, **({"quality": 90} if kind == "JPEG" else {}))
-    write_bytes(file, content.getvalue())
+    for name, pixels in zip(names, pictures, strict=True):
+        kind, content = Path(name).suffix.lower(), io.BytesIO()
+        options = {"quality": 90} if kind in (".jpg", ".jpeg") else {}
+        Image.fromarray(pixels).save(content, Image.registered_extensions()[kind], **options)
+        write_bytes(folder / name, content.getvalue())
 
 
 def write_clip(file: Path, samples: np.ndarray, rate: int) -> None:

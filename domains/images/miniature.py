@@ -1,43 +1,27 @@
 """A small made-up copy of ImageNet and the six labelled sets, in their native layouts.
 
-A picture shows one object on a textured ground. Its factors are the object's shape, hue and texture, a mark in its
-middle, the ground, place, size, angle, light, clutter and noise. ImageNet shows all of them; the labels of a task are
-some, and the others vary freely:
-
-    imagenet      shape x pattern of the object
-    cifar10       shape (10), which leaves two fifths of the hues, at 32 x 32
-    cu_birds      hue (4) x pattern of the object (4); its shape is always of the same few
-    vgg_flower    number of petals (4) x hue (4), with a disc in the middle
-    dtd           pattern (4) x frequency (2) x orientation (2); the texture fills the picture
-    traffic_sign  shape (4), and with it the hue, x mark (4); the frames of a track are of one sign
-    aircraft      shape (4) x pattern (4); small, boxed, above a banner, any hue
+A picture shows one object on a textured ground, under light, clutter and noise. ImageNet shows all shapes and textures;
+the labels of a task are some of the factors, and the others vary freely.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from dabs_rq.miniature.scenes import FLOWERS, SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_bytes, write_lines, write_picture
+from dabs_rq.miniature.writers import generator, run, write_bytes, write_lines, write_pictures
 
 TRAIN, TEST = 48, 16  # pictures per class of the tasks of 16 classes
 CIFAR_BATCH, CIFAR_TEST = 160, 320
 TRACKS, FRAMES = 14, 5
 FLOWERS_EACH = (56, 76)  # pictures per class: from, to
 SIZES = ((36, 48), (48, 36), (40, 40), (32, 44), (44, 32))  # height, width
-TEXTURES = (
-    *("banded", "blotchy", "braided", "bubbly", "chequered", "cracked", "crosshatched", "dotted"),
-    *("grid", "honeycombed", "lined", "meshed", "striped", "swirly", "woven", "zigzagged"),
-)
-VARIANTS = (
-    *("707-320", "727-200", "747-400", "A310", "A320", "ATR-42", "BAE 146-200", "C-130"),
-    *("Cessna 172", "DC-10", "F-16A/B", "Falcon 900", "Fokker 50", "Spitfire", "Tornado", "Yak-42"),
-)
+TEXTURES = ("banded", *(f"texture{number:02d}" for number in range(1, 16)))
+VARIANTS = ("A310", *(f"Made-up {number}/B" for number in range(11, 26)))  # real ones hold spaces and slashes too
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
@@ -110,6 +94,7 @@ def _hues(rng: np.random.Generator, number: np.ndarray, of: int) -> np.ndarray:
 
 
 def _imagenet(natural: Path, rng: np.random.Generator) -> None:
+    """Shape x pattern of the object."""
     for split, count in (("train", 103), ("validation", 5)):
         label = np.repeat(np.arange(20), count)
         shape = (label // 4 + 5 * rng.integers(2, size=len(label))) % len(SHAPES)
@@ -117,24 +102,23 @@ def _imagenet(natural: Path, rng: np.random.Generator) -> None:
         for row, (number, picture) in enumerate(zip(label.tolist(), drawn, strict=True)):
             wnid = f"n{1440764 + 7919 * number:08d}"
             name = f"{wnid}_{10 + 13 * row}" if split == "train" else f"ILSVRC2012_val_{row + 1:08d}"
-            write_picture(natural / "imagenet" / split / wnid / f"{name}.JPEG", picture)
+            write_pictures(natural / "imagenet" / split / wnid, [f"{name}.JPEG"], [picture])
 
 
 def _cifar10(natural: Path, rng: np.random.Generator) -> None:
+    """Shape (10), which leaves two fifths of the hues, at 32 x 32."""
     for name, n in [*((f"data_batch_{number}", CIFAR_BATCH) for number in range(1, 6)), ("test_batch", CIFAR_TEST)]:
         label = rng.permutation(np.arange(n) % 10)
         hue = (label / 10 + rng.uniform(-0.2, 0.2, n)) % 1
         drawn = np.stack(draw(_paint, rng, _scenes(rng, n, shape=label, hue=hue), [(32, 32)] * n))
-        content = {
-            "batch_label": name,
-            "labels": label.tolist(),
-            "data": drawn.transpose(0, 3, 1, 2).reshape(n, 3072),
-            "filenames": [f"{name}_{row:04d}.png" for row in range(n)],
-        }
+        names = [f"{name}_{row:04d}.png" for row in range(n)]
+        content = {"batch_label": name, "labels": label.tolist(), "filenames": names}
+        content["data"] = drawn.transpose(0, 3, 1, 2).reshape(n, 3072)
         write_bytes(natural / "cifar10" / "cifar-10-batches-py" / name, pickle.dumps(content, protocol=2))
 
 
 def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
+    """Hue (4) x pattern of the object (4); its shape is always of the same few."""
     folder = natural / "cu_birds" / "CUB_200_2011"
     label, part = _classes_and_parts(rng, 16)
     shape, hue = rng.choice([0, 3, 8], len(label)), _hues(rng, label // 4, 4)
@@ -142,7 +126,7 @@ def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
     numbers = np.linspace(1, 200, 16).astype(int)
     kinds = [f"{number:03d}.Made_up_bird_{number}" for number in numbers]
     paths = [f"{kinds[k]}/Made_up_bird_{i:04d}.jpg" for i, k in enumerate(label)]
-    _write_pictures(folder / "images", paths, drawn)
+    write_pictures(folder / "images", paths, drawn)
     write_lines(folder / "images.txt", (f"{i} {path}" for i, path in enumerate(paths, 1)))
     write_lines(folder / "image_class_labels.txt", (f"{i} {numbers[k]}" for i, k in enumerate(label, 1)))
     write_lines(folder / "train_test_split.txt", (f"{i} {int(one < 2)}" for i, one in enumerate(part, 1)))
@@ -150,17 +134,14 @@ def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
 
 
 def _vgg_flower(natural: Path, rng: np.random.Generator) -> None:
+    """Number of petals (4) x hue (4), with a disc in the middle."""
     from scipy.io import savemat
 
     label = np.repeat(rng.permutation(16), rng.integers(*FLOWERS_EACH, 16))
-    flowers = {
-        "shape": len(SHAPES) + label // len(FLOWERS),
-        "hue": _hues(rng, label % 4, 4),
-        "mark": np.zeros(len(label), int),  # a disc
-        "mark_size": rng.uniform(0.25, 0.4, len(label)),
-    }
-    drawn = _pictures(rng, _scenes(rng, len(label), **flowers))
-    _write_pictures(natural / "flowers/jpg", [f"image_{i:05d}.jpg" for i in range(1, len(label) + 1)], drawn)
+    shape, middle = len(SHAPES) + label // len(FLOWERS), rng.uniform(0.25, 0.4, len(label))
+    scenes = _scenes(rng, len(label), shape=shape, hue=_hues(rng, label % 4, 4), mark=0, mark_size=middle)
+    drawn = _pictures(rng, scenes)
+    write_pictures(natural / "flowers/jpg", [f"image_{i:05d}.jpg" for i in range(1, len(label) + 1)], drawn)
     file = natural / "flowers" / "imagelabels.mat"
     savemat(file, {"labels": np.linspace(1, 102, 16).astype(np.uint8)[label][None]})
     # The first 116 bytes are free text, in which scipy notes the time.
@@ -168,24 +149,22 @@ def _vgg_flower(natural: Path, rng: np.random.Generator) -> None:
 
 
 def _dtd(natural: Path, rng: np.random.Generator) -> None:
+    """Pattern (4) x frequency (2) x orientation (2); the texture fills the picture."""
     label, part = _classes_and_parts(rng, 16)
     n = len(label)
-    ground = textures(rng, n, (0.6, 0.95), "ground_") | {
-        "ground_pattern": label % 4,
-        "ground_frequency": np.array([1.5, 2.5])[label // 4 % 2] * rng.uniform(0.85, 1.15, n),
-        "ground_orientation": 1.57 * (label // 8) + rng.uniform(-0.4, 0.4, n),
-    }
-    nothing = {"size": 1e-3, "mark_size": 0.0, "clutter": 0}
-    drawn = _pictures(rng, _scenes(rng, n, **ground, **nothing))
-    kinds = sorted(TEXTURES)
-    paths = [f"{kinds[k]}/{kinds[k]}_{i:04d}.jpg" for i, k in enumerate(label)]
-    _write_pictures(natural / "dtd/dtd/images", paths, drawn)
+    ground = textures(rng, n, (0.6, 0.95), "ground_") | {"ground_pattern": label % 4}
+    ground["ground_frequency"] = np.array([1.5, 2.5])[label // 4 % 2] * rng.uniform(0.85, 1.15, n)
+    ground["ground_orientation"] = 1.57 * (label // 8) + rng.uniform(-0.4, 0.4, n)
+    drawn = _pictures(rng, _scenes(rng, n, **ground, size=1e-3, mark_size=0.0, clutter=0))
+    paths = [f"{TEXTURES[k]}/{TEXTURES[k]}_{i:04d}.jpg" for i, k in enumerate(label)]
+    write_pictures(natural / "dtd/dtd/images", paths, drawn)
     for number, name in enumerate(("train1", "val1", "test1")):
         listed = [path for path, one in zip(paths, part, strict=True) if one == number]
         write_lines(natural / "dtd/dtd/labels" / f"{name}.txt", listed)
 
 
 def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
+    """Shape (4), and with it the hue, x mark (4); the frames of a track are of one sign."""
     folder = natural / "traffic_sign" / "GTSRB" / "Final_Training" / "Images"
     label = np.repeat(np.arange(16), TRACKS)
     hue = _hues(rng, label // 4, 4)
@@ -193,23 +172,22 @@ def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
     sign = _scenes(rng, len(label), shape=shape, hue=hue, mark=mark, mark_hue=(hue + 0.5) % 1, mark_size=0.6)
     frames = {name: np.repeat(values, FRAMES) for name, values in sign.items()}
     n, frame = len(label) * FRAMES, np.tile(np.arange(FRAMES), len(label))
-    for name, (low, high) in {"size": (1.1, 1.4), "light": (0.7, 1.2)}.items():
-        frames[name] = frames[name] * rng.uniform(low, high, n)
-    for name in ("x", "y"):
-        frames[name] = frames[name] / 2 + rng.uniform(-0.08, 0.08, n)
+    frames |= {"size": frames["size"] * rng.uniform(1.1, 1.4, n), "light": frames["light"] * rng.uniform(0.7, 1.2, n)}
+    frames |= {name: frames[name] / 2 + rng.uniform(-0.08, 0.08, n) for name in ("x", "y")}
     sizes = [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()]
     drawn = draw(_paint, rng, frames, sizes)
     header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for k, number in enumerate(np.linspace(0, 42, 16).astype(int).tolist()):
         rows = range(k * TRACKS * FRAMES, (k + 1) * TRACKS * FRAMES)
         names = [f"{i // FRAMES % TRACKS:05d}_{frame[i]:05d}.ppm" for i in rows]
-        _write_pictures(folder / f"{number:05d}", names, [drawn[i] for i in rows])
+        write_pictures(folder / f"{number:05d}", names, [drawn[i] for i in rows])
         places = [(name, *sizes[i]) for name, i in zip(names, rows, strict=True)]
         table = [f"{name};{width};{height};5;5;{width - 5};{height - 5};{number}" for name, height, width in places]
         write_lines(folder / f"{number:05d}" / f"GT-{number:05d}.csv", [header, *table], ending="\r\n")
 
 
 def _aircraft(natural: Path, rng: np.random.Generator) -> None:
+    """Shape (4) x pattern (4); small, boxed, above a banner, any hue."""
     folder = natural / "aircraft" / "fgvc-aircraft-2013b" / "data"
     label, part = _classes_and_parts(rng, 16)
     n, height, width, banner = len(label), 42, 56, 7
@@ -219,7 +197,7 @@ def _aircraft(natural: Path, rng: np.random.Generator) -> None:
     drawn = np.stack(draw(_paint, rng, scenes, [(height, width)] * n))
     drawn[:, height - banner :] = 230 * rng.integers(2, size=(n, banner, width, 1), dtype=np.uint8)
     names = [f"{34309 + 977 * i:07d}" for i in range(n)]
-    _write_pictures(folder / "images", [f"{name}.jpg" for name in names], list(drawn))
+    write_pictures(folder / "images", [f"{name}.jpg" for name in names], list(drawn))
     middle = np.stack([width / 2 * (1 + place["x"]), height / 2 + width / 2 * place["y"]], axis=1)
     reach = 1.05 * width / 2 * place["size"][:, None]
     low = np.maximum(middle - reach, 1).astype(int)
@@ -228,7 +206,7 @@ def _aircraft(natural: Path, rng: np.random.Generator) -> None:
     write_lines(
         folder / "images_box.txt", (f"{name} {a} {b} {c} {d}" for name, (a, b, c, d) in zip(names, boxes, strict=True))
     )
-    for name, parts in {"train": (0,), "val": (1,), "trainval": (0, 1), "test": (2,)}.items():
+    for name, parts in {"trainval": (0, 1), "test": (2,)}.items():
         listed = [f"{names[i]} {VARIANTS[label[i]]}" for i in range(n) if part[i] in parts]
         write_lines(folder / f"images_variant_{name}.txt", listed)
     write_lines(folder / "variants.txt", VARIANTS)
@@ -239,8 +217,3 @@ def _classes_and_parts(rng: np.random.Generator, classes: int) -> tuple[np.ndarr
     pairs = np.array([(k, i % 2 if i < TRAIN else 2) for k in range(classes) for i in range(TRAIN + TEST)])
     label, part = rng.permutation(pairs).T
     return label, part
-
-
-def _write_pictures(folder: Path, names: Sequence[str], drawn: Sequence[np.ndarray]) -> None:
-    for name, picture in zip(names, drawn, strict=True):
-        write_picture(folder / name, picture)

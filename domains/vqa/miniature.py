@@ -17,7 +17,7 @@ import numpy as np
 from dabs_rq.miniature import tokenizer
 from dabs_rq.miniature.facts import article, chance, pick, plural, some
 from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_json, write_picture
+from dabs_rq.miniature.writers import generator, run, write_json, write_pictures
 
 PICTURES = {"train2017": 2100, "val2017": 60}  # with captions and instances
 WITHOUT = 8  # further pictures without a caption, and as many without an instance
@@ -120,11 +120,12 @@ def _pictures(
 ) -> tuple[dict[str, Any], list[int]]:
     """Draw the pictures. Returns what every JSON file says of them, and their ids: those of validation are odd."""
     ids = (2 * rng.choice(290_000, len(scenes), replace=False) + 2 + name.startswith("val")).tolist()
-    images = []
-    for number, scene, picture in zip(ids, scenes, _drawn(rng, scenes), strict=True):
-        file = f"{prefix}{number:012d}.jpg"
-        write_picture(folder / name / file, picture)
-        images.append({"id": number, "file_name": file, "height": scene.height, "width": scene.width, "license": 1})
+    files = [f"{prefix}{number:012d}.jpg" for number in ids]
+    write_pictures(folder / name, files, _drawn(rng, scenes))
+    images = [
+        {"id": number, "file_name": file, "height": scene.height, "width": scene.width, "license": 1}
+        for number, file, scene in zip(ids, files, scenes, strict=True)
+    ]
     return {"info": INFO, "images": some(rng, images, len(images)), "licenses": [LICENSE]}, ids
 
 

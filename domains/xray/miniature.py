@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 
 from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, wave
-from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_lines, write_picture
+from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_lines, write_pictures
 
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
@@ -78,17 +78,16 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     view = [name for shown in views for name in shown]
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
     shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
-    drawn = draw(_paint, rng, shown, sizes, channels=1)
-
     visit, shown_as, first = place_among_equals(patient), place_among_equals(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
     position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
-    rows = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"]
+    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
     for i, k in enumerate(study.tolist()):
         path = f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg"
-        write_picture(folder / RELEASE / path, drawn[i])
+        paths.append(path)
         about = f"{sex[patient[k]]},{age[patient[k]]},{view[i].title()},{position[k] if view[i] == 'frontal' else ''}"
         rows.append(f"{RELEASE}/{path},{about},{','.join(cells[k])}")
+    write_pictures(folder / RELEASE, paths, draw(_paint, rng, shown, sizes, channels=1))
     write_lines(folder / RELEASE / f"{part}.csv", rows)
 
 
@@ -126,14 +125,15 @@ def _xray8(folder: Path, seed: int) -> None:
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
     position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
+    names: list[str] = []
     for i, (k, visit) in enumerate(zip(patient.tolist(), place_among_equals(patient).tolist(), strict=True)):
-        name, picture = f"{k + 1:08d}_{visit:03d}.png", drawn[i]
         if i % 41 == 7:  # a few of the real ones have four channels
-            picture = np.dstack([picture] * 3 + [np.full_like(picture, 255)])
-        write_picture(folder / "images" / name, picture)
+            drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
+        names.append(f"{k + 1:08d}_{visit:03d}.png")
         labels = "|".join(finding for finding in sorted(found) if found[finding][i]) or "No Finding"
         about = f"{age[k] + visit // 4},{sex[k]},{position[i]},2500,2048,0.168,0.168"
-        rows.append(f"{name},{labels},{visit},{k + 1},{about}")
+        rows.append(f"{names[-1]},{labels},{visit},{k + 1},{about}")
+    write_pictures(folder / "images", names, drawn)
     write_lines(folder / "metadata.csv", rows)
 
 
