@@ -188,29 +188,31 @@ forest/woodland valley/glen cave/cavern|track/trail follow/chase discover/uncove
 chef/caterer baker/confectioner waiter/servant guest/visitor|duck lobster pig kettle spoon plate oven bottle|\
 kitchen/pantry inn/tavern garden/orchard|boil/simmer taste/sample serve/offer slice/carve bake/roast
 doctor/physician nurse/caregiver surgeon/specialist midwife/attendant|dog frog monkey needle syringe mirror blanket|\
-hospital/clinic ward/infirmary laboratory/institute|treat/heal examine/study measure/assess replace/substitute cleanse
+hospital/clinic ward/infirmary laboratory/institute|treat/heal examine/study measure/assess replace/change cleanse
 merchant/trader dealer/seller tailor/dressmaker jeweller/goldsmith|donkey camel spider coin ring scarf carpet necklace|\
-market/bazaar shop/store warehouse/depot|purchase/acquire display/exhibit polish/buff value/appraise deliver/transport"""
+market/bazaar shop/store warehouse/depot|purchase/acquire display/exhibit polish/buff value/appraise deliver/send"""
 
 
-def _words(text: str) -> tuple[Words, ...]:
-    return tuple(tuple(word.replace("_", " ").split("/")) for word in text.split())
+def words(text: str) -> tuple[str, ...]:
+    return tuple(word.replace("_", " ") for word in text.split())
 
 
-_KINDS = zip(*(map(_words, line.split("|")) for line in TOPICS.split("\n")), strict=True)
+def _pairs(text: str) -> tuple[Words, ...]:
+    return tuple(tuple(word.split("/")) for word in words(text))
+
+
+_KINDS = zip(*(map(_pairs, line.split("|")) for line in TOPICS.split("\n")), strict=True)
 ENGLISH = Language(
     "English",
     dict(zip(("who", "what", "where", "verb"), _KINDS, strict=True))
     | {  # attributes come in opposites, side by side
-        "who_like": _words(
+        "who_like": _pairs(
             "old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"
         ),
-        "what_like": _words(
+        "what_like": _pairs(
             "large/big small/little heavy/weighty light wet/damp dry red blue first last valuable cheap"
         ),
-        "when": _words(
-            "in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_march in_june in_1861 in_1902"
-        ),
+        "when": _pairs("in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_june in_1861"),
     },
     {"where": "in the {}", "by": "by {}"},
     end=" .",
@@ -260,9 +262,9 @@ _SOUNDS = {
     "es": ("b c d f g j l ll m n ñ p r s t v", "a á e é i í o ó u", "s r l n z d"),
 }
 _LETTERS = {
-    "zh": "山水木火土金石田竹米花草林森海江河湖雨雪风云星月日光天春夏秋冬东西南北高长短大小白黑红青黄马牛羊犬鸟鱼虫龙虎门",
-    "ja": "あいうえおかきくけこさしすせそたちつてとなねのひふほまみむもやゆよらりるろわアイウカキクケコサシタチトナニマミ",
-    "ko": "가나다라마바사아자차하거너더러머버서어저고노도로모보소오조구누두루무부수우주기니디리미비시이지강산문물불별솔꽃",
+    "zh": "山水木火土金石田竹米花草林森海江河湖雨雪风云星月日光天春夏秋冬东西南北高长短大小白黑红青黄马牛羊",
+    "ja": "あいうえおかきくけこさしすせそたちつてとなねのひふほまみむもやゆよらりるろわアイウカキク",
+    "ko": "가나다라마바사아자차하거너더러머버서어저고노도로모보소오조구누두루무부수우주기니디리미",
 }
 _FORMS = {
     "en": {"where": "at {}", "when": "in {}", "by": "by {}", "active": "{}s", "passive": "is {}ed"},

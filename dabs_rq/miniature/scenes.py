@@ -162,7 +162,7 @@ def depth(shape: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         nearest = np.min([(u - x) ** 2 + (v - y) ** 2 for x, y in middles], axis=0)
         return np.maximum(radius - np.sqrt(nearest), np.float32(0.4) - np.sqrt(square))
     distance = np.sqrt(square)
-    ways: dict[str, Callable[[], np.ndarray]] = {
+    ways = {
         "circle": lambda: 0.9 - distance,
         "square": lambda: 0.78 - np.maximum(a, b),
         "triangle": lambda: np.minimum(0.6 - v, 0.45 + v / 2 - 0.87 * a),

@@ -71,7 +71,7 @@ def write_table(file: Path, columns: Mapping[str, Any], rows_per_group: int | No
 
 
 def write_pictures(folder: Path, names: Iterable[str], pictures: Iterable[np.ndarray]) -> None:
-    """uint8 pixels (height, width) or (height, width, 3 or 4), each in the format that the name of its file asks for."""
+    """uint8 pixels (height, width) or (height, width, 3 or 4), each in the format that its name asks for."""
     from PIL import Image
 
     for name, pixels in zip(names, pictures, strict=True):

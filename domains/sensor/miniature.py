@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,35 +18,22 @@ from dabs_rq.miniature.writers import generator, rounded, run
 
 RATE = 100  # Hz
 LIMBS = 3  # hand, chest, ankle
-POSTURES = 4  # lying, sitting, upright, bent
-TRANSIENT = 0
 WINDOW = 320  # bouts are a few windows long
-
-
-class Activity(NamedTuple):
-    """rhythm: Hz. amplitudes: m/s^2 at hand, chest, ankle. harmonics: weights of once, twice, three times the rhythm.
-    effort: 0 at rest, 1 at most; drives the heart."""
-
-    posture: int
-    rhythm: float
-    amplitudes: tuple[float, float, float]
-    harmonics: tuple[float, float, float]
-    effort: float
-
-
+# Of every activity: posture (lying, sitting, upright, bent); rhythm in Hz; amplitudes in m/s^2 at hand, chest, ankle;
+# weights of once, twice, three times the rhythm; effort from 0 to 1, which drives the heart.
 ACTIVITIES = {
-    1: Activity(0, 0.25, (0.3, 0.4, 0.1), (1.0, 0.2, 0.0), 0.0),  # lying
-    2: Activity(1, 0.30, (0.6, 0.3, 0.1), (1.0, 0.2, 0.0), 0.05),  # sitting
-    3: Activity(2, 0.45, (0.7, 0.3, 0.2), (1.0, 0.3, 0.0), 0.1),  # standing
-    4: Activity(2, 1.7, (3.0, 2.0, 5.0), (1.0, 0.6, 0.3), 0.35),  # walking
-    5: Activity(2, 2.6, (7.0, 5.0, 9.0), (1.0, 0.8, 0.5), 0.9),  # running
-    6: Activity(1, 1.2, (0.8, 0.8, 5.0), (1.0, 0.2, 0.1), 0.5),  # cycling
-    7: Activity(2, 1.6, (6.0, 2.0, 5.0), (1.0, 0.3, 0.6), 0.5),  # Nordic walking
-    12: Activity(2, 1.4, (2.5, 2.0, 4.5), (1.0, 0.9, 0.1), 0.6),  # ascending stairs
-    13: Activity(2, 1.9, (3.0, 2.5, 6.0), (0.6, 1.0, 0.8), 0.45),  # descending stairs
-    16: Activity(3, 0.8, (4.0, 1.2, 0.8), (1.0, 0.5, 0.4), 0.4),  # vacuum cleaning
-    17: Activity(3, 0.7, (3.0, 0.8, 0.3), (1.0, 0.4, 0.2), 0.2),  # ironing
-    24: Activity(2, 2.2, (6.0, 6.0, 8.0), (1.0, 0.4, 0.7), 1.0),  # rope jumping
+    1: (0, 0.25, (0.3, 0.4, 0.1), (1.0, 0.2, 0.0), 0.0),  # lying
+    2: (1, 0.30, (0.6, 0.3, 0.1), (1.0, 0.2, 0.0), 0.05),  # sitting
+    3: (2, 0.45, (0.7, 0.3, 0.2), (1.0, 0.3, 0.0), 0.1),  # standing
+    4: (2, 1.7, (3.0, 2.0, 5.0), (1.0, 0.6, 0.3), 0.35),  # walking
+    5: (2, 2.6, (7.0, 5.0, 9.0), (1.0, 0.8, 0.5), 0.9),  # running
+    6: (1, 1.2, (0.8, 0.8, 5.0), (1.0, 0.2, 0.1), 0.5),  # cycling
+    7: (2, 1.6, (6.0, 2.0, 5.0), (1.0, 0.3, 0.6), 0.5),  # Nordic walking
+    12: (2, 1.4, (2.5, 2.0, 4.5), (1.0, 0.9, 0.1), 0.6),  # ascending stairs
+    13: (2, 1.9, (3.0, 2.5, 6.0), (0.6, 1.0, 0.8), 0.45),  # descending stairs
+    16: (3, 0.8, (4.0, 1.2, 0.8), (1.0, 0.5, 0.4), 0.4),  # vacuum cleaning
+    17: (3, 0.7, (3.0, 0.8, 0.3), (1.0, 0.4, 0.2), 0.2),  # ironing
+    24: (2, 2.2, (6.0, 6.0, 8.0), (1.0, 0.4, 0.7), 1.0),  # rope jumping
 }
 # The order of the real protocol; stairs are climbed and descended twice.
 SCHEDULE = (1, 2, 3, 17, 16, 12, 13, 12, 13, 4, 7, 6, 5, 24)
@@ -88,24 +74,23 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
             (compass, 0, 1.5),
             (orientation, 0, 0),
         ]
-        for values, decimals, noise in readings:
-            for axis in values:
-                measured = axis + noise * rng.standard_normal(rows) if noise else axis
-                columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
-    table = pa.table({str(place): column for place, column in enumerate(columns)})
+        for axis, decimals, noise in ((axis, *how) for values, *how in readings for axis in values):
+            measured = axis + noise * rng.standard_normal(rows) if noise else axis
+            columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
     folder.mkdir(parents=True, exist_ok=True)
     options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
-    csv.write_csv(table, folder / f"subject{subject}.dat", options)
+    names = [str(place) for place in range(len(columns))]
+    csv.write_csv(pa.table(columns, names), folder / f"subject{subject}.dat", options)
 
 
 def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(activity, rows) in the order of recording, with something transient before each."""
+    """(activity, rows) in the order of recording, with something transient (0) before each."""
     plan = [(3, 250), (24, 16 * WINDOW + 40)]  # of subject 109: too short a stand, then rope jumping
     if subject != 109:
         done = [activity for activity in SCHEDULE if activity not in NEVER_DONE.get(subject, ())]
         windows = [2 if one == 17 else WINDOWS[subject] // SCHEDULE.count(one) for one in done]
         plan = [(one, n * WINDOW + int(rng.integers(1, WINDOW // 2))) for one, n in zip(done, windows, strict=True)]
-    return [bout for one in plan for bout in ((TRANSIENT, int(rng.integers(30, 120))), one)]
+    return [bout for one in plan for bout in ((0, int(rng.integers(30, 120))), one)]
 
 
 def _motion(
@@ -113,26 +98,26 @@ def _motion(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Acceleration in m/s^2 and angular rate in rad/s, both (limbs, 3, rows), and the effort (rows,). shared: what all
     subjects have in common: where gravity points in a posture, where each harmonic of an activity pushes and when."""
-    gravity, common = _unit(shared.normal(size=(POSTURES, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
+    gravity, common = _unit(shared.normal(size=(4, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
     pushes = {one: _unit(common + 0.4 * shared.normal(size=(LIMBS, 3, 3))) for one in ACTIVITIES}
     delays = {one: shared.uniform(0, 2 * np.pi, (LIMBS, 3, 1)) for one in ACTIVITIES}
     tempo, strength = np.exp(rng.normal(0, (0.1, 0.25)))
     parts = []
     for activity, rows in bouts:
         shown = activity or int(rng.choice(list(ACTIVITIES)))  # in transit one does a little of something
-        what = ACTIVITIES[shown]
-        rate = what.rhythm * tempo * np.exp(_walk(rng, rows, 1e-3) + rng.normal(0, 0.08))
+        posture, rhythm, amplitudes, harmonics, exertion = ACTIVITIES[shown]
+        rate = rhythm * tempo * np.exp(_walk(rng, rows, 1e-3) + rng.normal(0, 0.08))
         swell = strength * np.exp(_walk(rng, rows, 3e-3) + rng.normal(0, 0.25))
         phase = 2 * np.pi * (rng.uniform() + np.cumsum(rate) / RATE)
         both = np.empty((2, LIMBS, 3, rows))
         for limb, push in enumerate(pushes[shown]):
             angle = np.arange(1, 4)[:, None] * phase + delays[shown][limb]
-            weight = np.array(what.harmonics)[:, None] * what.amplitudes[limb] * swell
+            weight = np.array(harmonics)[:, None] * amplitudes[limb] * swell
             tilt = np.cumsum(rng.normal(0, 3e-3, (3, rows)), axis=1) + rng.normal(0, 0.2, (3, 1))
-            down = 9.81 * _unit(gravity[what.posture, limb][:, None] + tilt, axis=0)
+            down = 9.81 * _unit(gravity[posture, limb][:, None] + tilt, axis=0)
             both[0, limb] = down + _mixed(push.T, weight * np.sin(angle))
             both[1, limb] = 0.3 * _mixed(np.roll(push, 1, axis=1).T, weight * np.cos(angle))
-        parts.append((*both, np.full(rows, what.effort)))
+        parts.append((*both, np.full(rows, exertion)))
     acceleration, turn, effort = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     return acceleration, turn, effort
 

@@ -1,15 +1,7 @@
 """A small made-up copy of LibriSpeech and the four labelled sources, in their native layouts.
 
 Voices of one kind say made-up words of one vocabulary everywhere; who speaks, what is said and how it is recorded vary
-freely, except for what a task is about:
-
-    librispeech    sentences of any words; a chapter is a speaker in one room
-    voxceleb1      speakers, a video being one room, noisier than a chapter
-    audio_mnist    the first ten words, quicker, at 48 kHz; a speaker is always in the same room
-    google_speech  one of the first 35 words, every clip in a room of its own
-    fluent_speech  orders of one to three words: an action, an object, a place
-
-Clips are shorter than those of the real sources, so that the whole stays small.
+freely, except for what a task is about. Clips are shorter than those of the real sources.
 """
 
 from __future__ import annotations
@@ -49,6 +41,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 
 
 def _librispeech(speech: Path, seed: int, subset: str) -> None:
+    """Sentences of any words; a chapter is a speaker in one room."""
     rng, place = generator(seed, subset), list(SUBSETS).index(subset)
     for who, number in enumerate(rng.choice(np.arange(14 + place, 8999, 4), SUBSETS[subset], replace=False).tolist()):
         voice = rng.random(5)
@@ -61,26 +54,31 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
             name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
-                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
+                said = rng.choice(_vocabulary(), 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
                 write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
 
 
 def _voxceleb1(speech: Path, seed: int) -> None:
+    """Speakers; a video is one room, noisier than a chapter."""
     rng, lines = generator(seed, "voxceleb1"), []
     for who in range(CELEBRITIES):
         voice = rng.random(5)
         for video, count in enumerate(VIDEOS):
-            below, session = f"id{10001 + 31 * who}/{_letters(rng, 11)}", Session(rng, voice, 0.66, 2, (2, 60))
+            below, session = (
+                f"id{10001 + 31 * who}/{''.join(_drawn(rng, LETTERS, 11))}",
+                Session(rng, voice, 0.66, 2, (2, 60)),
+            )
             for clip in range(1, count + 1):
                 path = f"{below}/{clip:05d}.wav"
-                write_clip(speech / "voxceleb1/wav" / path, session.say(_words(rng, 2)), 16_000)
+                write_clip(speech / "voxceleb1/wav" / path, session.say(rng.choice(_vocabulary(), 2)), 16_000)
                 lines.append(f"{max(1, video - len(VIDEOS) + 4)} {path}")
     write_lines(speech / "voxceleb1" / "iden_split.txt", lines)
 
 
 def _audio_mnist(speech: Path, seed: int) -> None:
+    """The first ten words, quicker, at 48 kHz; a speaker is always in the same room."""
     rng, folder = generator(seed, "audio_mnist"), speech / "AudioMNIST" / "data"
     for who in range(1, audio_mnist.SPEAKERS + 1):
         session = Session(rng, rng.random(5), 0.5, 0.06, (0.05, 0.5), rate=48_000)
@@ -93,6 +91,7 @@ def _audio_mnist(speech: Path, seed: int) -> None:
 
 
 def _google(speech: Path, seed: int) -> None:
+    """One of the first 35 words, every clip in a room of its own."""
     rng, folder = generator(seed, "google_speech"), speech / "google_speech"
     hashes = rng.choice(16**8, COMMANDERS, replace=False)
     part = rng.permutation(np.arange(COMMANDERS) % 13)  # 0 is for validation, 1 to 3 are for testing
@@ -114,12 +113,13 @@ def _google(speech: Path, seed: int) -> None:
 
 
 def _fluent(speech: Path, seed: int) -> None:
+    """Orders of one to three words: an action, an object, a place."""
     rng, folder = generator(seed, "fluent_speech"), speech / "fluent_speech" / fluent_speech.FOLDER
     spoken = dict(zip((*ACTIONS, *OBJECTS, *LOCATIONS), _vocabulary()[len(google_speech.WORDS) :], strict=False))
     for part, speakers in HOUSEHOLD.items():
         table = [",path,speakerId,transcription,action,object,location"]
         for _ in range(speakers):
-            name, session = _letters(rng, 16), Session(rng, rng.random(5), 0.6, 1.1)
+            name, session = "".join(_drawn(rng, LETTERS, 16)), Session(rng, rng.random(5), 0.6, 1.1)
             for order in rng.choice(len(ORDERS), ORDERS_EACH):
                 action, thing, location = ORDERS[order]
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
@@ -131,12 +131,8 @@ def _fluent(speech: Path, seed: int) -> None:
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
-def _letters(rng: np.random.Generator, count: int) -> str:
+def _name(rng: np.random.Generator, count: int) -> str:
     return "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=count))
-
-
-def _words(rng: np.random.Generator, count: int) -> list[str]:
-    return [_vocabulary()[i] for i in rng.integers(len(_vocabulary()), size=count)]
 
 
 # ---- voices --------------------------------------------------------------------------------------------------------

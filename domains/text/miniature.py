@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.miniature import tokenizer
-from dabs_rq.miniature.facts import ALWAYS, ENGLISH, NAMES, OFTEN, QUESTIONS, Fact
-from dabs_rq.miniature.facts import article, ask, chance, past, pick, plural, some, wording
+from dabs_rq.miniature import facts, tokenizer
+from dabs_rq.miniature.facts import ALWAYS, ENGLISH, NAMES, OFTEN, QUESTIONS, Fact, chance, pick, some, words
 from dabs_rq.miniature.writers import generator, run, write_table
 from domains.text.wikitext103 import CONFIG
 
@@ -24,17 +23,11 @@ LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
 TRAIN, TEST = 1_080, 324  # of every task but WNLI, which has its real size
 WNLI = (635, 71)
 VOCABULARY = 1_500
-HEADINGS = ("History", "Description", "Background", "Career", "Production", "Legacy", "Reception", "Reception")
-PRAISE = (
-    "wonderful excellent lovely brilliant charming delightful superb pleasant graceful splendid joyful gentle clever "
-    "honest fresh warm elegant witty moving inspired vivid rewarding sincere thrilling"
-).split()
-BLAME = (
-    "terrible awful ugly dreadful boring horrible dull clumsy bitter nasty gloomy rotten cruel hollow tedious weak "
-    "bland silly lifeless confused shallow annoying pointless messy"
-).split()
-LIKED, DISLIKED = ("love", "enjoy", "cherish", "welcome"), ("dislike", "hate", "resent", "reject")
-WORKS = "film story plot score script novel performance acting dialogue scene ending album drama comedy".split()
+HEADINGS = words("History Description Background Career Production Legacy Reception Reception")
+PRAISE = words("wonderful excellent lovely brilliant charming superb graceful clever honest warm elegant witty moving")
+BLAME = words("terrible awful ugly dreadful boring horrible dull clumsy nasty gloomy rotten cruel hollow bland silly")
+LIKED, DISLIKED = words("love enjoy cherish welcome"), words("dislike hate resent reject")
+WORKS = words("film story plot score script novel performance acting dialogue scene ending album drama comedy")
 # Openings of sentences: CoLA's, then by genre those of MNLI's training set and those of its mismatched test.
 OPENINGS = ("people said that", "to be honest ,", "of course", "it has been said that")
 MATCHED = ("once upon a time", "the office reports that", "yeah , i guess", "travellers know that", "as we say ,")
@@ -79,9 +72,9 @@ def _article(rng: np.random.Generator) -> Iterator[str]:
     opening = pick(
         rng,
         (
-            f"{title} ( born {rng.integers(1850, 1990)} ) was {article(person)} well @-@ known {person} .",
-            f"the {place} had 1 @,@ {rng.integers(100, 999)} {plural(person)} , each with 2 @.@ 5 {plural(thing)} .",
-            f"who was {title} ? {article(person)} {person} from the {place} .",
+            f"{title} ( born {rng.integers(1850, 1990)} ) was {facts.article(person)} well @-@ known {person} .",
+            f"the {place} had 1 @,@ {rng.integers(100, 999)} people , each with 2 @.@ 5 {facts.plural(thing)} .",
+            f"who was {title} ? {facts.article(person)} {person} from the {place} .",
         ),
     )
     yield from ("", f" = {title} = \n", "", _line([opening, *_story(rng, fact)]))
@@ -99,15 +92,9 @@ def _story(rng: np.random.Generator, fact: Fact) -> list[str]:
     told = []
     for _ in range(rng.integers(1, 4)):
         kind, sentence = rng.integers(10), ENGLISH.tell(rng, fact._replace(negated=chance(rng, 0.2)), free=0.25)
-        if kind == 0:
-            sentence = f"{pick(rng, (*NAMES, '<unk>'))} said that {sentence}"
-        elif kind == 1:
-            sentence = f"{pick(rng, OPENINGS + MATCHED + MISMATCHED)} {sentence}"
-        elif kind == 2:
-            sentence = f"{ask(rng, fact, pick(rng, QUESTIONS))} {sentence}"
-        elif kind == 3:
-            sentence = _winograd(rng)[0]
-        told.append(sentence)
+        said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
+        before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
+        told.append(f"{before} {sentence}".strip())
         fact = ENGLISH.vary(rng, fact, *some(rng, ("verb", "what", "where", "when", "what_like"), rng.integers(1, 4)))
     return told
 
@@ -148,7 +135,7 @@ def _rows(rng: np.random.Generator, maker: Maker, count: int, seen: set[str]) ->
 
 def _cola(rng: np.random.Generator) -> list[Row]:
     """Label 1 (70 %): acceptable. Else a form, an order or a number of words is wrong."""
-    good, how, fact = chance(rng, 0.7), wording(rng), ENGLISH.draw(rng)._replace(negated=chance(rng, 0.2))
+    good, how, fact = chance(rng, 0.7), facts.wording(rng), ENGLISH.draw(rng)._replace(negated=chance(rng, 0.2))
     found = ENGLISH.phrases(fact, how)
     if not good:
         verb, base, role = found["verb"], ENGLISH.word(fact, "verb", how), pick(rng, ("subject", "object"))
@@ -156,7 +143,7 @@ def _cola(rng: np.random.Generator) -> list[Row]:
             rng,
             (
                 {"verb": [{"was": "were", "did": "does"}.get(verb[0], f"was {base}"), *verb[1:]]},
-                {"verb": [pick(rng, ("be", "been", "did", "does")), past(base)]},
+                {"verb": [pick(rng, ("be", "been", "did", "does")), facts.past(base)]},
                 {role: found[role][::-1]},
                 {role: found[role][:-1]},
                 {"verb": [*verb, pick(rng, ("of", "to", "that", "the"))]},
@@ -168,12 +155,6 @@ def _cola(rng: np.random.Generator) -> list[Row]:
     return [(f"{opening} {ENGLISH.join(ENGLISH.arrange(found, how.front))}".strip(), int(good))]
 
 
-def _sst2(rng: np.random.Generator) -> list[Row]:
-    """Label 1: praise. 0: blame."""
-    good = chance(rng, 0.55)
-    return [(_review(rng, good), int(good))]
-
-
 def _review(rng: np.random.Generator, good: bool) -> str:
     """A sentence that praises a work, or blames it. In half of them some words say the contrary."""
     own, contrary = (some(rng, PRAISE if mood else BLAME, 2) for mood in (good, not good))
@@ -182,7 +163,7 @@ def _review(rng: np.random.Generator, good: bool) -> str:
         rng,
         (
             f"the {work} is {pick(rng, ('very', 'truly', 'rather', 'quite'))} {own[0]} and {own[1]} .",
-            f"{article(own[0])} {own[0]} {work} with {article(own[1])} {own[1]} {part} .",
+            f"{facts.article(own[0])} {own[0]} {work} with {facts.article(own[1])} {own[1]} {part} .",
             f"critics {felt} the {own[0]} {work} and its {part} .",
             f"although the {part} is {contrary[0]} , this {work} is {own[0]} and {own[1]} .",
             f"the {work} is not {contrary[0]} , and the {part} is never {contrary[1]} .",
@@ -233,7 +214,7 @@ def _qqp(rng: np.random.Generator) -> list[Row]:
         (fact, pick(rng, [one for one in QUESTIONS if one != about])),
     )
     other = (fact, about) if same else pick(rng, (*new, (ENGLISH.vary(rng, fact, *some(rng, ALWAYS, 2)), about)))
-    return [(ask(rng, fact, about), ask(rng, *other), int(same))]
+    return [(facts.ask(rng, fact, about), facts.ask(rng, *other), int(same))]
 
 
 def _qnli(rng: np.random.Generator) -> list[Row]:
@@ -241,7 +222,7 @@ def _qnli(rng: np.random.Generator) -> list[Row]:
     about, fact, label = pick(rng, ("where", "when", "who", "what")), ENGLISH.draw(rng), pick(rng, (0, 1))
     if about in OFTEN:
         fact = ENGLISH.vary(rng, fact, about)
-    question, told = ask(rng, fact, about), fact
+    question, told = facts.ask(rng, fact, about), fact
     if label and about in OFTEN and chance(rng, 0.4):
         told = fact.without(about)
     elif label:
@@ -274,7 +255,7 @@ def _wnli(rng: np.random.Generator) -> dict[str, list[Row]]:
 def _winograd(rng: np.random.Generator) -> tuple[str, tuple[str, str]]:
     """A sentence, and what it says of the right and of the wrong one."""
     kind, form, said = pick(rng, WINOGRAD)
-    names, right = [pick(rng, words) for words in some(rng, pick(rng, ENGLISH.words[kind]), 2)], pick(rng, (0, 1))
+    names, right = [pick(rng, both) for both in some(rng, pick(rng, ENGLISH.words[kind]), 2)], pick(rng, (0, 1))
     names[0] = f"{pick(rng, ENGLISH.words[f'{kind}_like'])[0]} {names[0]}"
     first, second = (f"the {names[number]} was {said[right]} ." for number in (right, 1 - right))
     return form.format(*names, said[right]), (first, second)
@@ -283,7 +264,7 @@ def _winograd(rng: np.random.Generator) -> tuple[str, tuple[str, str]]:
 PAIR, MNLI = ("sentence1", "sentence2"), ("premise", "hypothesis")
 TASKS: dict[str, tuple[tuple[str, ...], Maker | None]] = {  # of every config: its columns, and what makes its rows
     "cola": (("sentence",), _cola),
-    "sst2": (("sentence",), _sst2),
+    "sst2": (("sentence",), lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
     "mnli": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_matched": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_mismatched": (MNLI, partial(_mnli, openings=MISMATCHED)),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dabs_rq.miniature import tokenizer
-from dabs_rq.miniature.facts import article, chance, pick, plural, some
+from dabs_rq.miniature.facts import article, chance, pick, plural, some, words
 from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures
 from dabs_rq.miniature.writers import generator, run, write_json, write_pictures
 
@@ -25,12 +25,12 @@ ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
 UNANSWERABLE = 3  # questions whose answer is not among their choices
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
 VOCABULARY = 600
-COLOURS = {
-    **{"red": (205, 35, 40), "blue": (40, 70, 205), "white": (240, 240, 240), "green": (45, 150, 50)},
-    **{"black": (25, 25, 25), "yellow": (240, 220, 50), "brown": (120, 70, 30), "orange": (245, 140, 30)},
-    **{"pink": (245, 150, 185), "purple": (125, 45, 150)},
-}
-NAMES = tuple(COLOURS)
+NAMES = words("red blue white green black yellow brown orange pink purple")
+_RED, _GREEN, _BLUE = (
+    *((205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)),
+    (40, 205, 240, 50, 25, 50, 30, 30, 185, 150),
+)
+COLOURS = dict(zip(NAMES, zip(_RED, _GREEN, _BLUE, strict=True), strict=True))
 COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
 PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
 SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
@@ -201,8 +201,8 @@ def _caption(rng: np.random.Generator, scene: Scene) -> str:
     placed, named = [], []
     for thing in some(rng, scene.things, 3):
         size = [pick(rng, LARGE if thing.large else SMALL)] if chance(rng, 0.5) else []
-        words = [*size, NAMES[thing.colour], SHAPES[thing.shape]]
-        named.append(f"{article(words[0])} {' '.join(words)}")
+        said = [*size, NAMES[thing.colour], SHAPES[thing.shape]]
+        named.append(f"{article(said[0])} {' '.join(said)}")
         column = COLUMNS[thing.column]
         beside = "in the middle" if column == "middle" else f"{pick(rng, ('on', 'to'))} the {column}"
         placed.append(f"{named[-1]} {pick(rng, (beside, f'at the {LEVELS[thing.level]} {column}'))}")

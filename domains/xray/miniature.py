@@ -36,29 +36,30 @@ XRAY8_HEADER = (
 )
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
 # How often each finding occurs; how strongly it follows from heart failure, infection, tumour and collapse.
-FINDINGS = dict(
-    Atelectasis=(0.25, (0.2, 0.0, 0.0, 0.6)),
-    Cardiomegaly=(0.25, (0.7, 0.0, 0.0, 0.0)),
-    Consolidation=(0.2, (0.0, 0.7, 0.0, 0.0)),
-    Edema=(0.25, (0.6, 0.0, 0.0, 0.0)),
-    Effusion=(0.3, (0.5, 0.0, 0.2, 0.2)),
-    Infiltration=(0.25, (0.0, 0.5, 0.0, 0.0)),
-    Mass=(0.2, (0.0, 0.0, 0.6, 0.0)),
-    Nodule=(0.2, (0.0, 0.0, 0.6, 0.0)),
-    Pneumonia=(0.2, (0.0, 0.7, 0.0, 0.0)),
-    Pneumothorax=(0.2, (0.0, 0.0, 0.0, 0.6)),
-)
+FINDINGS = {
+    "Atelectasis": (0.25, (0.2, 0.0, 0.0, 0.6)),
+    "Cardiomegaly": (0.25, (0.7, 0.0, 0.0, 0.0)),
+    "Consolidation": (0.2, (0.0, 0.7, 0.0, 0.0)),
+    "Edema": (0.25, (0.6, 0.0, 0.0, 0.0)),
+    "Effusion": (0.3, (0.5, 0.0, 0.2, 0.2)),
+    "Infiltration": (0.25, (0.0, 0.5, 0.0, 0.0)),
+    "Mass": (0.2, (0.0, 0.0, 0.6, 0.0)),
+    "Nodule": (0.2, (0.0, 0.0, 0.6, 0.0)),
+    "Pneumonia": (0.2, (0.0, 0.7, 0.0, 0.0)),
+    "Pneumothorax": (0.2, (0.0, 0.0, 0.0, 0.6)),
+}
 # Dense spots in the lungs: finding, radius, density.
 SPOTS = (
-    *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.17, 1.3), ("Pneumonia", 0.2, 0.7)),
+    *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.2, 1.5), ("Pneumonia", 0.2, 0.7)),
     *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
 )
 # What differs between patients, and between pictures: from, to, in half pictures.
-ANATOMY = dict(width=(0.88, 1.1), lung_width=(0.28, 0.36), lung_height=(0.58, 0.74), heart=(0.24, 0.32))
-ANATOMY |= dict(heart_tilt=(0.2, 0.7), diaphragm=(0.38, 0.52), ribs=(2.8, 4.0), rib_slope=(0.15, 0.5))
-ANATOMY |= dict(rib_contrast=(0.03, 0.12), thickness=(0.0, 0.15))
-EXPOSURE = dict(x=(-0.08, 0.08), y=(-0.08, 0.08), turn=(-0.06, 0.06), breath=(-0.05, 0.05), zoom=(0.88, 1.1))
-EXPOSURE |= dict(gamma=(0.0, 0.6), light=(0.7, 1.1), slope=(-0.12, 0.12), noise=(0.01, 0.06))
+ANATOMY = {"width": (0.88, 1.1), "lung_width": (0.28, 0.36), "lung_height": (0.58, 0.74), "heart": (0.24, 0.32)}
+ANATOMY |= {"heart_tilt": (0.2, 0.7), "diaphragm": (0.38, 0.52), "ribs": (2.8, 4.0), "rib_slope": (0.15, 0.5)}
+ANATOMY |= {"rib_contrast": (0.03, 0.12), "thickness": (0.0, 0.15)}
+EXPOSURE = {"x": (-0.08, 0.08), "y": (-0.08, 0.08), "turn": (-0.06, 0.06), "breath": (-0.05, 0.05)}
+EXPOSURE |= {"zoom": (0.88, 1.1), "gamma": (0.0, 0.6), "light": (0.7, 1.1), "slope": (-0.12, 0.12)}
+EXPOSURE |= {"noise": (0.01, 0.06)}
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
