@@ -42,7 +42,7 @@ class Fact(NamedTuple):
         return [part for part in OFTEN if getattr(self, part) != UNSAID]
 
     def without(self, *parts: str) -> Fact:
-        return self._replace(**dict.fromkeys(parts, UNSAID))
+        return self._replace(**dict.fromkeys(parts, UNSAID))  # type: ignore[arg-type]
 
 
 class Wording(NamedTuple):
@@ -249,8 +249,6 @@ def past(verb: str) -> str:
     return verb[:-1] + "ied" if verb.endswith("y") and verb[-2] not in "aeiou" else verb + "ed"
 
 
-# ---- made-up languages ---------------------------------------------------------------------------------------------
-
 NAMES = ("Marlo", "Tessa", "Oduya", "Brandt")  # the same in every language, as are the years
 YEARS = tuple(str(year) for year in range(1908, 2008, 9))
 _COUNTS = {"who": 8, "verb": 4, "where": 3}  # of each of three topics
@@ -283,10 +281,10 @@ def made_up(rng: np.random.Generator) -> dict[str, Language]:
     """The seven languages, with words by `rng`. Who and what are the same words, so that they can change roles."""
     languages = {}
     for name, forms in _FORMS.items():
-        words, common = iter(_new_words(rng, name, 56)), [(one,) for one in NAMES]
+        words, common = iter(_new_words(rng, name, 56)), _pairs(" ".join(NAMES))
         of_topic = {part: [list(islice(words, count)) for _ in range(3)] for part, count in _COUNTS.items()}
         likes, times = list(islice(words, 6)), [*words, *((year,) for year in YEARS)]
-        nouns = [topic + common for topic in of_topic["who"]]
+        nouns = [[*topic, *common] for topic in of_topic["who"]]
         kinds = {**of_topic, "who": nouns, "what": nouns, "who_like": likes, "what_like": likes, "when": times}
         order = {"de": "v2", "ja": "sov", "ko": "sov"}.get(name, "svo")
         space, end = ("", "。") if name in ("zh", "ja") else (" ", ".")

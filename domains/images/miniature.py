@@ -31,9 +31,6 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
     run(jobs, processes)
 
 
-# ---- pictures ------------------------------------------------------------------------------------------------------
-
-
 def _scenes(rng: np.random.Generator, n: int, **chosen: np.ndarray | float) -> Factors:
     """n scenes whose factors are at random, but for those that are `chosen`. Hues are in [0, 1), places and sizes in
     half pictures."""
@@ -88,9 +85,6 @@ def _pictures(rng: np.random.Generator, scenes: Factors) -> list[np.ndarray]:
 def _hues(rng: np.random.Generator, number: np.ndarray, of: int) -> np.ndarray:
     """Hues near number / of on the circle, so that neighbours nearly touch."""
     return (number + rng.uniform(-0.35, 0.35, len(number))) / of % 1
-
-
-# ---- sources -------------------------------------------------------------------------------------------------------
 
 
 def _imagenet(natural: Path, rng: np.random.Generator) -> None:

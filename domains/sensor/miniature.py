@@ -1,8 +1,7 @@
 """A small made-up PAMAP2 in the native layout and format.
 
-What is in it: an activity is a rhythm, an amplitude for every limb, a posture (where gravity points), a mix of
-harmonics and an effort; a subject is a tempo, a strength, the way the units are strapped on and a heart. Postures are
-shared between activities, so that a window's mean tells only some of them apart, and rhythm must tell the rest.
+A subject is a tempo, a strength, the way the units are strapped on and a heart. Activities share postures, so that a
+window's mean tells only some of them apart, and rhythm must tell the rest.
 """
 
 from __future__ import annotations

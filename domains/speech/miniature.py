@@ -6,6 +6,7 @@ freely, except for what a task is about. Clips are shorter than those of the rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,15 +16,6 @@ from dabs_rq.miniature.writers import generator, place_among_equals, rounded, ru
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
-# What may be asked for: action, object, location.
-ORDERS = (
-    *(("change language", language, "none") for language in ("none", *OBJECTS[-4:])),
-    *((verb, "lights", place) for verb in ("activate", "deactivate") for place in LOCATIONS),
-    *((verb, thing, "none") for verb in ("activate", "deactivate") for thing in ("music", "lamp")),
-    *((verb, "heat", place) for verb in ("increase", "decrease") for place in LOCATIONS),
-    *((verb, "volume", "none") for verb in ("increase", "decrease")),
-    *(("bring", thing, "none") for thing in ("newspaper", "juice", "socks", "shoes")),
-)
 SUBSETS = {**dict(zip(librispeech.TRAIN, (30, 25, 15), strict=True)), librispeech.DEV: 24}  # speakers
 UTTERANCES, DEV_UTTERANCES = 30, (50, 63)  # per speaker: of the training subsets, and from, to
 LONG = 100  # one utterance in so many is longer than the input
@@ -54,7 +46,7 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
             name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
-                said = rng.choice(_vocabulary(), 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
+                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
                 write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
@@ -66,13 +58,10 @@ def _voxceleb1(speech: Path, seed: int) -> None:
     for who in range(CELEBRITIES):
         voice = rng.random(5)
         for video, count in enumerate(VIDEOS):
-            below, session = (
-                f"id{10001 + 31 * who}/{''.join(_drawn(rng, LETTERS, 11))}",
-                Session(rng, voice, 0.66, 2, (2, 60)),
-            )
+            below, session = f"id{10001 + 31 * who}/{_name(rng, 11)}", Session(rng, voice, 0.66, 2, (2, 60))
             for clip in range(1, count + 1):
                 path = f"{below}/{clip:05d}.wav"
-                write_clip(speech / "voxceleb1/wav" / path, session.say(rng.choice(_vocabulary(), 2)), 16_000)
+                write_clip(speech / "voxceleb1/wav" / path, session.say(_words(rng, 2)), 16_000)
                 lines.append(f"{max(1, video - len(VIDEOS) + 4)} {path}")
     write_lines(speech / "voxceleb1" / "iden_split.txt", lines)
 
@@ -119,9 +108,9 @@ def _fluent(speech: Path, seed: int) -> None:
     for part, speakers in HOUSEHOLD.items():
         table = [",path,speakerId,transcription,action,object,location"]
         for _ in range(speakers):
-            name, session = "".join(_drawn(rng, LETTERS, 16)), Session(rng, rng.random(5), 0.6, 1.1)
-            for order in rng.choice(len(ORDERS), ORDERS_EACH):
-                action, thing, location = ORDERS[order]
+            name, session = _name(rng, 16), Session(rng, rng.random(5), 0.6, 1.1)
+            for _ in range(ORDERS_EACH):
+                action, thing, location = (str(rng.choice(slot)) for slot in (ACTIONS, OBJECTS, LOCATIONS))
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
                 number = f"{rng.integers(2**63):016x}"
                 path = f"wavs/speakers/{name}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
@@ -129,6 +118,10 @@ def _fluent(speech: Path, seed: int) -> None:
                 table.append(f"{len(table) - 1},{path},{name},{text},{action},{thing},{location}")
                 write_clip(folder / path, session.say(said), 16_000)
         write_lines(folder / "data" / f"{part}_data.csv", table)
+
+
+def _words(rng: np.random.Generator, count: int) -> list[str]:
+    return [_vocabulary()[i] for i in rng.integers(len(_vocabulary()), size=count)]
 
 
 def _name(rng: np.random.Generator, count: int) -> str:
@@ -188,8 +181,7 @@ def _answers(rate: int) -> tuple[np.ndarray, np.ndarray]:
 def _noises() -> np.ndarray:
     """Noise of deviation 1 in four colours from white to dark, (4, samples)."""
     spectrum = np.fft.rfft(np.random.default_rng(13).standard_normal((4, 1 << 18)))
-    frequency = np.maximum(np.arange(spectrum.shape[1]), 1300)
-    noise = np.fft.irfft(spectrum * frequency ** -np.linspace(0, 0.9, 4)[:, None], 1 << 18)
+    noise = np.fft.irfft(spectrum * np.maximum(np.arange(spectrum.shape[1]), 1300) ** -np.linspace([0], [0.9], 4))
     return rounded(noise / noise.std(1, keepdims=True), 4).astype(np.float32)
 
 
@@ -224,7 +216,7 @@ class Session:
         self.hum = _noises()[int(rng.integers(4)) if colour is None else colour]
         self.hum_level = float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3))
 
-    def say(self, words: list[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
+    def say(self, words: Sequence[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
         """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace
         are a little different every time, and the pitch falls with the sentence."""
         rng, ramp = self.rng, len(self.ramp)

@@ -52,9 +52,6 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
     tokenizer.train(root, "bert-base-uncased", texts[0], VOCABULARY)
 
 
-# ---- WikiText ------------------------------------------------------------------------------------------------------
-
-
 def _wikitext(root: Path, seed: int, split: str) -> list[str]:
     """Write the lines of whole articles, blank ones as "", and return them."""
     rng, lines = generator(seed, "wikitext", split), list[str]()
@@ -95,16 +92,15 @@ def _story(rng: np.random.Generator, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        fact = ENGLISH.vary(rng, fact, *some(rng, ("verb", "what", "where", "when", "what_like"), rng.integers(1, 4)))
+        fact = ENGLISH.vary(
+            rng, fact, *some(rng, ("verb", "what", "where", "when", "what_like"), int(rng.integers(1, 4)))
+        )
     return told
 
 
 def _line(sentences: list[str]) -> str:
     """As in the real files: a space before and after, capitals at the beginnings, the line's end kept."""
     return f" {' '.join(one[0].upper() + one[1:] for one in sentences)} \n"
-
-
-# ---- GLUE ----------------------------------------------------------------------------------------------------------
 
 
 def _task(root: Path, seed: int, config: str) -> None:

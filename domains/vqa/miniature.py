@@ -43,14 +43,17 @@ INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id
 class Thing(NamedTuple):
     """Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels."""
 
-    shape: int = 0
-    colour: int = 0
-    large: bool = False
-    column: int = 0
-    level: int = 0
-    x: float = 0.0
-    y: float = 0.0
-    radius: float = 0.0
+    shape: int
+    colour: int
+    large: bool
+    column: int
+    level: int
+    x: float
+    y: float
+    radius: float
+
+
+NOTHING = Thing(0, 0, False, 0, 0, 0.0, 0.0, 0.0)
 
 
 class Scene(NamedTuple):
@@ -76,9 +79,8 @@ def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
     # The last pictures have no things, or things that nobody describes.
     scenes = [_scene(rng) for _ in range(PICTURES[name])]
     scenes += [_scene(rng, most=0) for _ in range(WITHOUT)] + [_scene(rng) for _ in range(WITHOUT)]
-    about, ids = _pictures(rng, folder, name, "", scenes)
-    said = _captions(rng, folder, name, about, ids[:-WITHOUT], scenes)
-    instances = []
+    about, ids, said = _described(rng, folder, name, "", scenes, len(scenes) - WITHOUT)
+    instances: list[dict[str, Any]] = []
     for number, scene in zip(ids, scenes, strict=True):
         for thing in scene.things:
             left, top, size = (round(v, 2) for v in (thing.x - thing.radius, thing.y - thing.radius, 2 * thing.radius))
@@ -95,9 +97,9 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     """Write the pictures, captions, questions and answers of a split. Returns the questions and choices."""
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(ASKED[name])]
-    about, ids = _pictures(rng, folder, name, f"COCO_{name}_", scenes)
-    _captions(rng, folder, name, about, ids, scenes)
-    questions, annotations = [], []
+    _, ids, _ = _described(rng, folder, name, f"COCO_{name}_", scenes, len(scenes))
+    questions: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, scene in zip(ids, scenes, strict=True):
         for place, (kind, text, answer, alike) in enumerate(_questions(rng, scene, 2 + chance(rng, 0.35))):
             which = {"image_id": number, "question_id": 10 * number + place}
@@ -115,32 +117,22 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     return [text for one in questions for text in (one["question"], *one["multiple_choices"])]
 
 
-def _pictures(
-    rng: np.random.Generator, folder: Path, name: str, prefix: str, scenes: list[Scene]
-) -> tuple[dict[str, Any], list[int]]:
-    """Draw the pictures. Returns what every JSON file says of them, and their ids: those of validation are odd."""
+def _described(
+    rng: np.random.Generator, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
+) -> tuple[dict[str, Any], list[int], list[str]]:
+    """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
+    says of the pictures, their ids (odd ones for validation) and the captions."""
     ids = (2 * rng.choice(290_000, len(scenes), replace=False) + 2 + name.startswith("val")).tolist()
     files = [f"{prefix}{number:012d}.jpg" for number in ids]
     write_pictures(folder / name, files, _drawn(rng, scenes))
-    images = [
-        {"id": number, "file_name": file, "height": scene.height, "width": scene.width, "license": 1}
-        for number, file, scene in zip(ids, files, scenes, strict=True)
-    ]
-    return {"info": INFO, "images": some(rng, images, len(images)), "licenses": [LICENSE]}, ids
-
-
-def _captions(
-    rng: np.random.Generator, folder: Path, name: str, about: dict[str, Any], ids: list[int], scenes: list[Scene]
-) -> list[str]:
-    """Write five captions of each of the first scenes, those that `ids` has a number for; returns the captions."""
-    said = [(number, _caption(rng, scene)) for number, scene in zip(ids, scenes, strict=False) for _ in range(5)]
-    entries = [{"id": 7 * i + 38, "image_id": number, "caption": text} for i, (number, text) in enumerate(said)]
-    content = {**about, "annotations": some(rng, entries, len(entries))}
+    shown = zip(ids, files, scenes, strict=True)
+    images = [{"id": i, "file_name": file, "height": one.height, "width": one.width} for i, file, one in shown]
+    about = {"info": INFO, "images": some(rng, images, len(images)), "licenses": [LICENSE]}
+    said = [(i, _caption(rng, scene)) for i, scene in zip(ids[:captioned], scenes, strict=False) for _ in range(5)]
+    captions = [{"id": 7 * row + 38, "image_id": i, "caption": text} for row, (i, text) in enumerate(said)]
+    content = {**about, "annotations": some(rng, captions, len(captions))}
     write_json(folder / "annotations" / f"captions_{name}.json", content)
-    return [text for _, text in said]
-
-
-# ---- scenes --------------------------------------------------------------------------------------------------------
+    return about, ids, [text for _, text in said]
 
 
 def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
@@ -174,7 +166,7 @@ def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
     factors |= {"light": rng.uniform(0.8, 1.1, n), "slope": rng.uniform(-0.15, 0.15, n)}
     factors["pattern"] = np.array([scene.pattern for scene in scenes])
-    things = np.array([[*scene.things, *[Thing()] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
+    things = np.array([[*scene.things, *[NOTHING] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
         paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
@@ -190,9 +182,6 @@ def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
         x, y, size, angle = (scene[f"{factor}{number}"] for factor in ("x", "y", "size", "angle"))
         u, v = canvas.place(x, y, np.maximum(size, 1e-3), angle)
         canvas.paint(canvas.cover(scene[f"shape{number}"], u, v, size) * each(size > 0), scene[f"paint{number}"])
-
-
-# ---- captions and questions ----------------------------------------------------------------------------------------
 
 
 def _caption(rng: np.random.Generator, scene: Scene) -> str:
@@ -237,7 +226,7 @@ def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tupl
     if len(ask) < wanted or chance(rng, 0.2):
         ask["What is the background like?"] = ("what is the", PATTERNS[scene.pattern], PATTERNS)
         ask["How many shapes are there?"] = ("how many", str(len(shapes)), NUMBERS)
-    return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, list(ask.items()), wanted)]
+    return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, [*ask.items()], wanted)]
 
 
 def _choices(rng: np.random.Generator, answer: str, alike: tuple[str, ...]) -> list[str]:

@@ -1,10 +1,7 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-Both show chests of the same kind with the same ten findings, of other patients. A patient has an anatomy and hidden
-causes of disease that last; an examination has findings, each with a severity that its label cuts in two; a picture has
-a view, a position, an exposure and noise. CheXpert has studies of one or more views, and labels as a report would give
-them: present, absent, uncertain where it is hard to tell, and most of what is absent not mentioned. ChestX-ray8 has one
-frontal picture per examination, and many of some patients.
+Both show chests of the same kind with the same ten findings. A patient has an anatomy, an examination has findings,
+each with a severity that its label cuts in two; a picture has a view, an exposure and noise.
 """
 
 from __future__ import annotations
@@ -35,18 +32,10 @@ XRAY8_HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
-# How often each finding occurs; how strongly it follows from heart failure, infection, tumour and collapse.
-FINDINGS = {
-    "Atelectasis": (0.25, (0.2, 0.0, 0.0, 0.6)),
-    "Cardiomegaly": (0.25, (0.7, 0.0, 0.0, 0.0)),
-    "Consolidation": (0.2, (0.0, 0.7, 0.0, 0.0)),
-    "Edema": (0.25, (0.6, 0.0, 0.0, 0.0)),
-    "Effusion": (0.3, (0.5, 0.0, 0.2, 0.2)),
-    "Infiltration": (0.25, (0.0, 0.5, 0.0, 0.0)),
-    "Mass": (0.2, (0.0, 0.0, 0.6, 0.0)),
-    "Nodule": (0.2, (0.0, 0.0, 0.6, 0.0)),
-    "Pneumonia": (0.2, (0.0, 0.7, 0.0, 0.0)),
-    "Pneumothorax": (0.2, (0.0, 0.0, 0.0, 0.6)),
+FINDINGS = {  # how often each occurs
+    **dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25),
+    **dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2),
+    "Effusion": 0.3,
 }
 # Dense spots in the lungs: finding, radius, density.
 SPOTS = (
@@ -84,10 +73,9 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
     rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
     for i, k in enumerate(study.tolist()):
-        path = f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg"
-        paths.append(path)
+        paths.append(f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg")
         about = f"{sex[patient[k]]},{age[patient[k]]},{view[i].title()},{position[k] if view[i] == 'frontal' else ''}"
-        rows.append(f"{RELEASE}/{path},{about},{','.join(cells[k])}")
+        rows.append(f"{RELEASE}/{paths[-1]},{about},{','.join(cells[k])}")
     write_pictures(folder / RELEASE, paths, draw(_paint, rng, shown, sizes, channels=1))
     write_lines(folder / RELEASE / f"{part}.csv", rows)
 
@@ -138,9 +126,6 @@ def _xray8(folder: Path, seed: int) -> None:
     write_lines(folder / "metadata.csv", rows)
 
 
-# ---- patients and pictures -----------------------------------------------------------------------------------------
-
-
 def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, Factors]:
     """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
     0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
@@ -149,13 +134,11 @@ def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, F
     side, place = rng.choice([-1.0, 1.0], (n, len(SPOTS))), rng.uniform(-0.5, 0.5, (2, n, len(SPOTS)))
     side[:, 4], place[:, :, 4] = side[:, 3], place[:, :, 3] + 0.25  # the spots of pneumonia lie close together
     patients |= {"spot_side": side, "spot_x": 0.85 * place[0], "spot_y": place[1]}
-    causes = rng.standard_normal((4, n))
     state: Factors = {"side": rng.choice([-1.0, 0.0, 1.0], (len(patient), 3), p=[0.4, 0.2, 0.4])}
-    for name, (share, weights) in FINDINGS.items():
-        lasting = sum(weight * cause for weight, cause in zip(weights, causes, strict=True))
-        lasting = (lasting + 0.5 * rng.standard_normal(n))[patient] + 0.5 * rng.standard_normal(len(patient))
-        deviation = (sum(weight**2 for weight in weights) + 0.5) ** 0.5
-        state[name] = rounded(lasting / deviation - NormalDist().inv_cdf(1 - share))
+    illness = rng.standard_normal(n)  # of which every finding shows a little
+    for name, share in FINDINGS.items():
+        lasting = (0.5 * illness + 0.7 * rng.standard_normal(n))[patient] + 0.5 * rng.standard_normal(len(patient))
+        state[name] = rounded(lasting - NormalDist().inv_cdf(1 - share))
     return patients, state
 
 
@@ -206,12 +189,12 @@ def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
 
     air, base = np.zeros_like(u), np.ones_like(u)
     sides = chest["side"].T
-    for side in (-1, 1):
+    for half in (-1, 1):
         fluid, collapsed, free = (
-            each(chest[finding] * (of * side >= 0))
+            each(chest[finding] * (of * half >= 0))
             for finding, of in zip(("Effusion", "Atelectasis", "Pneumothorax"), sides, strict=True)
         )
-        p, q = (side * u - middle) / wide, (v + 0.1) / one["lung_height"]
+        p, q = (half * u - middle) / wide, (v + 0.1) / one["lung_height"]
         inside = 1 - (p * (1 + 0.3 * np.clip(0.5 - q, 0, 2))) ** 2 - (q * q) ** 2
         floor = one["diaphragm"] + one["breath"] - 0.14 * collapsed
         over = floor - 0.12 * np.maximum(1 - p * p, 0) - v
