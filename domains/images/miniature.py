@@ -15,11 +15,11 @@ import numpy as np
 from dabs_rq.miniature.scenes import FLOWERS, SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures
 from dabs_rq.miniature.writers import generator, run, write_bytes, write_lines, write_pictures
 
-TRAIN, TEST = 48, 16  # pictures per class of the tasks of 16 classes
+TRAIN, TEST = 45, 14  # pictures per class of the tasks of 16 classes
 CIFAR_BATCH, CIFAR_TEST = 160, 320
-TRACKS, FRAMES = 14, 5
+TRACKS, FRAMES = 13, 5
 FLOWERS_EACH = (56, 76)  # pictures per class: from, to
-SIZES = ((36, 48), (48, 36), (40, 40), (32, 44), (44, 32))  # height, width
+SIZES = ((32, 42), (42, 32), (36, 36), (32, 38), (38, 32))  # height, width
 TEXTURES = ("banded", *(f"texture{number:02d}" for number in range(1, 16)))
 VARIANTS = ("A310", *(f"Made-up {number}/B" for number in range(11, 26)))  # real ones hold spaces and slashes too
 

@@ -46,7 +46,7 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
             name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
-                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 5)))
+                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 4)))
                 write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
