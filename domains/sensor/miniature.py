@@ -60,9 +60,9 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
         lost = np.zeros(rows, bool)
         for begin in rng.integers(0, rows, size=rows // 4000):  # the radio link breaks now and then
             lost[begin : begin + int(rng.integers(1, 40))] = True
-        mounting = np.eye(3) + rng.normal(0, 0.2, (3, 3))  # how the unit is strapped on
+        mounting = np.eye(3) + rng.normal(0, 0.1, (3, 3))  # how the unit is strapped on
         felt, spun = _mixed(mounting, acceleration[limb]), _mixed(mounting, turn[limb])
-        compass = 25 * rng.normal(0, 1, (3, 1)) + [_walk(rng, rows, 0.03) for _ in range(3)]
+        compass = _mixed(mounting, np.stack([level + _walk(rng, rows, 0.03) for level in (25, 0, -35)]))
         orientation = np.repeat([[1.0], [0.0], [0.0], [0.0]], rows, axis=1)  # invalid in this recording
         warm = 30 + limb + _walk(rng, rows, 2e-3)[None]
         readings = [
@@ -100,7 +100,7 @@ def _motion(
     gravity, common = _unit(shared.normal(size=(4, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
     pushes = {one: _unit(common + 0.4 * shared.normal(size=(LIMBS, 3, 3))) for one in ACTIVITIES}
     delays = {one: shared.uniform(0, 2 * np.pi, (LIMBS, 3, 1)) for one in ACTIVITIES}
-    tempo, strength = np.exp(rng.normal(0, (0.1, 0.25)))
+    tempo, strength = np.exp(rng.normal(0, (0.06, 0.15)))
     parts = []
     for activity, rows in bouts:
         shown = activity or int(rng.choice(list(ACTIVITIES)))  # in transit one does a little of something
