@@ -19,9 +19,9 @@ from pyarrow import parquet
 from tokenizers import Tokenizer
 
 from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers import text, tokenizer
 from dabs_rq.encoders.embed import padding_mask
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.miniature import text, tokenizer
 from dabs_rq.miniature import tokenizer as small_tokenizer
 from dabs_rq.run import options as config
 from dabs_rq.spec import Tokens
