@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -245,12 +245,14 @@ def added_tasks(domain_name: str) -> tuple[Task, ...]:
 
 
 def miniature_version(name: str) -> str | None:
-    """The hash of the source files of a domain's `miniature.py`; None if it has none."""
-    return _version(_domain_files()[domain(name).name][0].parent)
+    """The hash of the source files of a domain's miniature, those that all domains share among them; None if it has no
+    `miniature.py`."""
+    shared = sorted(file for file in (PACKAGE / "miniature").glob("*.py") if file.name != "write.py")
+    return _version(_domain_files()[domain(name).name][0].parent, shared)
 
 
-def _version(folder: Path) -> str | None:
-    sources = sorted(folder.glob("miniature*.py"))
+def _version(folder: Path, shared: Sequence[Path] = ()) -> str | None:
+    sources = [*sorted(folder.glob("miniature*.py")), *shared]
     return digest(*(source.read_bytes() for source in sources)) if (folder / "miniature.py").exists() else None
 
 

@@ -28,7 +28,6 @@ from dabs_rq.errors import ResourceError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
 from domains.multilingual import mc4
-from domains.multilingual import miniature as generator
 
 DOMAIN = registry.domain("multilingual")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -501,13 +500,6 @@ def test_without_files_the_pairs_are_those_of_the_hub(
 
 
 # ---- the miniature -------------------------------------------------------------------------------------------------
-
-
-def test_the_miniature_is_the_same_bytes_for_the_same_seed(root: Path, tmp_path: Path) -> None:
-    generator.write(tmp_path, seed=0)
-    files = [sorted(path.relative_to(top) for path in top.rglob("*") if path.is_file()) for top in (root, tmp_path)]
-    assert files[0] == files[1] and len(files[0]) == 7 * (2 + 3) + 1
-    assert [path for path in files[0] if (root / path).read_bytes() != (tmp_path / path).read_bytes()] == []
 
 
 def test_the_miniature_of_mc4_is_seven_languages_in_the_native_layout(root: Path, stream: Any) -> None:

@@ -20,7 +20,6 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.data.readers import audio
 from dabs_rq.domain import Task
-from domains.speech import miniature as generator
 
 DOMAIN = registry.domain("speech")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -333,25 +332,6 @@ def test_the_three_fluent_tasks_share_their_features(load: Callable[..., Example
 
 
 # ---- the miniature -------------------------------------------------------------------------------------------------
-
-
-def test_the_miniature_is_the_same_bytes_for_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, less in {
-        "TRAIN_SPEAKERS": (2, 1, 1),
-        "DEV_SPEAKERS": 2,
-        "CELEBRITIES": 2,
-        "CLIPS_PER_WORD": 2,
-        "HOUSEHOLD": {"train": 2, "valid": 1, "test": 1},
-    }.items():
-        monkeypatch.setattr(generator, name, less)
-    contents = []
-    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
-        generator.write(tmp_path / place, seed=seed)
-        files = sorted(path for path in (tmp_path / place).rglob("*") if path.is_file())
-        contents.append({path.relative_to(tmp_path / place): path.read_bytes() for path in files})
-    assert contents[0] == contents[1]
-    recorded = [{content for path, content in one.items() if path.suffix in (".wav", ".flac")} for one in contents]
-    assert not recorded[0] & recorded[2]
 
 
 def test_the_miniature_has_the_native_layouts(root: Path) -> None:

@@ -22,7 +22,6 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers import text
 from dabs_rq.domain import Task
-from domains.text import miniature as generator
 
 DOMAIN = registry.domain("text")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -252,16 +251,6 @@ def test_what_is_not_under_the_root_comes_from_the_hub(
 
 
 # ---- the miniature -------------------------------------------------------------------------------------------------
-
-
-def test_the_miniature_is_the_same_bytes_for_the_same_seed(root: Path, tmp_path: Path) -> None:
-    generator.write(tmp_path, seed=0)
-    files = [sorted(path.relative_to(top) for path in top.rglob("*") if path.is_file()) for top in (root, tmp_path)]
-    assert files[0] == files[1] and len(files[0]) == 22
-    assert [path for path in files[0] if (root / path).read_bytes() != (tmp_path / path).read_bytes()] == []
-    generator.write(tmp_path, seed=1)
-    same = [path for path in files[0] if (root / path).read_bytes() == (tmp_path / path).read_bytes()]
-    assert same == []
 
 
 def test_the_miniature_has_the_sizes_and_the_balance_of_the_real_tables(

@@ -19,7 +19,6 @@ from dabs_rq import registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, DataWarning
-from domains.xray import miniature as generator
 
 DOMAIN = registry.domain("xray")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -270,13 +269,6 @@ def test_what_is_complete_gives_no_warning(tmp_path: Path, read: Callable[..., E
 
 
 # ---- the miniature -------------------------------------------------------------------------------------------------
-
-
-def test_the_miniature_is_the_same_bytes_for_the_same_seed(root: Path, tmp_path: Path) -> None:
-    generator.write(tmp_path, seed=0)
-    files = [sorted(path.relative_to(top) for path in top.rglob("*") if path.is_file()) for top in (root, tmp_path)]
-    assert files[0] == files[1]
-    assert [path for path in files[0] if (root / path).read_bytes() != (tmp_path / path).read_bytes()] == []
 
 
 def test_the_miniature_has_what_the_real_files_have(root: Path) -> None:

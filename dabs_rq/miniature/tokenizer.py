@@ -22,58 +22,55 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
     """Save below `root`, under a published `name`, a tokenizer of about `size` ids: the characters of `texts`, then
     their most frequent pieces. "bert-base-uncased" has word pieces in lower case, "xlm-roberta-base" unigrams of any
     script. The same texts, in any order, give the same bytes."""
-    normalizer: Any
-    splitter: Any
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+    normalizer: Any
+    splitter: Any
     if name == "bert-base-uncased":
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        normalizer = normalizers.BertNormalizer(lowercase=True)
-        splitter = pre_tokenizers.BertPreTokenizer()
+        special, single, pair = (
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+            "[CLS] $A [SEP]",
+            "[CLS] $A [SEP] $B [SEP]",
+        )
+        normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
         words = _words(texts, normalizer, splitter)
-        single_characters = sorted({character for word in words for character in word})
-        pieces = special + single_characters + [f"##{character}" for character in single_characters]
+        characters = sorted({character for word in words for character in word})
+        pieces = special + characters + [f"##{character}" for character in characters]
         pieces += [word for word in _by_count(words) if len(word) > 1][: max(0, size - len(pieces))]
-        ids = {piece: number for number, piece in enumerate(pieces)}
-        tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
-        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+        tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
         tokenizer.decoder = decoders.WordPiece()
-        single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"
     elif name == "xlm-roberta-base":
-        special = ["<s>", "<pad>", "</s>", "<unk>"]
-        normalizer = normalizers.NFKC()
-        splitter = pre_tokenizers.Metaspace()
-        words = _words(texts, normalizer, splitter)
+        special, single, pair = ["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>", "<s> $A </s> </s> $B </s>"
+        normalizer, splitter = normalizers.NFKC(), pre_tokenizers.Metaspace()
         parts: Counter[str] = Counter()
-        for word, count in words.items():
-            found = {word[i:j] for i in range(len(word)) for j in range(i + 1, min(i + LONGEST, len(word)) + 1)}
-            parts.update(dict.fromkeys(found | {word}, count))
-        alphabet = sorted(part for part in parts if len(part) == 1)
-        longer = [part for part in _by_count(Counter({p: n * len(p) for p, n in parts.items()})) if len(part) > 1]
-        kept = alphabet + longer[: max(0, size - len(special) - len(alphabet))]
-        total = sum(parts.values())
+        for word, count in _words(texts, normalizer, splitter).items():
+            starts = range(len(word))
+            inside = {word[i:j] for i in starts for j in range(i + 1, min(i + LONGEST, len(word)) + 1)}
+            parts.update(dict.fromkeys(inside | {word}, count))
+        characters = sorted(part for part in parts if len(part) == 1)
+        longer = _by_count(Counter({part: count * len(part) for part, count in parts.items() if len(part) > 1}))
+        kept, total = characters + longer[: max(0, size - len(special) - len(characters))], sum(parts.values())
         # A piece's log probability, as the trainer would give it; the worst of all for the special ones.
-        scored = [(token, 0.0) for token in special] + [(part, math.log(parts[part] / total)) for part in kept]
+        scored = [(token, 0.0) for token in special] + [
+            (part, round(math.log(parts[part] / total), 6)) for part in kept
+        ]
         tokenizer = Tokenizer(models.Unigram(scored, unk_id=special.index("<unk>")))
-        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
         tokenizer.decoder = decoders.Metaspace()
         tokenizer.add_special_tokens(["<mask>"])
-        single, pair = "<s> $A </s>", "<s> $A </s> </s> $B </s>"
     else:
         raise ValueError(f"no family of tokenizers is known by the name {name!r}")
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.add_special_tokens(special)
-    used = [token for token in special if token in single]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=single, pair=pair, special_tokens=[(token, tokenizer.token_to_id(token)) for token in used]
-    )
+    used = [(token, tokenizer.token_to_id(token)) for token in special if token in single]
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)
     write_text(root / TOKENIZERS / name / "tokenizer.json", tokenizer.to_str(pretty=True))
 
 
 def _words(texts: Iterable[str], normalizer: Any, splitter: Any) -> Counter[str]:
     words: Counter[str] = Counter()
-    for text in texts:
-        clean = normalizer.normalize_str(text)
-        words.update(word for word, _ in splitter.pre_tokenize_str(clean))
+    for text, count in Counter(texts).items():
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
+            words[word] += count
     return words
 
 

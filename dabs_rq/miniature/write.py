@@ -6,6 +6,7 @@ are written beside the others, once, into the folder of its source. So nothing t
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -18,9 +19,12 @@ from dabs_rq.files import only_one, write_text
 SEED = 0
 
 
-def write(domain_name: str, root: Path, seed: int = SEED) -> None:
-    """Write all of a domain's miniature below `root`, an empty folder."""
-    registry.miniature(domain_name).write(root, seed=seed)
+def write(domain_name: str, root: Path, seed: int = SEED, processes: int = 1) -> None:
+    """Write all of a domain's miniature below `root`, an empty folder: the same bytes from any number of `processes`,
+    which is only told to a generator that takes it."""
+    generator = registry.miniature(domain_name)
+    takes = processes > 1 and "processes" in inspect.signature(generator.write).parameters
+    generator.write(root, seed=seed, **({"processes": processes} if takes else {}))
     complete(domain_name, root, seed)
 
 

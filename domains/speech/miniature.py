@@ -1,211 +1,245 @@
 """A small made-up copy of LibriSpeech and the four labelled sources, in their native layouts.
 
-Voices of one kind (`miniature_voice`) say words of one vocabulary everywhere; who speaks, what is said and how it is
-recorded vary freely, except for what a task is about:
-
-    librispeech    sentences of any words; a chapter is a speaker in one room
-    voxceleb1      speakers, a video being one room, noisier than a chapter
-    audio_mnist    the first ten words, quicker, at 48 kHz; a speaker is always in the same room
-    google_speech  one of the first 35 words, every clip in a room of its own
-    fluent_speech  orders of one to three words: an action, an object, a place
-
-Clips are shorter than those of the real sources, so that the whole stays small.
+Voices of one kind say made-up words of one vocabulary everywhere; who speaks, what is said and how it is recorded vary
+freely, except for what a task is about. Clips are shorter than those of the real sources.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_clip, write_json, write_lines
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
-from domains.speech.miniature_voice import Rooms, Voices, clips, rooms, vocabulary, voices
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
-WORDS = vocabulary(len(google_speech.WORDS) + len(ACTIONS) + len(OBJECTS) + len(LOCATIONS))
-SPOKEN = dict(zip((*google_speech.WORDS, *ACTIONS, *OBJECTS, *LOCATIONS), WORDS, strict=False))
-# What may be asked for: action, object, location.
-ORDERS = (
-    *(("change language", language, "none") for language in ("none", *OBJECTS[-4:])),
-    *((verb, "lights", place) for verb in ("activate", "deactivate") for place in LOCATIONS),
-    *((verb, thing, "none") for verb in ("activate", "deactivate") for thing in ("music", "lamp")),
-    *((verb, "heat", place) for verb in ("increase", "decrease") for place in LOCATIONS),
-    *((verb, "volume", "none") for verb in ("increase", "decrease")),
-    *(("bring", thing, "none") for thing in ("newspaper", "juice", "socks", "shoes")),
-)
-TRAIN_SPEAKERS, UTTERANCES = (30, 25, 15), 30  # per training subset of LibriSpeech; per speaker
-DEV_SPEAKERS, DEV_UTTERANCES = 24, (50, 63)
-LONG = 0.01  # share of utterances that are longer than the input
+SUBSETS = {**dict(zip(librispeech.TRAIN, (30, 25, 15), strict=True)), librispeech.DEV: 24}  # speakers
+UTTERANCES, DEV_UTTERANCES = 30, (50, 63)  # per speaker: of the training subsets, and from, to
+LONG = 100  # one utterance in so many is longer than the input
 CELEBRITIES, VIDEOS = 40, (6, 6, 6, 6, 3, 8)  # clips per video; the last two are for development and test
 CLIPS_PER_WORD, COMMANDERS = 40, 240
 HOUSEHOLD, ORDERS_EACH = {"train": 30, "valid": 4, "test": 10}, 32
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
 
-def write(root: Path, seed: int) -> None:
+def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 9,000 clips, the same bytes for the same seed."""
-    for number, writer in enumerate((_librispeech, _voxceleb1, _audio_mnist, _google_speech, _fluent_speech)):
-        writer(root / "speech", np.random.default_rng([seed, number]))
+    speech = root / "speech"
+    jobs = [partial(_librispeech, speech, seed, subset) for subset in SUBSETS]
+    run([*jobs, *(partial(one, speech, seed) for one in (_voxceleb1, _audio_mnist, _google, _fluent))], processes)
 
 
-def _librispeech(speech: Path, rng: np.random.Generator) -> None:
-    folder = speech / "librispeech" / "LibriSpeech"
-    subsets = np.repeat([*librispeech.TRAIN, librispeech.DEV], [*TRAIN_SPEAKERS, DEV_SPEAKERS])
-    numbers = rng.choice(np.arange(14, 8999), len(subsets), replace=False)
-    plan = _Plan([], [], [])
-    for who, (subset, number) in enumerate(zip(subsets.tolist(), numbers.tolist(), strict=True)):
+def _librispeech(speech: Path, seed: int, subset: str) -> None:
+    """Sentences of any words; a chapter is a speaker in one room."""
+    rng, place = generator(seed, subset), list(SUBSETS).index(subset)
+    for who, number in enumerate(rng.choice(np.arange(14 + place, 8999, 4), SUBSETS[subset], replace=False).tolist()):
+        voice = rng.random(5)
         count = UTTERANCES if subset != librispeech.DEV else int(rng.integers(*DEV_UTTERANCES))
-        several = 1 if who % 8 == 0 else int(rng.integers(2, 6))  # chapters
+        several = 1 if who % 8 == 5 else int(rng.integers(2, 6))  # chapters
         cuts = np.sort(rng.choice(np.arange(4, count - 3), several - 1, replace=False))
-        sizes = np.diff([0, *cuts, count]).tolist()
-        for chapter, size in zip(rng.choice(np.arange(10_000, 170_000), several, replace=False), sizes, strict=True):
-            below = folder / subset / str(number) / str(chapter)
-            said = [_words(rng, 26 if rng.random() < LONG else int(rng.integers(4, 6))) for _ in range(size)]
-            names = [f"{number}-{chapter}-{utterance:04d}" for utterance in range(size)]
-            text = (f"{name} {' '.join(words).upper()}" for name, words in zip(names, said, strict=True))
-            _write_lines(below / f"{number}-{chapter}.trans.txt", text)
-            plan.add([below / f"{name}.flac" for name in names], said, who)
-    rows = np.array(plan.who)
-    chapter_of = np.unique([file.parent.name for file in plan.files], return_inverse=True)[1]
-    places = rooms(rng, chapter_of.max() + 1, loudness=0.5, noise=(0.4, 3)).take(chapter_of)
-    _say(rng, plan, voices(rng, len(subsets)).take(rows), places)
+        for chapter, size in zip(
+            rng.choice(np.arange(10_000, 170_000), several, replace=False), np.diff([0, *cuts, count]), strict=True
+        ):
+            name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
+            below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
+            for utterance in range(size):
+                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 4)))
+                write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
+                text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
+            write_lines(below / f"{name}.trans.txt", text)
 
 
-def _voxceleb1(speech: Path, rng: np.random.Generator) -> None:
-    folder = speech / "voxceleb1"
-    plan, lines = _Plan([], [], []), []
+def _voxceleb1(speech: Path, seed: int) -> None:
+    """Speakers; a video is one room, noisier than a chapter."""
+    rng, lines = generator(seed, "voxceleb1"), []
     for who in range(CELEBRITIES):
+        voice = rng.random(5)
         for video, count in enumerate(VIDEOS):
-            below = f"id{10001 + 31 * who}/{_letters(rng, 11)}"
-            paths = [f"{below}/{clip:05d}.wav" for clip in range(1, count + 1)]
-            part = max(1, video - len(VIDEOS) + 4)
-            lines += [f"{part} {path}" for path in paths]
-            plan.add([folder / "wav" / path for path in paths], [_words(rng, 2) for _ in paths], who)
-    _write_lines(folder / "iden_split.txt", lines)
-    video_of = np.unique([file.parent.name for file in plan.files], return_inverse=True)[1]
-    places = rooms(rng, video_of.max() + 1, loudness=2, noise=(2, 60)).take(video_of)
-    _say(rng, plan, _quick(voices(rng, CELEBRITIES).take(np.array(plan.who)), 0.66), places)
+            below, session = f"id{10001 + 31 * who}/{_name(rng, 11)}", Session(rng, voice, 0.66, 2, (2, 60))
+            for clip in range(1, count + 1):
+                path = f"{below}/{clip:05d}.wav"
+                write_clip(speech / "voxceleb1/wav" / path, session.say(_words(rng, 2)), 16_000)
+                lines.append(f"{max(1, video - len(VIDEOS) + 4)} {path}")
+    write_lines(speech / "voxceleb1" / "iden_split.txt", lines)
 
 
-def _audio_mnist(speech: Path, rng: np.random.Generator) -> None:
-    folder = speech / "AudioMNIST" / "data"
-    plan = _Plan([], [], [])
-    for who in range(audio_mnist.SPEAKERS):
-        takes = 2 if who % 4 else 3
-        if who + 1 in audio_mnist.TEST_SPEAKERS:
-            takes = 2 if who % 3 == 0 else 3
-        below = folder / f"{who + 1:02d}"
-        named = [(digit, below / f"{digit}_{who + 1:02d}_{take}.wav") for digit in range(10) for take in range(takes)]
-        plan.add([file for _, file in named], [[WORDS[digit]] for digit, _ in named], who)
-    rows = np.array(plan.who)
-    quiet = rooms(rng, audio_mnist.SPEAKERS, loudness=0.06, noise=(0.05, 0.5)).take(rows)
-    _say(rng, plan, _quick(voices(rng, audio_mnist.SPEAKERS).take(rows), 0.5), quiet, rate=48_000, silence=(0, 0.02))
-    about = {f"{who:02d}": {"accent": "made up", "native speaker": "no"} for who in range(1, audio_mnist.SPEAKERS + 1)}
-    (folder / "audioMNIST_meta.txt").write_text(json.dumps(about, indent=1), encoding="utf-8")
+def _audio_mnist(speech: Path, seed: int) -> None:
+    """The first ten words, quicker, at 48 kHz; a speaker is always in the same room."""
+    rng, folder = generator(seed, "audio_mnist"), speech / "AudioMNIST" / "data"
+    for who in range(1, audio_mnist.SPEAKERS + 1):
+        session = Session(rng, rng.random(5), 0.5, 0.06, (0.05, 0.5), rate=48_000)
+        takes = 3 if who % (3 if who in audio_mnist.TEST_SPEAKERS else 4) == 1 else 2
+        for digit, take in np.ndindex(10, takes):
+            samples = session.say([_vocabulary()[digit]], silence=(0, 0.02))
+            write_clip(folder / f"{who:02d}" / f"{digit}_{who:02d}_{take}.wav", samples, 48_000)
+    about = {"accent": "made up", "native speaker": "no"}
+    write_json(folder / "audioMNIST_meta.txt", {f"{who:02d}": about for who in range(1, audio_mnist.SPEAKERS + 1)})
 
 
-def _google_speech(speech: Path, rng: np.random.Generator) -> None:
-    folder = speech / "google_speech"
+def _google(speech: Path, seed: int) -> None:
+    """One of the first 35 words, every clip in a room of its own."""
+    rng, folder = generator(seed, "google_speech"), speech / "google_speech"
     hashes = rng.choice(16**8, COMMANDERS, replace=False)
     part = rng.permutation(np.arange(COMMANDERS) % 13)  # 0 is for validation, 1 to 3 are for testing
-    plan = _Plan([], [], [])
+    voices = rng.random((COMMANDERS, 5))
     lists: dict[str, list[str]] = {google_speech.VALIDATION: [], google_speech.TESTING: []}
-    for word in google_speech.WORDS:
+    for word, said in zip(google_speech.WORDS, _vocabulary(), strict=False):
         spoken = np.sort(rng.integers(COMMANDERS, size=CLIPS_PER_WORD))
-        for number, who in enumerate(spoken.tolist()):
-            take = number - int(np.searchsorted(spoken, who))
+        for who, take in zip(spoken.tolist(), place_among_equals(spoken).tolist(), strict=True):
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
             if part[who] < 4:
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)
-            plan.add([folder / path], [[SPOKEN[word]]], who)
+            write_clip(folder / path, Session(rng, voices[who], 0.8, 1.2, (1, 20)).say([said]), 16_000)
     for name, paths in lists.items():
-        _write_lines(folder / name, sorted(paths))
-    places = rooms(rng, len(plan.who), loudness=1.2, noise=(1, 20))
-    _say(rng, plan, _quick(voices(rng, COMMANDERS).take(np.array(plan.who)), 0.8), places)
+        write_lines(folder / name, sorted(paths))
     for name, colour in (("pink_noise", 3), ("white_noise", 0)):
-        hum = rooms(rng, 1, loudness=0, noise=(200, 300))
-        silent = _Plan([folder / google_speech.NOISE / f"{name}.wav"], [["nono"]], [0])
-        _say(rng, silent, voices(rng, 1), replace(hum, colour=np.array([colour])), silence=(1, 1.5))
+        session = Session(rng, voices[0], 1.0, 0, (200, 300), colour)
+        samples = session.say(["nono"], silence=(1, 1.5))
+        write_clip(folder / google_speech.NOISE / f"{name}.wav", samples, 16_000)
 
 
-def _fluent_speech(speech: Path, rng: np.random.Generator) -> None:
-    folder = speech / "fluent_speech" / fluent_speech.FOLDER
-    total = sum(HOUSEHOLD.values())
-    names = [_letters(rng, 16) for _ in range(total)]
-    parts = np.repeat(list(HOUSEHOLD), list(HOUSEHOLD.values()))
-    plan = _Plan([], [], [])
-    tables: dict[str, list[str]] = {
-        part: [",path,speakerId,transcription,action,object,location"] for part in HOUSEHOLD
-    }
-    for who, part in enumerate(parts.tolist()):
-        for order in rng.choice(len(ORDERS), ORDERS_EACH):
-            action, thing, location = ORDERS[order]
-            said = [SPOKEN[action], *(SPOKEN[word] for word in (thing, location) if word != "none")]
-            number = f"{rng.integers(2**63):016x}"
-            path = f"wavs/speakers/{names[who]}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
-            table = tables[part]
-            text = " ".join(said).capitalize()
-            table.append(f"{len(table) - 1},{path},{names[who]},{text},{action},{thing},{location}")
-            plan.add([folder / path], [said], who)
-    for part, table in tables.items():
-        _write_lines(folder / "data" / f"{part}_data.csv", table)
-    rows = np.array(plan.who)
-    places = rooms(rng, total, loudness=1.1).take(rows)
-    _say(rng, plan, _quick(voices(rng, total).take(rows), 0.6), places)
-
-
-# ---- what the writers share ----------------------------------------------------------------------------------------
-
-
-class _Plan(NamedTuple):
-    """Clips to be recorded: the file, the words and the number of the speaker of each."""
-
-    files: list[Path]
-    said: list[list[str]]
-    who: list[int]
-
-    def add(self, files: Sequence[Path], said: Sequence[list[str]], who: int) -> None:
-        self.files.extend(files)
-        self.said.extend(said)
-        self.who.extend([who] * len(files))
-
-
-def _say(
-    rng: np.random.Generator,
-    plan: _Plan,
-    speakers: Voices,
-    places: Rooms,
-    rate: int = 16_000,
-    silence: tuple[float, float] = (0.01, 0.08),
-) -> None:
-    import soundfile
-
-    for folder in dict.fromkeys(file.parent for file in plan.files):
-        folder.mkdir(parents=True, exist_ok=True)
-    recorded = clips(rng, rate, speakers.today(rng), places, plan.said, silence)
-    for file, samples in zip(plan.files, recorded, strict=True):
-        # By way of memory: soundfile waits for the disk after every file.
-        soundfile.write(content := io.BytesIO(), samples, rate, subtype="PCM_16", format=file.suffix[1:])
-        file.write_bytes(content.getbuffer())
-
-
-def _quick(speakers: Voices, factor: float) -> Voices:
-    return replace(speakers, pace=speakers.pace * factor)
+def _fluent(speech: Path, seed: int) -> None:
+    """Orders of one to three words: an action, an object, a place."""
+    rng, folder = generator(seed, "fluent_speech"), speech / "fluent_speech" / fluent_speech.FOLDER
+    spoken = dict(zip((*ACTIONS, *OBJECTS, *LOCATIONS), _vocabulary()[len(google_speech.WORDS) :], strict=False))
+    for part, speakers in HOUSEHOLD.items():
+        table = [",path,speakerId,transcription,action,object,location"]
+        for _ in range(speakers):
+            name, session = _name(rng, 16), Session(rng, rng.random(5), 0.6, 1.1)
+            for _ in range(ORDERS_EACH):
+                action, thing, location = (str(rng.choice(slot)) for slot in (ACTIONS, OBJECTS, LOCATIONS))
+                said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
+                number = f"{rng.integers(2**63):016x}"
+                path = f"wavs/speakers/{name}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
+                text = " ".join(said).capitalize()
+                table.append(f"{len(table) - 1},{path},{name},{text},{action},{thing},{location}")
+                write_clip(folder / path, session.say(said), 16_000)
+        write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
 def _words(rng: np.random.Generator, count: int) -> list[str]:
-    return [WORDS[number] for number in rng.integers(len(WORDS), size=count)]
+    return [_vocabulary()[i] for i in rng.integers(len(_vocabulary()), size=count)]
 
 
-def _letters(rng: np.random.Generator, count: int) -> str:
-    letters = list("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789")
-    return "".join(rng.choice(letters, count))
+def _name(rng: np.random.Generator, count: int) -> str:
+    return "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=count))
 
 
-def _write_lines(file: Path, text: Iterable[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in text), encoding="utf-8", newline="")
+# ---- voices --------------------------------------------------------------------------------------------------------
+#
+# A voiced sound is the answer of the vocal tract to a pulse, again and again with the period of the pitch. Consonants
+# such as s, and breath, are noise that has gone through the same tract. Both come from tables, rounded once, for every
+# sound and every width of the tract; all that is done with samples afterwards is exact in float32.
+
+# Three resonances in Hz, their common bandwidth in Hz, whether voiced, level, seconds.
+PHONES = {
+    " ": (500, 1500, 2500, 90, 1, 0.0, 0.035),
+    "a": (750, 1250, 2600, 80, 1, 1.0, 0.105),
+    "e": (480, 1850, 2550, 80, 1, 1.0, 0.1),
+    "i": (300, 2250, 3000, 70, 1, 0.9, 0.1),
+    "o": (480, 900, 2450, 80, 1, 1.0, 0.105),
+    "u": (320, 650, 2300, 70, 1, 0.9, 0.1),
+    "m": (240, 1000, 2100, 150, 1, 0.5, 0.055),
+    "n": (240, 1550, 2500, 150, 1, 0.5, 0.055),
+    "l": (360, 1100, 2800, 110, 1, 0.6, 0.05),
+    "s": (4300, 5300, 6500, 500, 0, 0.35, 0.07),
+    "f": (1500, 3200, 6800, 900, 0, 0.2, 0.065),
+    "k": (1700, 2400, 3800, 400, 0, 0.5, 0.03),
+}
+CODES = dict(zip(PHONES, range(len(PHONES)), strict=True))
+SOUNDS = np.array(list(PHONES.values()))
+TRACTS = 0.82 + 0.02 * np.arange(22)  # factors of the resonances: short tracts are high
+ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and until it is at its full level
+LEVEL = 1000  # of an average voice, in units of 16-bit samples
+
+
+@cache
+def _vocabulary() -> list[str]:
+    """Words of two syllables, such as "kalu": always the same ones."""
+    syllables = [consonant + vowel for consonant in "mnlsfk" for vowel in "aeiou"]
+    count = len(google_speech.WORDS) + len(ACTIONS) + len(OBJECTS) + len(LOCATIONS)
+    chosen = np.random.default_rng(11).permutation(len(syllables) ** 2)[:count]
+    return [syllables[pair // len(syllables)] + syllables[pair % len(syllables)] for pair in chosen.tolist()]
+
+
+@cache
+def _answers(rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the tracts make of a pulse (tracts, sounds, resonances, samples), and of noise (tracts, sounds, samples)."""
+    times, size = np.arange(int(ANSWER * rate)) / rate, 2 * rate // 5
+    resonances = np.minimum(SOUNDS[None, :, :3] * TRACTS[:, None, None], 7300)
+    fade = np.minimum(times / ATTACK, 1) * (1 - times / times[-1]) * np.exp(-np.pi * SOUNDS[:, 3, None] * times)
+    answers = rounded(np.sin(2 * np.pi * resonances[..., None] * times) * fade[None, :, None], 5)
+    noise = np.fft.rfft(np.random.default_rng(12).standard_normal(size))
+    hiss = np.fft.irfft(np.fft.rfft(answers.sum(2), size) * noise, size)
+    return answers.astype(np.float32), rounded(0.2 * hiss * 16_000 / rate, 4).astype(np.float32)
+
+
+@cache
+def _noises() -> np.ndarray:
+    """Noise of deviation 1 in four colours from white to dark, (4, samples)."""
+    spectrum = np.fft.rfft(np.random.default_rng(13).standard_normal((4, 1 << 18)))
+    noise = np.fft.irfft(spectrum * np.maximum(np.arange(spectrum.shape[1]), 1300) ** -np.linspace([0], [0.9], 4))
+    return rounded(noise / noise.std(1, keepdims=True), 4).astype(np.float32)
+
+
+class Session:
+    """A voice in a room on one day. voice: five numbers in [0, 1), for the tract, the pitch, the breath, the loss of
+    level towards high frequencies and the pace. noise: of the room, from, to, in units of 16-bit samples; colour: 0
+    (white) to 3 (dark)."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        voice: np.ndarray,
+        pace: float,
+        loudness: float = 1.0,
+        noise: tuple[float, float] = (1.0, 8.0),
+        colour: int | None = None,
+        rate: int = 16_000,
+    ) -> None:
+        self.rng, self.rate, self.pace = rng, rate, pace * (0.88 + 0.24 * voice[4]) * rate
+        tract, voiced = 0.86 + 0.32 * voice[0], SOUNDS[:, 4]
+        answers, self.hisses = (table[int((tract * rng.uniform(0.98, 1.02) - 0.82) / 0.02)] for table in _answers(rate))
+        breath = np.where(voiced > 0, np.clip(0.8 * voice[2] + rng.uniform(-0.15, 0.15), 0, 1), 1)
+        loss = np.where(voiced > 0, 0.9 + 0.6 * voice[3] + rng.uniform(-0.1, 0.1), 0) + rng.uniform(-0.15, 0.25)
+        gain = LEVEL * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
+        heights = rounded(gain[:, None] * (SOUNDS[:, :3] * tract / 500) ** -loss[:, None], 3)
+        said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
+        self.pulses = said[:, 0, None] * answers[:, 0] + said[:, 1, None] * answers[:, 1]
+        self.pulses += said[:, 2, None] * answers[:, 2]
+        self.levels = rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist()
+        self.period = float(rounded(rate / (95 * 2.4 ** voice[1] * tract), 3))
+        self.ramp = np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200)
+        self.hum = _noises()[int(rng.integers(4)) if colour is None else colour]
+        self.hum_level = float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3))
+
+    def say(self, words: Sequence[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
+        """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace
+        are a little different every time, and the pitch falls with the sentence."""
+        rng, ramp = self.rng, len(self.ramp)
+        phones = [CODES[letter] for letter in " ".join(words)]
+        n, fall = len(phones), np.linspace(0.9, 1.1, len(phones)) * rng.uniform(0.88, 1.12)
+        lengths = (
+            (self.pace * SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)).astype(int).tolist()
+        )
+        periods = (self.period * fall * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
+        starts = rng.integers(self.rate // 10, size=n).tolist()
+        end, after = (rng.uniform(*silence, 2) * self.rate).astype(int).tolist()
+        size = end + sum(lengths) + after
+        first = int(rng.integers(self.hum.size - size))
+        clip = self.hum[first : first + size] * self.hum_level
+        for phone, length, period, start in zip(phones, lengths, periods, starts, strict=True):
+            sound = self.hisses[phone, start : start + length] * self.levels[phone]
+            if SOUNDS[phone, 4]:
+                cycle = self.pulses[phone, :period].copy()
+                later = self.pulses[phone, period : 2 * period]  # not died away when the next pulse comes
+                cycle[: len(later)] += later
+                sound += np.concatenate([cycle] * (length // len(cycle) + 1))[:length]
+            sound[:ramp] *= self.ramp
+            sound[-ramp:] *= self.ramp[::-1]
+            clip[end : end + length] += sound
+            end += length
+        return np.clip(np.rint(clip), -32768, 32767).astype(np.int16)

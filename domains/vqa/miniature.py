@@ -1,190 +1,239 @@
 """A small made-up copy of MSCOCO 2017 and VQA v1, in their native layouts, with a small tokenizer.
 
-Pictures of both sources show scenes of one space of factors (`miniature_scenes`), and captions and questions speak of
-them in the same words (`miniature_texts`). What a question is about varies freely, so its text alone tells little: most
-false choices are of the right kind, some are not, and some answers are more frequent than others, as in the real data.
+A scene is up to three things on a patterned ground; a thing has a shape, a colour, a size and a place. Captions and
+questions speak of nothing else. What a question is about varies freely, so its text alone tells little: most false
+choices are of the right kind, some are not, and some answers are more frequent than others, as in the real data.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from dabs_rq.miniature import tokenizer as small_tokenizer
-from domains.vqa.miniature_scenes import SHAPES, Scene, draw, scene
-from domains.vqa.miniature_texts import Asked, captions, questions
+from dabs_rq.miniature import tokenizer
+from dabs_rq.miniature.facts import article, chance, pick, plural, some, words
+from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures
+from dabs_rq.miniature.writers import generator, run, write_json, write_pictures
 
-TRAIN, VALIDATION = 2100, 60  # pictures with captions and instances
+PICTURES = {"train2017": 2100, "val2017": 60}  # with captions and instances
 WITHOUT = 8  # further pictures without a caption, and as many without an instance
-ASKED = {"train": 480, "val": 144}  # pictures with questions
-UNANSWERABLE = {"train": 4, "val": 2}  # questions whose answer is not among their choices
+ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
+UNANSWERABLE = 3  # questions whose answer is not among their choices
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
 VOCABULARY = 600
-ABOUT = {
-    "info": {"description": "made up", "url": "", "version": "1.0", "year": 2014, "contributor": "", "date_created": ""}
-}
-LICENSE = {"id": 1, "name": "made up", "url": ""}
+NAMES = words("red blue white green black yellow brown orange pink purple")
+_RED, _GREEN, _BLUE = (
+    *((205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)),
+    (40, 205, 240, 50, 25, 50, 30, 30, 185, 150),
+)
+COLOURS = dict(zip(NAMES, zip(_RED, _GREEN, _BLUE, strict=True), strict=True))
+COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
+PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
+SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
+LARGE, SMALL = ("large", "big", "huge"), ("small", "little", "tiny")
+NUMBERS, POPULAR = tuple("012345678"), ("yes", "no", "1", "2", "3", "4", "white", "red", "blue", "green")
+CHOICES, PLAUSIBLE, COMMON = 18, 9, 4  # in all; false ones of the right kind, as far as there are; popular ones
+INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id": 1, "name": "made up", "url": ""}
 
 
-def write(root: Path, seed: int) -> None:
+class Thing(NamedTuple):
+    """Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels."""
+
+    shape: int
+    colour: int
+    large: bool
+    column: int
+    level: int
+    x: float
+    y: float
+    radius: float
+
+
+NOTHING = Thing(0, 0, False, 0, 0, 0.0, 0.0, 0.0)
+
+
+class Scene(NamedTuple):
+    """pattern: a number in PATTERNS. things: in no order."""
+
+    height: int
+    width: int
+    pattern: int
+    things: list[Thing]
+
+
+def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 2,800 pictures, the same bytes for the same seed."""
     top = root / "captioned_images"
-    texts = _mscoco(top / "mscoco", np.random.default_rng([seed, 0]))
-    texts += _vqa(top / "vqa" / "coco-vqa", np.random.default_rng([seed, 1]))
-    small_tokenizer.train(root, "bert-base-uncased", texts, VOCABULARY)
+    jobs = [partial(_mscoco, top / "mscoco", seed, name) for name in PICTURES]
+    texts = run([*jobs, *(partial(_vqa, top / "vqa" / "coco-vqa", seed, name) for name in ASKED)], processes)
+    tokenizer.train(root, "bert-base-uncased", [text for part in texts for text in part], VOCABULARY)
 
 
-def _mscoco(folder: Path, rng: np.random.Generator) -> list[str]:
-    """Returns the captions."""
-    said: list[str] = []
-    for name, count in (("train2017", TRAIN), ("val2017", VALIDATION)):
-        # The last ones have no things, or things that nobody describes.
-        scenes = [scene(rng) for _ in range(count)]
-        scenes += [scene(rng, most=0) for _ in range(WITHOUT)] + [scene(rng) for _ in range(WITHOUT)]
-        ids = _ids(rng, len(scenes), odd=name.startswith("val"))
-        files = [f"{number:012d}.jpg" for number in ids]
-        _draw(rng, folder / name, files, scenes)
-        described = [
-            (number, text) for number, one in zip(ids[:-WITHOUT], scenes, strict=False) for text in captions(rng, one)
-        ]
-        said += [text for _, text in described]
-        pictures = _pictures(rng, files, ids, scenes)
-        _write(
-            folder / "annotations" / f"captions_{name}.json", {**pictures, "annotations": _captioned(rng, described)}
-        )
-        categories = [
-            {"supercategory": "shape", "id": number, "name": shape}
-            for number, shape in zip(CATEGORIES, SHAPES, strict=True)
-        ]
-        instances = {**pictures, "annotations": _instances(rng, ids, scenes), "categories": categories}
-        _write(folder / "annotations" / f"instances_{name}.json", instances)
+def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
+    """Write the pictures, captions and instances of a split. Returns the captions."""
+    rng = generator(seed, name)
+    # The last pictures have no things, or things that nobody describes.
+    scenes = [_scene(rng) for _ in range(PICTURES[name])]
+    scenes += [_scene(rng, most=0) for _ in range(WITHOUT)] + [_scene(rng) for _ in range(WITHOUT)]
+    about, ids, said = _described(rng, folder, name, "", scenes, len(scenes) - WITHOUT)
+    instances: list[dict[str, Any]] = []
+    for number, scene in zip(ids, scenes, strict=True):
+        for thing in scene.things:
+            left, top, size = (round(v, 2) for v in (thing.x - thing.radius, thing.y - thing.radius, 2 * thing.radius))
+            box = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
+            which = {"id": len(instances) + 1001, "image_id": number, "category_id": CATEGORIES[thing.shape]}
+            instances.append({**which, **box})
+    kinds = [{"supercategory": "shape", "id": k, "name": shape} for k, shape in zip(CATEGORIES, SHAPES, strict=True)]
+    content = {**about, "annotations": some(rng, instances, len(instances)), "categories": kinds}
+    write_json(folder / "annotations" / f"instances_{name}.json", content)
     return said
 
 
-def _vqa(folder: Path, rng: np.random.Generator) -> list[str]:
-    """Returns the questions and answers."""
-    said: list[str] = []
-    for split, count in ASKED.items():
-        name = f"{split}2014"
-        scenes = [scene(rng) for _ in range(count)]
-        ids = _ids(rng, count, odd=split == "val")
-        files = [f"COCO_{name}_{number:012d}.jpg" for number in ids]
-        _draw(rng, folder / name, files, scenes)
-        described = [(number, text) for number, one in zip(ids, scenes, strict=True) for text in captions(rng, one)]
-        _write(
-            folder / "annotations" / f"captions_{name}.json",
-            {**_pictures(rng, files, ids, scenes), "annotations": _captioned(rng, described)},
-        )
-        asked = [
-            (number, 10 * number + place, one)
-            for number, shown in zip(ids, scenes, strict=True)
-            for place, one in enumerate(questions(rng, shown, int(rng.choice([2, 3], p=[0.65, 0.35]))))
-        ]
-        broken = set(rng.choice(len(asked), UNANSWERABLE[split], replace=False).tolist())
-        order = rng.permutation(len(asked)).tolist()
-        common = {**ABOUT, "data_type": "mscoco", "data_subtype": name, "license": LICENSE}
-        listed = [_question(*asked[i], broken=i in broken) for i in order]
-        _write(
-            folder / f"MultipleChoice_mscoco_{name}_questions.json",
-            {**common, "task_type": "Multiple-Choice", "num_choices": 18, "questions": listed},
-        )
-        answered = [_annotation(rng, *one) for one in asked]
-        _write(folder / f"mscoco_{name}_annotations.json", {**common, "annotations": answered})
-        said += [text for _, _, one in asked for text in (one.question, *one.choices)]
-    return said
+def _vqa(folder: Path, seed: int, name: str) -> list[str]:
+    """Write the pictures, captions, questions and answers of a split. Returns the questions and choices."""
+    rng = generator(seed, name)
+    scenes = [_scene(rng) for _ in range(ASKED[name])]
+    _, ids, _ = _described(rng, folder, name, f"COCO_{name}_", scenes, len(scenes))
+    questions: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, scene in zip(ids, scenes, strict=True):
+        for place, (kind, text, answer, alike) in enumerate(_questions(rng, scene, 2 + chance(rng, 0.35))):
+            which = {"image_id": number, "question_id": 10 * number + place}
+            choices = _choices(rng, answer, alike)
+            if len(questions) < UNANSWERABLE:
+                choices[choices.index(answer)] = "none of these"
+            questions.append({**which, "question": text, "multiple_choices": choices})
+            answers = [{"answer": answer, "answer_confidence": "yes", "answer_id": person} for person in range(1, 11)]
+            annotated = {"question_type": kind, "answer_type": "other", "multiple_choice_answer": answer}
+            annotations.append({**which, **annotated, "answers": answers})
+    common = {"info": INFO, "data_type": "mscoco", "data_subtype": name, "license": LICENSE}
+    listed = {"task_type": "Multiple-Choice", "num_choices": CHOICES, "questions": some(rng, questions, len(questions))}
+    write_json(folder / f"MultipleChoice_mscoco_{name}_questions.json", {**common, **listed})
+    write_json(folder / f"mscoco_{name}_annotations.json", {**common, "annotations": annotations})
+    return [text for one in questions for text in (one["question"], *one["multiple_choices"])]
 
 
-# ---- the parts of the JSON files -----------------------------------------------------------------------------------
+def _described(
+    rng: np.random.Generator, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
+) -> tuple[dict[str, Any], list[int], list[str]]:
+    """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
+    says of the pictures, their ids (odd ones for validation) and the captions."""
+    ids = (2 * rng.choice(290_000, len(scenes), replace=False) + 2 + name.startswith("val")).tolist()
+    files = [f"{prefix}{number:012d}.jpg" for number in ids]
+    write_pictures(folder / name, files, _drawn(rng, scenes))
+    shown = zip(ids, files, scenes, strict=True)
+    images = [{"id": i, "file_name": file, "height": one.height, "width": one.width} for i, file, one in shown]
+    about = {"info": INFO, "images": some(rng, images, len(images)), "licenses": [LICENSE]}
+    said = [(i, _caption(rng, scene)) for i, scene in zip(ids[:captioned], scenes, strict=False) for _ in range(5)]
+    captions = [{"id": 7 * row + 38, "image_id": i, "caption": text} for row, (i, text) in enumerate(said)]
+    content = {**about, "annotations": some(rng, captions, len(captions))}
+    write_json(folder / "annotations" / f"captions_{name}.json", content)
+    return about, ids, [text for _, text in said]
 
 
-def _ids(rng: np.random.Generator, n: int, odd: bool) -> list[int]:
-    """Picture ids in no order; those of a validation split are odd, the others even."""
-    return (2 * rng.choice(290_000, n, replace=False) + 2 + odd).tolist()
+def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
+    """A scene of 1 to `most` things (or none) in different columns, inside the middle three quarters of the height.
+
+    Some colours and shapes are more frequent than others; a thing often repeats the colour or shape of the one before.
+    """
+    height, width = pick(rng, SIZES)
+    things: list[Thing] = []
+    for column in some(rng, range(len(COLUMNS)), int(rng.integers(min(1, most), most + 1))):
+        shape, colour, large, level = _skewed(rng, SHAPES), _skewed(rng, NAMES), chance(rng, 0.5), pick(rng, (0, 1))
+        if things and chance(rng, 0.3):
+            shape = things[-1].shape
+        if things and chance(rng, 0.3):
+            colour = things[-1].colour
+        x = width / 2 * (1 + 0.6 * (column - 1) + rng.uniform(-0.08, 0.08))
+        y = height / 2 * (1 + 0.6 * (level - 0.5) + rng.uniform(-0.06, 0.06))
+        radius = width / 2 * ((0.3 if large else 0.2) + rng.uniform(-0.02, 0.02))
+        things.append(Thing(shape, colour, large, column, level, x, y, radius))
+    return Scene(height, width, _skewed(rng, PATTERNS), things)
 
 
-def _draw(rng: np.random.Generator, folder: Path, files: list[str], scenes: list[Scene]) -> None:
-    folder.mkdir(parents=True)
-    for file, wanted in zip(files, scenes, strict=True):
-        Image.fromarray(draw(rng, wanted)).save(folder / file, quality=90)
+def _skewed(rng: np.random.Generator, among: Sequence[str]) -> int:
+    """A place in `among`, the first ones about three times as likely as the last."""
+    return int(len(among) * rng.random() ** 1.4)
 
 
-def _pictures(rng: np.random.Generator, files: list[str], ids: list[int], scenes: list[Scene]) -> dict[str, Any]:
-    images = [
-        {
-            "license": LICENSE["id"],
-            "file_name": file,
-            "coco_url": f"http://localhost/{file}",
-            "height": one.height,
-            "width": one.width,
-            "date_captured": "2013-11-14 11:18:45",
-            "flickr_url": f"http://localhost/{number}",
-            "id": number,
-        }
-        for file, number, one in zip(files, ids, scenes, strict=True)
-    ]
-    return {**ABOUT, "images": [images[i] for i in rng.permutation(len(images))], "licenses": [LICENSE]}
+def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
+    sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
+    tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
+    factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
+    factors |= {"light": rng.uniform(0.8, 1.1, n), "slope": rng.uniform(-0.15, 0.15, n)}
+    factors["pattern"] = np.array([scene.pattern for scene in scenes])
+    things = np.array([[*scene.things, *[NOTHING] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
+    half = np.array(sizes) / 2
+    for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
+        paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
+        factors |= {f"shape{number}": shape.astype(int), f"paint{number}": paint.astype(np.float32)}
+        factors |= {f"x{number}": (x - half[:, 1]) / half.max(1), f"y{number}": (y - half[:, 0]) / half.max(1)}
+        factors |= {f"size{number}": radius / half.max(1), f"angle{number}": rng.uniform(-0.25, 0.25, n)}
+    return draw(_paint, rng, factors, sizes)
 
 
-def _captioned(rng: np.random.Generator, described: list[tuple[int, str]]) -> list[dict[str, Any]]:
-    """Annotations in no order."""
-    order = rng.permutation(len(described)).tolist()
-    return [{"image_id": described[i][0], "id": 7 * i + 38, "caption": described[i][1]} for i in order]
+def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
+    canvas.layers[:] = textured(scene["tone"], scene, canvas.x, canvas.y)
+    for number in range(3):
+        x, y, size, angle = (scene[f"{factor}{number}"] for factor in ("x", "y", "size", "angle"))
+        u, v = canvas.place(x, y, np.maximum(size, 1e-3), angle)
+        canvas.paint(canvas.cover(scene[f"shape{number}"], u, v, size) * each(size > 0), scene[f"paint{number}"])
 
 
-def _instances(rng: np.random.Generator, ids: list[int], scenes: list[Scene]) -> list[dict[str, Any]]:
-    """Annotations in no order. One in fifty is a crowd, which has a mask in runs instead of an outline."""
-    found: list[dict[str, Any]] = []
-    for number, one in zip(ids, scenes, strict=True):
-        for thing in one.things:
-            left, top, width, height = thing.box
-            right, bottom = left + width, top + height
-            crowd = len(found) % 50 == 49
-            outline = [[left, top, right, top, right, bottom, left, bottom]]
-            runs = {"counts": [one.height * one.width], "size": [one.height, one.width]}
-            found.append(
-                {
-                    "segmentation": runs if crowd else outline,
-                    "area": round(width * height, 2),
-                    "iscrowd": int(crowd),
-                    "image_id": number,
-                    "bbox": list(thing.box),
-                    "category_id": CATEGORIES[thing.shape],
-                    "id": len(found) + 1001,
-                }
+def _caption(rng: np.random.Generator, scene: Scene) -> str:
+    """A caption in words that vary, which does not say everything."""
+    ground = f"{PATTERNS[scene.pattern]} {pick(rng, ('background', 'ground', 'wall', 'backdrop'))}"
+    placed, named = [], []
+    for thing in some(rng, scene.things, 3):
+        size = [pick(rng, LARGE if thing.large else SMALL)] if chance(rng, 0.5) else []
+        said = [*size, NAMES[thing.colour], SHAPES[thing.shape]]
+        named.append(f"{article(said[0])} {' '.join(said)}")
+        column = COLUMNS[thing.column]
+        beside = "in the middle" if column == "middle" else f"{pick(rng, ('on', 'to'))} the {column}"
+        placed.append(f"{named[-1]} {pick(rng, (beside, f'at the {LEVELS[thing.level]} {column}'))}")
+    if not named:
+        return f"{pick(rng, ('an empty', 'nothing but a', 'just a'))} {ground}."
+    things = " and ".join(named)
+    return pick(rng, (f"{things} on a {ground}.", f"A {ground} with {things}.", f"{' and '.join(placed[:2])}."))
+
+
+def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """`wanted` different questions about a scene: kind, text, answer, and answers of the same kind."""
+    shapes, colours = [thing.shape for thing in scene.things], [thing.colour for thing in scene.things]
+    ask: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+    for thing in scene.things:
+        shape, colour = SHAPES[thing.shape], NAMES[thing.colour]
+        if chance(rng, 0.2):
+            ask[f"How many {plural(shape)} are there?"] = ("how many", str(shapes.count(thing.shape)), NUMBERS)
+        if chance(rng, 0.2):
+            said = pick(rng, NAMES) if chance(rng, 0.45) else colour
+            there = any((one.shape, NAMES[one.colour]) == (thing.shape, said) for one in scene.things)
+            ask[f"Is there {article(said)} {said} {shape}?"] = ("is there a", "yes" if there else "no", ())
+        if shapes.count(thing.shape) == 1:  # something that nothing else equals can be pointed to
+            ask[pick(rng, (f"What color is the {shape}?", f"What is the color of the {shape}?"))] = (
+                "what",
+                colour,
+                NAMES,
             )
-    return [found[i] for i in rng.permutation(len(found))]
+            place = f"{LEVELS[thing.level]} {COLUMNS[thing.column]}"
+            ask[f"Where is the {shape}?"] = ("where is the", place, PLACES)
+        if colours.count(thing.colour) == 1:
+            ask[pick(rng, (f"What shape is {colour}?", f"Which thing is {colour}?"))] = ("what", shape, SHAPES)
+    if len(ask) < wanted or chance(rng, 0.2):
+        ask["What is the background like?"] = ("what is the", PATTERNS[scene.pattern], PATTERNS)
+        ask["How many shapes are there?"] = ("how many", str(len(shapes)), NUMBERS)
+    return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, [*ask.items()], wanted)]
 
 
-def _question(picture: int, number: int, asked: Asked, *, broken: bool) -> dict[str, Any]:
-    choices = ["none of these" if broken and choice == asked.answer else choice for choice in asked.choices]
-    return {"image_id": picture, "question": asked.question, "multiple_choices": choices, "question_id": number}
-
-
-def _annotation(rng: np.random.Generator, picture: int, number: int, asked: Asked) -> dict[str, Any]:
-    """With the answers of ten persons, some of whom err."""
-    wrong = asked.choices[int(rng.integers(len(asked.choices)))]
-    doubts = rng.random(10) < 0.1
-    return {
-        "question_id": number,
-        "image_id": picture,
-        "question_type": asked.kind,
-        "answer_type": asked.answer_type,
-        "multiple_choice_answer": asked.answer,
-        "answers": [
-            {
-                "answer": wrong if doubt else asked.answer,
-                "answer_confidence": "maybe" if doubt else "yes",
-                "answer_id": i,
-            }
-            for i, doubt in enumerate(doubts, 1)
-        ],
-    }
-
-
-def _write(file: Path, content: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content), encoding="utf-8")
+def _choices(rng: np.random.Generator, answer: str, alike: tuple[str, ...]) -> list[str]:
+    """18 choices as in VQA: the answer, plausible ones, popular ones, and answers to other questions."""
+    chosen = [answer]
+    everything = (*NAMES, *SHAPES, *NUMBERS, *PLACES, *PATTERNS, *POPULAR)
+    for source, until in ((alike, 1 + PLAUSIBLE), (POPULAR, 1 + PLAUSIBLE + COMMON), (everything, CHOICES)):
+        left = list(dict.fromkeys(choice for choice in source if choice not in chosen))
+        chosen += some(rng, left, max(0, until - len(chosen)))
+    return some(rng, chosen, CHOICES)

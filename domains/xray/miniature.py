@@ -1,171 +1,216 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-Both show chests of the same kind with the same ten findings (`miniature_chests`, `miniature_drawing`), of other
-patients. CheXpert has studies of one or more views, frontal and lateral, and labels as a report would give them:
-present, absent, uncertain where it is hard to tell, and most of what is absent not mentioned. ChestX-ray8 has one
-frontal picture per examination, and many of some patients.
+Both show chests of the same kind with the same ten findings. A patient has an anatomy, an examination has findings,
+each with a severity that its label cuts in two; a picture has a view, an exposure and noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
-from PIL import Image
 
-from domains.xray.miniature_chests import (
-    Examinations,
-    make_examinations,
-    make_patients,
-    make_pictures,
-)
-from domains.xray.miniature_drawing import draw
+from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, wave
+from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_lines, write_pictures
 
 RELEASE = "CheXpert-v1.0-small"
-TRAIN_STUDIES, VALID_STUDIES = 1560, 250
-STUDY_SHARES = (0.5, 0.3, 0.2)  # patients with one, two and three studies
-VIEWS = (("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
-VIEW_SHARES = (0.62, 0.28, 0.07, 0.03)
-CHEXPERT_SIZES = ((80, 96), (96, 80), (80, 80))  # height, width
+STUDIES = {"train": 1540, "valid": 240}
+VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
+VIEW_SHARES = (0.22, 0.2, 0.2, 0.28, 0.07, 0.03)
+CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
 COLUMNS = (
     *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
     *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
     *("Fracture", "Support Devices"),
 )
 OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
-
-XRAY8_PICTURES = 3000
-XRAY8_SIZE = 80
+XRAY8_PICTURES, XRAY8_SIZE = 2950, (48, 48)
 XRAY8_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
-# As named in the table, in its order.
-XRAY8_FINDINGS = (
-    *("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Infiltration", "Mass", "Nodule"),
-    *("Pneumonia", "Pneumothorax"),
-)
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
+FINDINGS = {  # how often each occurs
+    **dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25),
+    **dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2),
+    "Effusion": 0.3,
+}
+# Dense spots in the lungs: finding, radius, density.
+SPOTS = (
+    *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.2, 1.5), ("Pneumonia", 0.2, 0.7)),
+    *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
+)
+# What differs between patients, and between pictures: from, to, in half pictures.
+ANATOMY = {"width": (0.88, 1.1), "lung_width": (0.28, 0.36), "lung_height": (0.58, 0.74), "heart": (0.24, 0.32)}
+ANATOMY |= {"heart_tilt": (0.2, 0.7), "diaphragm": (0.38, 0.52), "ribs": (2.8, 4.0), "rib_slope": (0.15, 0.5)}
+ANATOMY |= {"rib_contrast": (0.03, 0.12), "thickness": (0.0, 0.15)}
+EXPOSURE = {"x": (-0.08, 0.08), "y": (-0.08, 0.08), "turn": (-0.06, 0.06), "breath": (-0.05, 0.05)}
+EXPOSURE |= {"zoom": (0.88, 1.1), "gamma": (0.0, 0.6), "light": (0.7, 1.1), "slope": (-0.12, 0.12)}
+EXPOSURE |= {"noise": (0.01, 0.06)}
 
 
-def write(root: Path, seed: int) -> None:
-    """Write both sources below `root`: about 5,500 pictures, the same bytes for the same seed."""
-    for number, writer in enumerate((_chexpert, _xray8)):
-        writer(root / "medical_images", np.random.default_rng([seed, number]))
+def write(root: Path, seed: int, processes: int = 1) -> None:
+    """Write both sources below `root`: about 5,400 pictures, the same bytes for the same seed."""
+    medical = root / "medical_images"
+    jobs = [partial(_chexpert, medical / "chexpert", seed, part) for part in STUDIES]
+    run([*jobs, partial(_xray8, medical / "xray8", seed)], processes)
 
 
-def _chexpert(medical: Path, rng: np.random.Generator) -> None:
-    first = 1
-    for part, studies in (("train", TRAIN_STUDIES), ("valid", VALID_STUDIES)):
-        each = rng.choice(3, studies, p=STUDY_SHARES) + 1 if part == "train" else np.ones(studies, int)
-        patient = np.repeat(np.arange(studies), each)[:studies]
-        patients = make_patients(rng, int(patient[-1]) + 1)
-        examined = make_examinations(rng, patients, patient)
-        views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=VIEW_SHARES)]
-        study = np.repeat(np.arange(studies), [len(shown) for shown in views])
-        view = [name for shown in views for name in shown]
-        wanted = make_pictures(rng, patients, examined, study, np.array([name == "lateral" for name in view]))
-        sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
-
-        visit, shown_as = _place_among_equals(patient), _place_among_equals(study)
-        paths = [
-            f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg"
-            for i, k in enumerate(study)
-        ]
-        _save(medical / "chexpert" / RELEASE, paths, draw(rng, wanted, sizes))
-        sex, age = rng.choice(["Female", "Male"], len(patients)), rng.integers(18, 91, len(patients))
-        position = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2])
-        cells = _reported(rng, examined) if part == "train" else _agreed(rng, examined)
-        rows = [
-            f"{RELEASE}/{path},{sex[patient[k]]},{age[patient[k]]},{name.title()},"
-            f"{position[k] if name == 'frontal' else ''},{','.join(cells[k])}"
-            for path, name, k in zip(paths, view, study, strict=True)
-        ]
-        header = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"
-        _write_lines(medical / "chexpert" / RELEASE / f"{part}.csv", (header, *rows))
-        first += len(patients)
+def _chexpert(folder: Path, seed: int, part: str) -> None:
+    rng, studies = generator(seed, "chexpert", part), STUDIES[part]
+    several = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3] if part == "train" else [1]  # studies of a patient
+    patient = np.repeat(np.arange(studies), rng.choice(several, studies))[:studies]
+    factors = _patients(rng, patient)
+    views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=VIEW_SHARES)]
+    study = np.repeat(np.arange(studies), [len(shown) for shown in views])
+    view = [name for shown in views for name in shown]
+    sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
+    shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
+    visit, shown_as, first = place_among_equals(patient), place_among_equals(study), 1 if part == "train" else 64541
+    sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
+    position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
+    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
+    for i, k in enumerate(study.tolist()):
+        paths.append(f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg")
+        about = f"{sex[patient[k]]},{age[patient[k]]},{view[i].title()},{position[k] if view[i] == 'frontal' else ''}"
+        rows.append(f"{RELEASE}/{paths[-1]},{about},{','.join(cells[k])}")
+    write_pictures(folder / RELEASE, paths, draw(_paint, rng, shown, sizes, channels=1))
+    write_lines(folder / RELEASE / f"{part}.csv", rows)
 
 
-def _observations(rng: np.random.Generator, examined: Examinations) -> np.ndarray:
-    """(n, 14): above 0 where the observation is present, and the closer to 0 the harder to tell."""
-    n = len(examined)
-    chance = {name: rng.uniform(-1, share, n) for name, share in {"Fracture": 0.05, "Pleural Other": 0.03}.items()}
-    devices = rng.uniform(-1, 1.2, n)
-    by_name = {
-        "Enlarged Cardiomediastinum": examined.state_of("Cardiomegaly") - 0.7,
-        "Lung Opacity": np.max([examined.state_of(name) for name in OPACITIES], axis=0),
-        "Lung Lesion": np.maximum(examined.state_of("Mass"), examined.state_of("Nodule")),
-        "Pleural Effusion": examined.state_of("Effusion"),
-        "Support Devices": devices,
-        **chance,
+def _cells(rng: np.random.Generator, state: Factors, report: bool) -> np.ndarray:
+    """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
+    absent; radiologists agreed on 1.0 or 0.0 for everything."""
+    n = len(state["Edema"])
+    also = {
+        "Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7,
+        "Lung Opacity": np.max([state[name] for name in OPACITIES], axis=0),
+        "Lung Lesion": np.maximum(state["Mass"], state["Nodule"]),
+        "Pleural Effusion": state["Effusion"],
+        "Pleural Other": rng.uniform(-1, 0.03, n),
+        "Fracture": rng.uniform(-1, 0.05, n),
+        "Support Devices": rng.uniform(-1, 1.2, n),
     }
-    seen = [by_name[name] if name in by_name else examined.state_of(name) for name in COLUMNS[1:]]
-    nothing = -np.max([one for one, name in zip(seen, COLUMNS[1:], strict=True) if name != "Support Devices"], axis=0)
-    return np.stack([nothing, *seen], axis=1)
-
-
-def _reported(rng: np.random.Generator, examined: Examinations) -> np.ndarray:
-    """(n, 14) cells of train.csv: 1.0, 0.0, -1.0 for what is hard to tell, mostly nothing for what is absent."""
-    seen = _observations(rng, examined)
-    drawn = rng.uniform(0, 1, seen.shape)
-    cells = np.where(seen > 0, "1.0", np.where(drawn < 0.3, "0.0", ""))
-    cells = np.where((np.abs(seen) < 0.15) & (drawn < 0.6), "-1.0", cells)
-    cells[:, 0] = np.where(seen[:, 0] > 0, "1.0", "")  # never uncertain, never denied
+    seen = [also[name] if name in also else state[name] for name in COLUMNS[1:]]
+    states = np.stack([-np.max(seen[:-1], axis=0), *seen], axis=1)
+    if not report:
+        return np.where(states > 0, "1.0", "0.0")
+    drawn = rng.uniform(0, 1, states.shape)
+    cells = np.where(states > 0, "1.0", np.where(drawn < 0.3, "0.0", ""))
+    cells = np.where((np.abs(states) < 0.15) & (drawn < 0.6), "-1.0", cells)
+    cells[:, 0] = np.where(states[:, 0] > 0, "1.0", "")  # never uncertain, never denied
     return cells
 
 
-def _agreed(rng: np.random.Generator, examined: Examinations) -> np.ndarray:
-    """(n, 14) cells of valid.csv, which radiologists filled in: all 1.0 or 0.0."""
-    return np.where(_observations(rng, examined) > 0, "1.0", "0.0")
-
-
-def _xray8(medical: Path, rng: np.random.Generator) -> None:
-    folder, n = medical / "xray8", XRAY8_PICTURES
-    each = np.minimum(rng.geometric(0.28, n), 20)  # a mean of 3.6 pictures of each patient
-    patient = np.repeat(np.arange(n), each)[:n]
-    patients = make_patients(rng, int(patient[-1]) + 1)
-    examined = make_examinations(rng, patients, patient)
-    wanted = make_pictures(rng, patients, examined, np.arange(n), np.zeros(n, bool))
-    visit = _place_among_equals(patient)
-    names = [f"{number + 1:08d}_{follow_up:03d}.png" for number, follow_up in zip(patient, visit, strict=True)]
-    drawn = draw(rng, wanted, [(XRAY8_SIZE, XRAY8_SIZE)] * n)
-    # A few of the real ones have four channels.
-    opaque = np.full((XRAY8_SIZE, XRAY8_SIZE, 1), 255, np.uint8)
-    coloured = [
-        np.concatenate([picture[..., None].repeat(3, 2), opaque], 2) if i % 41 == 7 else picture
-        for i, picture in enumerate(drawn)
-    ]
-    _save(folder / "images", names, coloured)
-
-    found = {name: examined.state_of(name) > 0 for name in XRAY8_FINDINGS}
+def _xray8(folder: Path, seed: int) -> None:
+    rng, n = generator(seed, "xray8"), XRAY8_PICTURES
+    patient = np.repeat(np.arange(n), rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 6, 12], n))[:n]
+    factors = _patients(rng, patient)
+    shown = _pictures(rng, factors, patient, np.arange(n), np.zeros(n, bool))
+    drawn = draw(_paint, rng, shown, [XRAY8_SIZE] * n, channels=1)
+    found = {name: values > 0 for name, values in factors[1].items() if name in FINDINGS}
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
-    labels = ["|".join(name for name in sorted(found) if found[name][i]) or "No Finding" for i in range(n)]
-    sex, age = rng.choice(["F", "M"], len(patients)), rng.integers(5, 90, len(patients))
-    position = rng.choice(["AP", "PA"], n, p=[0.4, 0.6])
-    rows = (
-        f"{names[i]},{labels[i]},{visit[i]},{k + 1},{age[k] + visit[i] // 4},{sex[k]},{position[i]},"
-        "2500,2048,0.168,0.168"
-        for i, k in enumerate(patient)
-    )
-    _write_lines(folder / "metadata.csv", (XRAY8_HEADER, *rows))
+    sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
+    position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
+    names: list[str] = []
+    for i, (k, visit) in enumerate(zip(patient.tolist(), place_among_equals(patient).tolist(), strict=True)):
+        if i % 41 == 7:  # a few of the real ones have four channels
+            drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
+        names.append(f"{k + 1:08d}_{visit:03d}.png")
+        labels = "|".join(finding for finding in sorted(found) if found[finding][i]) or "No Finding"
+        about = f"{age[k] + visit // 4},{sex[k]},{position[i]},2500,2048,0.168,0.168"
+        rows.append(f"{names[-1]},{labels},{visit},{k + 1},{about}")
+    write_pictures(folder / "images", names, drawn)
+    write_lines(folder / "metadata.csv", rows)
 
 
-# ---- what the writers share ----------------------------------------------------------------------------------------
+def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, Factors]:
+    """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
+    0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
+    n = int(patient.max()) + 1
+    patients = {name: rng.uniform(low, high, n) for name, (low, high) in ANATOMY.items()}
+    side, place = rng.choice([-1.0, 1.0], (n, len(SPOTS))), rng.uniform(-0.5, 0.5, (2, n, len(SPOTS)))
+    side[:, 4], place[:, :, 4] = side[:, 3], place[:, :, 3] + 0.25  # the spots of pneumonia lie close together
+    patients |= {"spot_side": side, "spot_x": 0.85 * place[0], "spot_y": place[1]}
+    state: Factors = {"side": rng.choice([-1.0, 0.0, 1.0], (len(patient), 3), p=[0.4, 0.2, 0.4])}
+    illness = rng.standard_normal(n)  # of which every finding shows a little
+    for name, share in FINDINGS.items():
+        lasting = (0.5 * illness + 0.7 * rng.standard_normal(n))[patient] + 0.5 * rng.standard_normal(len(patient))
+        state[name] = rounded(lasting - NormalDist().inv_cdf(1 - share))
+    return patients, state
 
 
-def _place_among_equals(values: np.ndarray) -> np.ndarray:
-    """0 for the first of a run of equal values, 1 for the second, and so on."""
-    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
-    return np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+def _pictures(
+    rng: np.random.Generator,
+    factors: tuple[Factors, Factors],
+    whose: np.ndarray,
+    which: np.ndarray,
+    lateral: np.ndarray,
+) -> Factors:
+    """What pictures show. factors: of patients and of examinations. whose: the patient of every examination. which:
+    the examination of every picture; lateral: the pictures that are from the side."""
+    (patients, state), n = factors, len(which)
+    shown = {name: np.clip(0.5 + 0.9 * state[name][which], 0, 1) for name in FINDINGS}
+    shown |= {"side": state["side"][which], "lateral": lateral, "waves": rng.uniform(0, 1, (n, 8))}
+    shown |= {name: values[whose[which]] for name, values in patients.items()}
+    return shown | {name: rng.uniform(low, high, n) for name, (low, high) in EXPOSURE.items()}
 
 
-def _save(folder: Path, paths: Sequence[str], drawn: Iterable[np.ndarray]) -> None:
-    for parent in sorted({(folder / path).parent for path in paths}):
-        parent.mkdir(parents=True, exist_ok=True)
-    for path, picture in zip(paths, drawn, strict=True):
-        Image.fromarray(picture).save(folder / path, quality=85)
+def _edge(distance: np.ndarray) -> np.ndarray:
+    """0 outside, 1 inside, of a signed distance that is positive inside."""
+    return np.clip(distance * np.float32(14) + np.float32(0.5), 0, 1)
 
 
-def _write_lines(file: Path, text: Iterable[str]) -> None:
-    file.write_text("".join(f"{line}\n" for line in text), encoding="utf-8", newline="")
+def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
+    """The density of a schematic chest: bright where bone, heart and fluid lie in the way of the rays, dark where air
+    does. u and v are places in the chest, from -1 to 1."""
+    u, v = canvas.place(chest["x"], chest["y"], chest["zoom"], chest["turn"])
+    one = {name: each(values) for name, values in chest.items() if values.ndim == 1}
+    lateral, aside = one["lateral"], np.abs(u)
+    wide, middle = one["lung_width"] * (1 + 0.8 * lateral), 0.44 - 0.41 * lateral
+    folds = zip(chest["waves"].T[:4], chest["waves"].T[4:], (u, v, u, v), strict=True)
+    waves = [wave(each(4 * frequency + 1) * at + each(phase)) for frequency, phase, at in folds]
+    texture = 0.03 * (waves[0] * waves[1] + waves[2] * waves[3])
+
+    large = 1 + 0.5 * one["Cardiomegaly"]
+    across, down = u - 0.1 * large + 0.35 * lateral, v - 0.22 - one["breath"]
+    along, beside = across + one["heart_tilt"] * down, down - one["heart_tilt"] * across
+    ball = 1 - ((along / 1.25) ** 2 + beside**2) / (one["heart"] * large) ** 2
+    heart = np.maximum(_edge(0.25 * ball), (1 - 0.7 * lateral) * _edge(0.14 - aside + 0.1 * np.minimum(0, 0.2 - v)))
+
+    spots = texture.copy()
+    for number, (finding, radius, density) in enumerate(SPOTS):
+        side, x, y = (each(chest[f"spot_{what}"][:, number]) for what in ("side", "x", "y"))
+        reach = radius * (0.7 + 0.5 * one[finding])
+        far = ((u - side * (middle + wide * x)) ** 2 + (v - one["lung_height"] * y + 0.15) ** 2) / reach**2
+        spots += density * (1 + 0.3 * lateral) * one[finding] * np.maximum(1 - far, 0)
+
+    air, base = np.zeros_like(u), np.ones_like(u)
+    sides = chest["side"].T
+    for half in (-1, 1):
+        fluid, collapsed, free = (
+            each(chest[finding] * (of * half >= 0))
+            for finding, of in zip(("Effusion", "Atelectasis", "Pneumothorax"), sides, strict=True)
+        )
+        p, q = (half * u - middle) / wide, (v + 0.1) / one["lung_height"]
+        inside = 1 - (p * (1 + 0.3 * np.clip(0.5 - q, 0, 2))) ** 2 - (q * q) ** 2
+        floor = one["diaphragm"] + one["breath"] - 0.14 * collapsed
+        over = floor - 0.12 * np.maximum(1 - p * p, 0) - v
+        # Fluid rises at the outer wall; lines of collapse lie above the diaphragm; free air lies at apex and wall.
+        dense = np.minimum(1, 1.5 * fluid) * _edge(v - floor + 0.02 + 0.4 * fluid + 0.15 * fluid * p * p)
+        dense += 0.7 * collapsed * _edge(0.04 - np.abs(over - 0.14 + 0.1 * p))
+        dense += 0.3 * one["Edema"] * (0.6 + np.maximum(0, 1 - (p + 0.5) ** 2 - q * q))
+        rim = np.minimum(1, 5 * free) * _edge(0.25 * free - 0.5 * inside - 0.08 * q)
+        lung = _edge(0.5 * inside) * _edge(over)
+        air += lung * np.clip(0.8 - dense - spots * (1 - rim) + free * (0.45 * rim - 0.05), 0, 1.3)
+        base = np.minimum(base, _edge(-over))
+    air *= (1 - 0.45 * lateral) * (1 - 0.85 * heart)
+
+    ribs = np.clip(2 * wave(one["ribs"] * (v - one["rib_slope"] * u * u)), -1, 1) * _edge(aside - 0.15)
+    density = 0.5 + one["thickness"] + 0.1 * base + texture - 0.45 * air
+    density += one["rib_contrast"] * ribs * (1 - 0.7 * base) + 0.12 * _edge(0.1 - np.abs(u - 0.6 * lateral))  # spine
+    density += 0.08 * (1 - lateral) * _edge(0.03 - np.abs(v + 0.75 - 0.25 * aside))  # clavicles
+    density = np.clip(density * _edge(one["width"] * (1 - 0.5 * np.clip((-0.75 - v) / 0.4, 0, 1)) - aside), 0, 1.2)
+    canvas.layers[:, 0] = density * (1 - one["gamma"] * (1 - density)) + 0.03

@@ -1,0 +1,102 @@
+"""How the files of a miniature come about: the same bytes on every processor, from any number of processes.
+
+Every part of a miniature is a job with a generator of its own, so the order of the jobs does not matter. No file holds
+a time, and numbers are rounded before they are drawn, compared or written (see `rounded`).
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def run(jobs: Sequence[Callable[[], T]], processes: int = 1) -> list[T]:
+    """The results of `jobs` in their order. With several processes the jobs must be picklable."""
+    if processes == 1:
+        return [job() for job in jobs]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        return [running.result() for running in [pool.submit(job) for job in jobs]]
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """The random numbers of one part of a miniature: `names` say which."""
+    return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
+
+
+def rounded(values: Any, decimals: int = 6) -> Any:
+    """Values that no processor disputes.
+
+    The last bit of a sine, a power or a sum of many numbers depends on the processor's instructions. Rounding hides it:
+    that a value lies so close to a border between two roundings has a chance of about one in a billion.
+    """
+    return np.round(np.asarray(values, np.float64), decimals)
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write `content` to `file` and make its folder if there is none."""
+    try:
+        file.write_bytes(content)
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
+def write_lines(file: Path, lines: Iterable[str], ending: str = "\n") -> None:
+    write_bytes(file, "".join(f"{line}{ending}" for line in lines).encode())
+
+
+def write_json(file: Path, content: Any) -> None:
+    import json
+
+    write_bytes(file, json.dumps(content).encode())
+
+
+def write_table(file: Path, columns: Mapping[str, Any], rows_per_group: int | None = None) -> None:
+    """A parquet file."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(dict(columns)), file, row_group_size=rows_per_group)
+
+
+def write_pictures(folder: Path, names: Iterable[str], pictures: Iterable[np.ndarray]) -> None:
+    """uint8 pixels (height, width) or (height, width, 3 or 4), each in the format that its name asks for."""
+    from PIL import Image
+
+    for name, pixels in zip(names, pictures, strict=True):
+        kind, content = Path(name).suffix.lower(), io.BytesIO()
+        options = {"quality": 90} if kind in (".jpg", ".jpeg") else {}
+        Image.fromarray(pixels).save(content, Image.registered_extensions()[kind], **options)
+        write_bytes(folder / name, content.getvalue())
+
+
+def write_clip(file: Path, samples: np.ndarray, rate: int) -> None:
+    """int16 `samples` of one channel at `rate` Hz, as .wav or .flac."""
+    if file.suffix == ".wav":
+        data = samples.astype("<i2").tobytes()
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)  # PCM, one channel, 16 bits
+        body = b"WAVE" + form + struct.pack("<4sI", b"data", len(data)) + data
+        write_bytes(file, struct.pack("<4sI", b"RIFF", len(body)) + body)
+        return
+    import soundfile
+
+    # By way of memory: soundfile waits for the disk after every file.
+    soundfile.write(content := io.BytesIO(), samples, rate, subtype="PCM_16", format="FLAC")
+    write_bytes(file, content.getvalue())
+
+
+def place_among_equals(values: np.ndarray) -> np.ndarray:
+    """0 for the first of a run of equal values, 1 for the second, and so on."""
+    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
+    return np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
