@@ -12,7 +12,7 @@ import pytest
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.experiment import ablate, settings
-from dabs_rq.protocol import declared
+from dabs_rq.protocol import option_fields
 from dabs_rq.records import intervals as compare
 from dabs_rq.records import record
 from dabs_rq.records.metrics import accuracy
@@ -54,7 +54,7 @@ def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_
 
 def test_protocol_means_all_of_its_options() -> None:
     found = axes("protocol")
-    assert set(found) == {f"protocol.{one.name}" for one in declared(type(load_protocol("corrected")))}
+    assert set(found) == {f"protocol.{one.name}" for one in option_fields(type(load_protocol("corrected")))}
     assert all(len(values) >= 2 for values in found.values())
 
 

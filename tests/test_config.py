@@ -27,7 +27,7 @@ from dabs_rq.spec import Tokens
 from dabs_rq.typed import legal_values
 
 EVERY = type(load_protocol("corrected"))
-OPTIONS = protocol.declared(EVERY)
+OPTIONS = protocol.option_fields(EVERY)
 SCALES, PROTOCOLS = tuple(choices("scale")), tuple(choices("protocol"))
 
 
@@ -218,10 +218,10 @@ def test_another_tasks_domains_and_folders_are_refused(tmp_path: Path) -> None:
         _ = Run.of(["domain=sensor", "tasks=[pamap]"]).tasks
     with pytest.raises(OptionError, match=r"give one method: method=none\|rq"):
         _ = Run.of(["method=none,rq"]).method
-    with pytest.raises(MissingDataError, match=r"the data root .*/nowhere is no folder"):
+    with pytest.raises(MissingDataError, match=r"the data root .*/nowhere is not a folder"):
         Run.of([f"data={tmp_path / 'nowhere'}"])
     (tmp_path / "file").touch()
-    with pytest.raises(MissingDataError, match=r"the data root .*/file is no folder"):
+    with pytest.raises(MissingDataError, match=r"the data root .*/file is not a folder"):
         Run.of([f"data={tmp_path / 'file'}"])
     with pytest.raises(OptionError, match="unknown protocol 'both'"):
         load_protocol("both")

@@ -605,7 +605,7 @@ def test_wrong_words(call: Callable[..., Output], root: Path) -> None:
         code, _, err = call(*words)
         assert code == 2 and said in err
     code, _, err = call("fetch", "dtd", f"data={root}/not-there")
-    assert code == 1 and "is no folder" in err
+    assert code == 1 and "is not a folder" in err
 
 
 def test_fetch_then_list_then_verify(

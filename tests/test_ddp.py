@@ -21,7 +21,7 @@ from dabs_rq.methods import emix, rq
 from dabs_rq.methods import losses as contrast
 from dabs_rq.pretrain.pretrain import pretrain, source_batches
 from dabs_rq.quantize import randomized_quantization
-from dabs_rq.ranks import Ranks, started
+from dabs_rq.ranks import Ranks, detect_ranks
 from dabs_rq.run import Run
 from tests.ddp_ranks import gradients
 from tests.stand_ins import heed_interrupts
@@ -254,7 +254,7 @@ def test_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
             for name, value in environment.items():
                 patched.setenv(name, value)
             trainer = Run.of(words).options.trainer
-            return started(trainer.devices, trainer.nodes, trainer.gather_negatives)
+            return detect_ranks(trainer.devices, trainer.nodes, trainer.gather_negatives)
 
     assert found() == found("trainer.devices=8") == Ranks()
     torchrun = {"RANK": "3", "WORLD_SIZE": "16"}

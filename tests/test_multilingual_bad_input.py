@@ -167,7 +167,7 @@ def test_files_that_are_no_tables_of_texts_are_named(root: Path, load: Any) -> N
     whole = file.read_bytes()
     for content in (b"", b"no parquet", whole[:1000]):
         file.write_bytes(content)
-        with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+        with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
             load("mc4")
     pq.write_table(pa.table({"content": ["a"] * 20, "url": ["b"] * 20}), file)
     with pytest.raises(DataError, match=f"{file}: expected a column text, found content, url"):
@@ -302,10 +302,10 @@ def test_damaged_empty_and_other_tables_are_named(root: Path, load: Any) -> None
     with pytest.raises(DataError, match=f"{file}: expected columns .*sentence2 missing"):
         load("paws_en")
     pq.write_table(table.slice(0, 0), file)
-    with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
         load("paws_en")
     file.write_bytes(b"PAR1 and no more")
-    with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
         load("paws_en")
 
 

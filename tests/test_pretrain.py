@@ -139,7 +139,7 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
             return real(self, *rest)  # type: ignore[arg-type]
 
         patched.setattr(EMix, "loss", fails_late)
-        with pytest.raises(ResourceError, match="memory ran out"):
+        with pytest.raises(ResourceError, match="out of memory"):
             pretrain(disturbed, 0)
     assert not disturbed.checkpoint_file(0).exists()
     assert checkpoint.describe(pretrain(disturbed, 0))["weights"] == expected

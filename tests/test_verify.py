@@ -110,7 +110,9 @@ def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
 
 def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = transfer_module.computed_by
-    monkeypatch.setattr(transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.transfer.regression": "other"})
+    monkeypatch.setattr(
+        transfer_module, "computed_by", lambda *of: real(*of) | {"dabs_rq.transfer.regression": "other"}
+    )
     cell = verified(folder)
     assert cell.state == "stale" and "code: dabs_rq.transfer.regression" in cell.reasons
 

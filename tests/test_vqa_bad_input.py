@@ -102,7 +102,7 @@ def test_a_missing_and_a_truncated_picture_are_named(
         file = root / SOURCES[name].folder / examples.ids[3].as_py()
     whole = file.read_bytes()
     file.write_bytes(whole[:-300])
-    with pytest.raises(DataError, match=f"{file}: damaged or no picture .*truncated"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a picture .*truncated"):
         load(name, prepare=prepare).inputs[0].take(np.arange(len(examples)))
     file.unlink()
     with pytest.raises(DataError, match=f"json: (question [0-9]+: )?no such file {file}"):
@@ -116,10 +116,10 @@ def test_a_missing_and_a_truncated_picture_are_named(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "damaged or no JSON"),
-        (b'{"annotations": [{"image_id": 1, ', "damaged or no JSON"),
-        (b"\xff\xfe{}", "damaged or no JSON"),
-        (b"[" * 200_000, "damaged or no JSON"),
+        (b"", "damaged or not JSON"),
+        (b'{"annotations": [{"image_id": 1, ', "damaged or not JSON"),
+        (b"\xff\xfe{}", "damaged or not JSON"),
+        (b"[" * 200_000, "damaged or not JSON"),
         (b"{}", "found no list of that name"),
         (b'{"images": []}', "found no list of that name"),
         (b"[]", "found no list of that name"),
@@ -142,7 +142,7 @@ def test_a_file_cut_short_is_named(root: Path, load: Callable[..., Examples]) ->
     for path, name in READ.items():
         whole = (root / path).read_bytes()
         (root / path).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match=f"{root / path}: damaged or no JSON"):
+        with pytest.raises(DataError, match=f"{root / path}: damaged or not JSON"):
             load(name)
         (root / path).write_bytes(whole)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dabs_rq.data.batches import Shuffled, Streamed
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError, memory_told
+from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.ranks import Ranks
@@ -162,7 +162,7 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
         plugins=[WholeFiles()],
     )
     try:
-        with memory_told(NEEDS_LESS):
+        with explain_out_of_memory(NEEDS_LESS):
             trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error

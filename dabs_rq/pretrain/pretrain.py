@@ -13,10 +13,10 @@ from dabs_rq.data.batches import Shuffled, Streamed, training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
-from dabs_rq.files import only_one
+from dabs_rq.files import locked
 from dabs_rq.methods.base import Method, build_method
 from dabs_rq.pretrain.launch import launch, reporting
-from dabs_rq.ranks import Ranks, started, wanted
+from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
 
@@ -31,13 +31,13 @@ def pretrain(run: Run, seed: int) -> Path:
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains
     devices, nodes = options.trainer.devices, options.trainer.nodes
-    ranks = started(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
+    ranks = detect_ranks(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
     # Where ranks were started, who started them keeps others out.
-    alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
-    with reporting(ranks.rank), ranks.first_prints(), alone:
+    alone = locked(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
+    with reporting(ranks.rank), ranks.silence_other_ranks(), alone:
         if is_finished(file):
             print(f"pretrained already: {file}")
-        elif trains and ranks.count < (count := wanted(devices, nodes)):
+        elif trains and ranks.count < (count := rank_count(devices, nodes)):
             source_batches(run, seed)  # so that its errors are raised before any process is started
             launch(("pretrain", *run.replace(seeds=[seed]).words), count)
         else:
@@ -123,7 +123,7 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
             "targets, or a domain whose pretraining source has labels"
         )
     batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
-    if batches.size % (count := wanted(run.options.trainer.devices, run.options.trainer.nodes)):
+    if batches.size % (count := rank_count(run.options.trainer.devices, run.options.trainer.nodes)):
         raise OptionError(
             f"{count} devices share every batch equally, but one has {batches.size} examples: "
             f"give a pretrain.batch_size that {count} divides"

@@ -11,7 +11,7 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
-from dabs_rq.files import atomic_folder, only_one
+from dabs_rq.files import atomic_folder, locked
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import words as command_line
 from dabs_rq.run.compose import Composed, compose
@@ -41,7 +41,7 @@ class Run:
 
     @classmethod
     def compose(cls, given: Mapping[str, Any], lenient: Iterable[str] = ()) -> Run:
-        """The run of options by name. Raises OptionError, and MissingDataError where the data root is no folder."""
+        """The run of options by name. Raises OptionError, and MissingDataError where the data root is not a folder."""
         run = cls(dict(given), compose(given, lenient=lenient))
         run._check()
         return run
@@ -75,7 +75,7 @@ class Run:
             raise OptionError(f"scale={options.scale.name} needs the real data: give data=/root (make: DATA=/root)")
         if (root := self.places.data) is not None and not root.is_dir():
             raise MissingDataError(
-                f"the data root {options.data} is no folder. Below it are the sources in their published layouts; "
+                f"the data root {options.data} is not a folder. Below it are the sources in their published layouts; "
                 "`python -m dabs_rq domains` tells which are expected where."
             )
         if options.table.published and not self.published_compares:
@@ -175,7 +175,7 @@ class Run:
         generator = registry.miniature(name)
         root = self.places.miniature(name)
         if not root.exists():
-            with only_one(root):
+            with locked(root):
                 if not root.exists():
                     print(f"writing made-up miniature data for {name} to {root}")
                     with atomic_folder(root) as writing:

@@ -17,7 +17,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
-from dabs_rq.files import atomic_path, digest, only_one
+from dabs_rq.files import atomic_path, digest, locked
 from dabs_rq.records.provenance import code, is_ours
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def cached(
     """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash) and architecture, of what it sees
     and of the code that computes it - never of the task, so that tasks with the same inputs share one pass."""
     file = folder / f"{key(encoder, weights, examples)}.npz"
-    with only_one(file):
+    with locked(file):
         if (features := _read(file)) is not None and len(features) == len(examples):
             return features
         features = extract(encoder, examples, workers, place)

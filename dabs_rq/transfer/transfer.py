@@ -26,9 +26,9 @@ from dabs_rq.errors import (
     RecordError,
     ResourceError,
     TrainingError,
-    memory_told,
+    explain_out_of_memory,
 )
-from dabs_rq.files import only_one
+from dabs_rq.files import locked
 from dabs_rq.records import recheck, record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import Undefined, majority, score
@@ -51,7 +51,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     """
     encoder, weights, method = frozen_encoder(run, seed)
     folder = run.places.records(run.identity(seed, method=method))
-    with only_one(folder):
+    with locked(folder):
         files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
     if checkpoint.weights_hash(encoder) != weights:
         raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
@@ -73,7 +73,7 @@ def _probe_tasks(
             files.append(file)
             continue
         try:
-            with memory_told(NEEDS_LESS):
+            with explain_out_of_memory(NEEDS_LESS):
                 files += _probe_task(run, seed, task, encoder, weights, folder, method)
         except (DataError, TrainingError, ResourceError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))

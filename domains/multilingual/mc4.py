@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.readers.text import not_on_hub, tokens
+from dabs_rq.data.readers.text import not_on_hub, tokens_input
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.data.streams import Stream
@@ -74,7 +74,7 @@ def load(request: Request) -> Stream:
     else:
         shards = _hub_shards(request)
         content = digest(SOURCE.hub, request.split)
-    encode = Encode(tokens(request), request.root)
+    encode = Encode(tokens_input(request), request.root)
     order = request.protocol.mc4_order
     return Stream(
         shards=shards,
@@ -191,7 +191,7 @@ def _open(file: Path) -> ParquetFile:
     try:
         opened = ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: damaged or no parquet table ({error})") from error
+        raise DataError(f"{file}: damaged or not a parquet table ({error})") from error
     schema = opened.schema_arrow
     if COLUMN not in schema.names:
         raise DataError(f"{file}: expected a column {COLUMN}, found {', '.join(schema.names)}")

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
-from dabs_rq.data.readers.index import repeated
-from dabs_rq.data.readers.text import Place
+from dabs_rq.data.readers.index import first_duplicate
+from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
@@ -56,24 +56,24 @@ def load(request: Request, language: str) -> Examples:
     source = SOURCE
     if request.split == TRUE_TEST and any((request.root / SOURCE.folder / language).glob("*.parquet")):
         source = replace(SOURCE, hub=None)
-    place = text.find(request, source, language, HUB_SPLITS[request.split])
-    table = place.open(("id", *SENTENCES, "label"))
+    location = text.find_table(request, source, language, HUB_SPLITS[request.split])
+    table = location.open(("id", *SENTENCES, "label"))
     return Examples(
-        ids=_ids(place, HUB_SPLITS[request.split]),
-        inputs=(text.from_table(place, SENTENCES, np.arange(len(table)), text.tokens(request), request.root),),
-        targets=text.labels(place, 1, "0 or 1 (paraphrase) expected"),
+        ids=_ids(location, HUB_SPLITS[request.split]),
+        inputs=(text.from_table(location, SENTENCES, np.arange(len(table)), text.tokens_input(request), request.root),),
+        targets=text.labels(location, 1, "0 or 1 (paraphrase) expected"),
     )
 
 
-def _ids(place: Place, split: str) -> pa.Array:
+def _ids(location: TableLocation, split: str) -> pa.Array:
     """The ids in column "id", after the split. Raises DataError if there is one twice, or a row without."""
-    column = place.column("id")
+    column = location.column("id")
     if column.null_count:
-        raise DataError(f"{place.row(pc.index(column.is_null(), True).as_py())}: no id")
+        raise DataError(f"{location.row(pc.index(column.is_null(), True).as_py())}: no id")
     ids = pc.cast(column, pa.string()).combine_chunks()
-    if twice := repeated(ids):
-        row, first = twice
-        raise DataError(f"{place.row(row)}: id {ids[row]} is that of an earlier pair too ({place.row(first)})")
+    if duplicate := first_duplicate(ids):
+        row, first = duplicate
+        raise DataError(f"{location.row(row)}: id {ids[row]} is that of an earlier pair too ({location.row(first)})")
     return pc.binary_join_element_wise(split, ids, "/")
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Column, Shared
 from dabs_rq.data.readers import audio
-from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError
 
@@ -61,6 +61,6 @@ def check_listed(folder: Path, paths: pa.Array, where: Where) -> None:
 
 def check_once(paths: pa.Array, where: Where) -> None:
     """Raises DataError, naming both lines, if a path is listed twice."""
-    if twice := repeated(paths):
-        row, first = twice
+    if duplicate := first_duplicate(paths):
+        row, first = duplicate
         raise DataError(f"{where(row)}: {paths[row].as_py()} is listed already: {where(first)}")

@@ -28,27 +28,27 @@ def load(
 ) -> Examples:
     """The rows of a split whose texts are not empty: `fields` of the hub's `configs[split]`."""
     split = SPLITS[request.split]
-    place = text.find(request, source, configs[request.split], split)
-    place.open((*fields, "label"))
-    rows = text.rows_with_text(place, fields)
-    labels = _labels(place, target)
+    location = text.find_table(request, source, configs[request.split], split)
+    location.open((*fields, "label"))
+    rows = text.rows_with_text(location, fields)
+    labels = _labels(location, target)
     if empty := len(labels) - len(rows):
-        message = f"{place}: {empty:,} of {len(labels):,} rows are left out, their {' or '.join(fields)} is empty"
+        message = f"{location}: {empty:,} of {len(labels):,} rows are left out, their {' or '.join(fields)} is empty"
         warnings.warn(message, DataWarning, stacklevel=2)
     return Examples(
         # Not the task's name: MNLI's two tasks have the same training examples, whose features are computed once.
         ids=text.row_ids(split, rows),
-        inputs=(text.from_table(place, fields, rows, text.tokens(request), request.root),),
+        inputs=(text.from_table(location, fields, rows, text.tokens_input(request), request.root),),
         targets=labels[rows],
     )
 
 
-def _labels(place: text.Place, target: Target) -> np.ndarray:
+def _labels(location: text.TableLocation, target: Target) -> np.ndarray:
     """The labels of all rows, as `target` has them."""
     real = isinstance(target, Regression)
     highest = HIGHEST if real else max(target.outputs, 2) - 1
     expected = f"a number from 0 to {highest:g} expected (-1 where a split has no labels)"
-    return text.labels(place, highest, expected, real=real)
+    return text.labels(location, highest, expected, real=real)
 
 
 def _task(

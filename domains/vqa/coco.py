@@ -69,7 +69,7 @@ def texts(columns: Mapping[str, Sequence[str]], file: Path, spec: Input, root: P
         raise DataError(f"{file}: a text in it is no Unicode ({error})") from error
     places = pa.array(np.zeros(len(next(iter(held.values()))), np.int8))
     paths = pa.DictionaryArray.from_arrays(places, pa.array([file.relative_to(root).as_posix()]))
-    return text.given(pa.table({"path": paths, **held}), tuple(columns), spec, root)
+    return text.from_items(pa.table({"path": paths, **held}), tuple(columns), spec, root)
 
 
 # ---- JSON files ----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{file}: damaged or no JSON ({error}). Extract it from its archive again.") from error
+        raise DataError(f"{file}: damaged or not JSON ({error}). Extract it from its archive again.") from error
     found = parsed.get(name) if isinstance(parsed, dict) else None
     if not isinstance(found, list):
         raise DataError(f'{file}: expected {{"{name}": [...], ...}}, found no list of that name')

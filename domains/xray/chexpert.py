@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
-from dabs_rq.data.readers.index import csv_table, lines, repeated
+from dabs_rq.data.readers.index import csv_table, first_duplicate, lines
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, Task
 from dabs_rq.errors import DataError, MissingDataError
@@ -100,8 +100,8 @@ def _patients(paths: pa.Array, part: str, file: Path) -> np.ndarray:
 
 
 def _check_once(paths: pa.Array, file: Path) -> None:
-    if twice := repeated(paths):
-        row, before = twice
+    if duplicate := first_duplicate(paths):
+        row, before = duplicate
         raise DataError(f"{_where(file, row)}: {paths[row].as_py()} is listed already: {_where(file, before)}")
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
-from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, unknown
@@ -135,8 +135,8 @@ def _metadata(folder: Path, root: Path) -> Metadata:
     names, findings, patients = (pa.array(column, pa.string()) for column in columns)
     if len(names) == 0:
         raise DataError(f"{file}: lists no picture")
-    if twice := repeated(names):
-        row, before = twice
+    if duplicate := first_duplicate(names):
+        row, before = duplicate
         raise DataError(f"{file}:{places[row]}: {names[row].as_py()} is listed already: {file}:{places[before]}")
     return Metadata(file, names, _targets(findings, file, places), _numbers(patients, file, places), places)
 
@@ -174,7 +174,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if cells:
                     yield reader.line_num, cells
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: no csv table ({error})") from error
+        raise DataError(f"{file}: not a csv table ({error})") from error
 
 
 def _targets(findings: pa.Array, file: Path, places: np.ndarray) -> np.ndarray:
