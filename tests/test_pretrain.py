@@ -310,7 +310,7 @@ def test_a_checkpoint_is_verified_without_a_network(
     assert checkpoint.verified(changed) == described
     described.pop("inputs")
     save_file(tensors, changed, metadata={"dabs_rq": json.dumps(described)})
-    with pytest.raises(CheckpointError, match="is damaged: its metadata lack inputs"):
+    with pytest.raises(CheckpointError, match="is damaged: its metadata lacks inputs"):
         checkpoint.describe(changed)
 
 
