@@ -141,5 +141,5 @@ def test_a_difference_is_paired_over_the_same_examples(tmp_path: Path) -> None:
     record.write(tmp_path / "b", a_record(0.5, 0.02), ids[::-1], targets, second)
     assert compare.difference_error("accuracy", a, b) == pytest.approx(0.02 * 2**0.5)
     b.with_suffix(".parquet").write_bytes(b"half")
-    with pytest.raises(RecordError, match="no predictions"):
+    with pytest.raises(RecordError, match="no readable predictions"):
         compare.difference_error("accuracy", a, b)

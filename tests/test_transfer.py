@@ -209,7 +209,7 @@ def test_another_checkpoint_can_be_given_and_is_filed_under_its_hash(run: Callab
 
 
 @pytest.mark.parametrize(
-    ("targets", "reason"), [([], "empty"), ([3] * 6, "one class only"), ([0, 1, 2, 3, 4, 55], "0 to 10 expected")]
+    ("targets", "reason"), [([], "empty"), ([3] * 6, "only one class"), ([0, 1, 2, 3, 4, 55], "0 to 10 expected")]
 )
 def test_a_split_that_teaches_nothing_is_refused_with_the_reason(
     targets: list[int], reason: str, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
