@@ -103,7 +103,7 @@ def test_a_task_of_another_domain_is_refused(call: Callable[..., Output], runs: 
 def test_a_data_root_that_is_not_there_is_named(command: str, call: Callable[..., Output], tmp_path: Path) -> None:
     code, _, err = call(command, "domain=sensor", f"data={tmp_path}/no where", f"runs={tmp_path}/runs")
     assert code == 1 and f"error: the data root {tmp_path}/no where is not a folder." in err
-    assert "`python -m dabs_rq domains` tells which are expected where" in err and not (tmp_path / "runs").exists()
+    assert "`python -m dabs_rq domains` lists which are expected where" in err and not (tmp_path / "runs").exists()
 
 
 def test_data_that_are_not_there_are_explained(call: Callable[..., Output], tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_what_ends_one_rank_is_told_here_and_the_resumed_run_is_as_an_undisturbe
         assert not run.checkpoint_file(0).exists()
     (tmp_path / "methods" / "how").write_text("not")
     pretrain(run, 0)
-    assert "going on from step 6" in capfd.readouterr().out
+    assert "resuming from step 6" in capfd.readouterr().out
     assert losses(run) == losses(undisturbed) and len(losses(run)) == 8
     weights = [checkpoint.describe(one.checkpoint_file(0))["weights"] for one in (run, undisturbed)]
     assert weights[0] == weights[1]

@@ -1,4 +1,4 @@
-"""A run: its options, where everything lies, and the examples it reads."""
+"""A run: its options, the paths of its files, and the examples that it reads."""
 
 from dabs_rq.run.run import Identity, Run, announce
 
