@@ -135,7 +135,7 @@ def test_an_interruption_ends_with_130(call: Callable[..., Output], monkeypatch:
 
     monkeypatch.setattr("dabs_rq.sources.catalogue.listing", interrupted)
     code, _, err = call("domains")
-    assert code == 130 and "the same command goes on where this one stopped" in err
+    assert code == 130 and "run the same command again to resume" in err
 
 
 # ---- what is there -----------------------------------------------------------------------------------------------

@@ -214,8 +214,8 @@ def test_ranks_end_with_the_process_that_started_them(
         process.send_signal(end)
         told = process.stdout.read()  # ends when the last process that can write to it has ended
     assert process.returncode == code
-    assert ("the same command goes on where this one stopped" in told) == (end == signal.SIGINT)
-    assert told.count("goes on") <= 1 and "Traceback" not in told
+    assert ("run the same command again to resume" in told) == (end == signal.SIGINT)
+    assert told.count("to resume") <= 1 and "Traceback" not in told
 
 
 def test_ranks_see_the_parts_of_the_same_batches(miniature: Callable[[str], Path]) -> None:

@@ -107,7 +107,7 @@ def test_an_interrupt_ends_everything_and_names_what_is_left(
     code, text = ended(process)
     assert code == 130, text
     assert re.search(r"\d of 5 jobs left:\n(  .*\n)*  transfer sensor with rq, seed 0\n", text), text
-    assert "the same command goes on where this one stopped" in text
+    assert "run the same command again to resume" in text
     left = time.monotonic() + 10
     while any(psutil.pid_exists(pid) for pid in begun):
         assert time.monotonic() < left, text

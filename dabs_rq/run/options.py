@@ -63,8 +63,8 @@ class TransferOptions:
     """Options of transfer.
 
     max_examples: of each split. features, probe: by default as the protocol says. epochs, batch_size, lr, weight_decay:
-    of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits; a record
-    says whether the last fit converged.
+    of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits; records
+    say whether the last fit converged.
     """
 
     max_examples: Count | None = None

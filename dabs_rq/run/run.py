@@ -41,7 +41,7 @@ class Run:
 
     @classmethod
     def compose(cls, given: Mapping[str, Any], lenient: Iterable[str] = ()) -> Run:
-        """Make the run of options by name. Raises OptionError, and MissingDataError if the data root is not a folder."""
+        """Make the run of options by name. Raises OptionError, or MissingDataError if the data root is no folder."""
         run = cls(dict(given), compose(given, lenient=lenient))
         run._check()
         return run
