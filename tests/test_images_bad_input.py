@@ -124,7 +124,7 @@ def test_a_sign_without_line_a_file_listed_twice_and_one_that_is_gone_are_named(
     csv = folder("traffic_sign") / SIGNS / "GT-00002.csv"
     good = csv.read_text()
     shutil.copy(csv.parent / "00000_00000.ppm", csv.parent / "00099_00000.ppm")
-    with pytest.raises(DataError, match=f"{csv}: 1 pictures beside it have no line, the first is 00099_00000.ppm"):
+    with pytest.raises(DataError, match=f"{csv}: 1 pictures in its folder have no line, the first is 00099_00000.ppm"):
         load("traffic_sign")
     (csv.parent / "00099_00000.ppm").unlink()
     csv.write_text(good + good.splitlines()[1] + "\n")
@@ -208,7 +208,7 @@ def test_a_damaged_cifar_batch_is_named(
 def test_a_cifar_batch_cut_short_is_named(folder: Any, load: Callable[..., Examples]) -> None:
     file = folder("cifar10") / BATCH
     file.write_bytes(file.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=f"{file}: no CIFAR-10 batch, or damaged"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a CIFAR-10 batch"):
         load("cifar10")
 
 
@@ -232,7 +232,7 @@ def test_the_pickles_of_python_2_are_read(folder: Any, load: Callable[..., Examp
         (np.array([[1, 0]], np.uint8), "entry 2: label 0"),
         (np.array([[1.5, 2]]), r"labels is float64 \(1, 2\)"),
         (np.array([[1, 2, 2, 2] * 500], np.uint8), "entry 1[0-9]*: no such file .*jpg/image_01"),
-        (None, "no MATLAB file with labels, or damaged"),
+        (None, "damaged or not a MATLAB file with labels"),
     ],
 )
 def test_bad_flower_labels_are_named(

@@ -137,7 +137,7 @@ def test_other_faults_of_the_identification_split(folder: Any, load: Callable[..
         load("voxceleb1")
     for content in (b"", b"\xff\xfe\x00\x01\n"):
         replaced(file, content)
-        with pytest.raises(DataError, match=f"{file}: no list of clips"):
+        with pytest.raises(DataError, match=f"{file}: not a list of clips"):
             load("voxceleb1")
     replaced(file, "\n".join(line for line in lines if line[0] != "3").encode())
     with pytest.raises(DataError, match="no clip is listed for this split"):
@@ -235,7 +235,7 @@ def test_recordings_in_folders_that_do_not_fit_are_named(folder: Any, load: Call
         load("librispeech_speaker")
     shutil.rmtree(dev)
     dev.mkdir()
-    with pytest.raises(DataError, match=f"{dev}: no utterance in it"):
+    with pytest.raises(DataError, match=f"{dev}: it holds no utterance"):
         load("librispeech_speaker")
 
 

@@ -183,7 +183,7 @@ def test_entries_keep_only_what_is_asked_for(tmp_path: Path) -> None:
 def test_half_a_character_is_named(root: Path, load: Callable[..., Examples]) -> None:
     for path, field, name in ((CAPTIONS, "caption", "mscoco"), (QUESTIONS, "question", "vqa")):
         change(root / path, lambda listed, field=field: [one.update({field: "a \ud800 b"}) for one in listed])
-        with pytest.raises(DataError, match=f"{root / path}: a text in it is no Unicode"):
+        with pytest.raises(DataError, match=f"{root / path}: a text in it is not Unicode"):
             load(name)
 
 

@@ -28,7 +28,7 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """Every line that is not blank is an example: a paragraph, or a heading. Without labels."""
+    """Load every line that is not blank as an example: a paragraph or a heading. There are no labels."""
     location = text.find_table(request, SOURCE, CONFIG, request.split)
     rows = text.rows_with_text(location, ("text",))
     return Examples(
