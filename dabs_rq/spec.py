@@ -192,8 +192,8 @@ class Source:
     """A dataset as published: where to get it, and its layout under the data root.
 
     folder: relative to the data root. needs: files or folders, relative to `folder`, that must exist for the source to
-    count as present; a pattern with "*" needs at least one match. registration: the manual steps, None if there are
-    none. hub: the id of the dataset on the Hugging Face hub, from which a reader loads what the data root lacks; None
+    count as present; a pattern with "*" needs at least one match. registration: the manual steps, None if none are
+    needed. hub: the id of the dataset on the Hugging Face hub, from which a reader loads what the data root lacks; None
     if it cannot. archives: what `python -m dabs_rq data fetch` downloads, in this order, contents outside `needs`
     first; empty if the source has to be downloaded by hand.
     """

@@ -190,7 +190,7 @@ def test_few_examples_of_many_classes_can_be_held_out(each: int, grouped: bool) 
 def test_too_little_to_hold_out_is_refused() -> None:
     with pytest.raises(TrainingError, match="too small, or its groups are too uniform, to hold out a part of it"):
         hold_out(np.array([0, 1]), None, Binary(), 0)
-    with pytest.raises(TrainingError, match="too small, or too uniform"):  # each group is one class
+    with pytest.raises(TrainingError, match="too small, or its groups are too uniform"):  # each group is one class
         hold_out(np.repeat([0, 1], 20), np.repeat([0, 1], 20), Binary(), 0)
 
 

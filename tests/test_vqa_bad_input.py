@@ -204,7 +204,7 @@ def test_questions_and_annotations_that_do_not_belong_together_are_named(
         questions.write_text(good[0])
         annotations.write_text(good[1])
 
-    of_first = f"question {first} has no annotation of its own in .*annotations.json"
+    of_first = f"question {first} has no annotation in .*annotations.json"
     expect(
         annotations,
         lambda listed: listed.remove(next(one for one in listed if one["question_id"] == first)),

@@ -26,7 +26,7 @@ def listing(run: Run) -> str:
     lines.append(f"methods: {', '.join(registry.method_names())}")
     if root is None:
         lines.append(
-            "Without data=, every command uses made-up miniature data. Add data=/root to list what is present."
+            "Without data=, every command uses made-up miniature data. Add data=/root to see which data exist."
         )
     return "\n".join(lines)
 

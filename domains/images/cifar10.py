@@ -96,8 +96,8 @@ def _read_batch(file: Path, changed: int) -> Batch:
     except Exception as error:  # a damaged pickle can raise any type
         raise DataError(f"{file}: damaged or not a CIFAR-10 batch ({type(error).__name__}: {error})") from error
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{file}: data is {found}, expected uint8 {(len(labels), 3 * 32 * 32)}")
+        actual = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise DataError(f"{file}: data is {actual}, expected uint8 {(len(labels), 3 * 32 * 32)}")
     numbers = [class_number(label, TARGET, f"{file}: row {row}") for row, label in enumerate(labels)]
     return Batch(data.reshape(-1, 3, 32, 32), np.array(numbers, np.int64))
 

@@ -158,14 +158,14 @@ def _recordings(request: Request) -> Recordings:
         raise OptionError(unknown("PAMAP2 split", request.split, SUBJECTS))
     root, protocol = request.folder(SOURCE), request.protocol
     paths = {subject: f"{PROTOCOL_FOLDER}/subject{subject}.dat" for subject in SUBJECTS[request.split]}
-    found = {subject: path for subject, path in paths.items() if (root / path).exists()}
-    if not found:
+    present = {subject: path for subject, path in paths.items() if (root / path).exists()}
+    if not present:
         raise MissingDataError(missing_text(SOURCE, request.root, [root / path for path in paths.values()]))
-    request.expect(f"PAMAP2 subject files of {request.split}", len(paths), len(found))
+    request.expect(f"PAMAP2 subject files of {request.split}", len(paths), len(present))
     interpolation, by_activity = protocol.pamap2_interpolation, protocol.pamap2_windows == "draws"
     column = request.prepare(
         Decoded(
-            items=pa.table({"path": list(found.values())}),
+            items=pa.table({"path": list(present.values())}),
             decode=partial(decode, root=root, interpolation=interpolation, by_activity=by_activity),
             root=root,
             shape=(None, COLUMNS - 1),
@@ -173,7 +173,7 @@ def _recordings(request: Request) -> Recordings:
             version=f"pamap2 1 interpolation={interpolation} by_activity={by_activity}",
         )
     )
-    arrays = [_array(column, row) for row in range(len(found))]
+    arrays = [_array(column, row) for row in range(len(present))]
     stretches = [
         (which, ACTIVITIES.index(activity), start, stop - start)
         for which, array in enumerate(arrays)
@@ -181,7 +181,7 @@ def _recordings(request: Request) -> Recordings:
         if (activity := int(array[start, 0])) in ACTIVITIES
     ]
     return Recordings(
-        subjects=np.array(list(found)),
+        subjects=np.array(list(present)),
         series=[array[:, 1:] for array in arrays],
         stretches=np.array(stretches, np.int64).reshape(-1, 4),
         classes=len(ACTIVITIES),

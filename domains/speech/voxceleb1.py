@@ -62,8 +62,8 @@ def load(request: Request) -> Examples:
     request.expect("VoxCeleb1 speakers", TARGET.classes, len(speakers))
     class_number(len(speakers) - 1, TARGET, f"{file}: its last speaker")
     videos = pc.index_in(listed.field("video"), pc.unique(listed.field("video")))
-    wanted = pc.is_in(listed.field("part"), pa.array(PARTS[request.split]))
-    rows = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
+    in_split = pc.is_in(listed.field("part"), pa.array(PARTS[request.split]))
+    rows = np.flatnonzero(in_split.to_numpy(zero_copy_only=False))
     paths = pc.binary_join_element_wise("wav", listed.field("path").take(pa.array(rows)), "/")
     clips.check_listed(root, paths, lambda row: f"{file}:{numbers[rows[row]]}")
     return Examples(

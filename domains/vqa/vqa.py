@@ -145,7 +145,7 @@ def _questions(file: Path, annotations_file: Path) -> list[Question]:
     for position, (number, picture, text, choices) in enumerate(entries(file, "questions", fields), 1):
         where = f"{file}: questions, entry {position}"
         if number not in annotated:
-            raise DataError(f"{where}: question {number} has no annotation of its own in {annotations_file}")
+            raise DataError(f"{where}: question {number} has no annotation in {annotations_file}")
         annotated_picture, answer = annotated.pop(number)
         if annotated_picture != picture:
             raise DataError(f"{where}: picture {picture}, but {annotated_picture} in {annotations_file}")
