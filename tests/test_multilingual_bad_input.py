@@ -184,7 +184,7 @@ def test_a_language_with_hardly_any_row_is_named(root: Path, load: Any) -> None:
         load("mc4")
     assert load("mc4", mc4_order="repeated").shards[0].length == 49
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), file)
-    with pytest.raises(DataError, match=f"{file}: 0 rows"):
+    with pytest.raises(DataError, match=f"{file}: ko, split .train., has only 0 rows"):
         load("mc4", mc4_order="repeated")
 
 

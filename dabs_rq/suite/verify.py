@@ -163,7 +163,7 @@ class _Data:
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
     composed = run.composed
-    was, now = (composed.counted(each, of_pretraining=of_pretraining) for each in (options, run.values))
+    was, now = (composed.affecting_results(each, of_pretraining=of_pretraining) for each in (options, run.values))
     keys = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     return [f"options: {key} was {was.get(key)}, is {now.get(key)}" for key in keys]
 
