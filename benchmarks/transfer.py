@@ -24,7 +24,7 @@ from dabs_rq.run.compose import load_protocol
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Multiclass, Series
 from dabs_rq.transfer import adamw, features
-from dabs_rq.transfer.features import Kept
+from dabs_rq.transfer.features import CachedFeatures
 from dabs_rq.transfer.fitted import Fitted
 
 SERIES = Series(name="sensor", length=320, channels=52, segment=5)  # 64 tokens
@@ -94,12 +94,12 @@ def one_task(
 def _cached(encoder: Transformer, train: Examples, test: Examples, epochs: int) -> float:
     assert train.targets is not None
     started = time.perf_counter()
-    kept = Kept(features.extract(encoder, train), train.targets, OPTIONS.batch_size or 64, 0)
+    kept = CachedFeatures(features.extract(encoder, train), train.targets, OPTIONS.batch_size or 64, 0)
     _fit(kept, epochs).outputs(features.extract(encoder, test))
     return time.perf_counter() - started
 
 
-def _fit(batches: Kept | EveryEpoch, epochs: int) -> Fitted:
+def _fit(batches: CachedFeatures | EveryEpoch, epochs: int) -> Fitted:
     options = TransferOptions(epochs=epochs)
     width = batches.encoder.width if isinstance(batches, EveryEpoch) else batches.features.shape[1]
     return adamw.fit_adamw(batches, width, Multiclass(CLASSES), CLASSES, options, seed=0)  # type: ignore[arg-type]
@@ -161,5 +161,5 @@ def fluent(folder: Path, limit: int | None = None) -> list[tuple[Examples, Examp
 
 def _probe(splits: Sequence[np.ndarray], train: Examples, classes: int) -> None:
     assert train.targets is not None
-    kept = Kept(splits[0], train.targets, OPTIONS.batch_size or 64, 0)
+    kept = CachedFeatures(splits[0], train.targets, OPTIONS.batch_size or 64, 0)
     adamw.fit_adamw(kept, splits[0].shape[1], Multiclass(classes), classes, OPTIONS, seed=0).outputs(splits[1])

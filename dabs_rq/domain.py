@@ -14,10 +14,10 @@ from dabs_rq.spec import Input, MetricName, Source, Target
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """The unlabelled source of a domain. `load` reads splits "train" and "validation"; targets may be None. A source
-    too large to index is loaded as a stream.
+    """The source that a domain pretrains on.
 
-    `sizes` are the example counts of the real data, by split; what a protocol option decides is left out.
+    load: reads the splits "train" and "validation"; targets may be None. A source too large to index is a stream.
+    sizes: the example counts of the real data, by split, without counts that depend on a protocol option.
     """
 
     source: Source
@@ -27,13 +27,13 @@ class Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One labelled task, one row of the table. `load` reads splits "train", "test" and `extra_splits`.
+    """One labelled task, which is one row of the table.
 
-    `row` is the title in the published table. `sizes` are the example counts of the real data by split, with "all" for
-    train and test together where a protocol option decides between them. `also` are metrics that a record has beside
-    the table's, `note` what a reader of the table has to know about the row; `published_comparable` is False where
-    the published scores are of other data. `unused_outputs` are the outputs beyond
-    the classes that DABS trains (they take part only under that protocol option).
+    load: reads the splits "train", "test" and `extra_splits`. row: the title in the published table. sizes: the example
+    counts of the real data, by split; "all" counts train and test together where a protocol option divides them. also:
+    further metrics that a record holds. note: the footnote of the row. published_comparable: False if the published
+    scores are of other data. unused_outputs: the number of outputs beyond the classes that DABS trains; they are used
+    only under the protocol option of that name.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Task:
 class Domain:
     """One domain.
 
-    inputs: name of a set of inputs -> the inputs; a scale says which set it uses. tasks: in table order.
-    batch_size: DABS's. protocol: the protocol options that concern the domain's own data.
+    inputs: name of a set of inputs -> the inputs; a scale chooses the set. tasks: in table order. batch_size: as in
+    DABS. protocol: declares the protocol options of the domain's own data.
     """
 
     name: str
@@ -76,6 +76,6 @@ class Domain:
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"domain {self.name!r} declares these tasks twice: {', '.join(twice)}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"domain {self.name!r} declares these tasks twice: {', '.join(duplicates)}")

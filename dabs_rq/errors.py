@@ -1,4 +1,4 @@
-"""Errors meant for the person at the keyboard: the command line prints their text without a traceback.
+"""Errors that a user can fix: the command line prints their text without a traceback.
 
 Each text says what was expected, what was found, where (file and line, key, option) and what to do.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class DabsRqError(Exception):
-    """Base of every error a user can mend. Raised with one string, so that it survives pickling between processes."""
+    """Base of every error that a user can fix. Takes a single string, so that it survives pickling."""
 
 
 class OptionError(DabsRqError):
@@ -19,54 +19,56 @@ class OptionError(DabsRqError):
 
 
 class DataError(DabsRqError):
-    """A data file that is missing, damaged or not as its layout says."""
+    """A data file that is missing, damaged or does not match its documented layout."""
 
 
 class DataWarning(UserWarning):
-    """Data that can be used, but are not what was declared of them."""
+    """Data that can be used but differ from their declaration."""
 
 
 class MissingDataError(DataError):
-    """A published source of which nothing, or not all, lies under the data root."""
+    """A published source that is missing under the data root, wholly or in part."""
 
 
 class CheckpointError(DabsRqError):
-    """A checkpoint that is missing, of another architecture or damaged."""
+    """A checkpoint that is missing or damaged, or has another architecture."""
 
 
 class RecordError(DabsRqError):
-    """A record that cannot be read or is not one of ours."""
+    """A record that cannot be read or that dabs_rq did not write."""
 
 
 class TrainingError(DabsRqError):
-    """Training that cannot start or must not go on."""
+    """Training that cannot start or must stop."""
 
 
 class ResourceError(DabsRqError):
-    """Memory that ran out."""
+    """The processor or a GPU ran out of memory."""
 
 
 @contextmanager
-def memory_told(advice: str) -> Iterator[None]:
-    """Memory that runs out in this block, of the processor or of a GPU, is a ResourceError with `advice`: what needs
-    less of it."""
+def explain_out_of_memory(advice: str) -> Iterator[None]:
+    """Raise ResourceError where the block runs out of memory, on the processor or on a GPU.
+
+    advice: a sentence that says what needs less memory.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-        if not of_torch and not isinstance(error, MemoryError):
+        raised_by_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+        if not raised_by_torch and not isinstance(error, MemoryError):
             raise
-        raise ResourceError(f"memory ran out ({first_line(error)}). {advice}") from error
+        raise ResourceError(f"out of memory ({first_line(error)}). {advice}") from error
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, or what kind of error it is where it has none."""
+    """Return the first line of an error's text, or the name of its type if it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The text for a name nobody declared: the nearest match first, then all that are known."""
+    """Return the error text for an unknown name: it suggests the nearest match and lists all known names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its place and renamed into it."""
+"""Atomic writes: files and folders are written to a temporary path, then renamed. Also locks and content hashes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(target)
     except OSError as error:
-        error.filename = error.filename or str(target)  # a full disk does not say which file had to go there
+        error.filename = error.filename or str(target)  # the error of a full disk names no file
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -34,24 +34,28 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; rename it to `target` when the block ends, delete it when it raises. Where
-    another process was faster, what it made is kept."""
+    """Yield an empty folder beside `target`; rename it to `target` when the block ends, delete it when it raises.
+
+    If another process has created `target` meanwhile, its folder stays and ours is dropped.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as building:
-        made = Path(building) / target.name
-        made.mkdir()
-        yield made
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as parent:
+        temporary = Path(parent) / target.name
+        temporary.mkdir()
+        yield temporary
         try:
-            made.rename(target)
+            temporary.rename(target)
         except OSError:
             if not target.exists():
                 raise
 
 
 @contextmanager
-def only_one(target: Path) -> Iterator[None]:
-    """One process at a time makes `target`, a file or a folder of files; the others wait for it. A killed process holds
-    no lock any more, and what it had half written is deleted by the next."""
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock on `target`, a file or a folder; other processes wait until the block ends.
+
+    The lock of a killed process is released, and the next holder deletes the temporary files that it left.
+    """
     from filelock import FileLock, Timeout
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,11 +63,11 @@ def only_one(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting for another process that makes {target}", flush=True)
+        print(f"waiting for the lock on {target}, which another process holds", flush=True)
         lock.acquire()
     try:
-        for left in (*target.parent.glob(f".{glob.escape(target.name)}.*.tmp"), *target.glob(".*.tmp")):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        for leftover in (*target.parent.glob(f".{glob.escape(target.name)}.*.tmp"), *target.glob(".*.tmp")):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -75,12 +79,12 @@ def write_text(target: Path, text: str) -> None:
 
 
 def digest(*parts: Any) -> str:
-    """Sixteen hex digits of the SHA-256 of `parts`, which JSON can hold (or bytes)."""
+    """Return the first 16 hex digits of the SHA-256 of `parts`: bytes, or values that JSON can represent."""
     return digest_each(parts)
 
 
 def digest_each(parts: Iterable[Any]) -> str:
-    """`digest` of parts that come one by one and need not be held at once."""
+    """Compute `digest` of an iterable without holding all parts in memory."""
     state = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
@@ -90,7 +94,9 @@ def digest_each(parts: Iterable[Any]) -> str:
 
 
 def digest_files(root: Path, paths: Iterable[str]) -> str:
-    """Identity of files by (path, size, modification time): cheap, and changed whenever one of them is. `paths` are
-    relative to `root` and sorted; they are looked at one by one."""
+    """Hash files by path, size and modification time, which is cheap: their contents are not read.
+
+    paths: relative to `root`, sorted.
+    """
     stats = ((path, (root / path).stat()) for path in paths)
     return digest_each((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)

@@ -28,8 +28,8 @@ MARGIN = 1e-6
 class Draws(NamedTuple):
     """The random numbers of one call, uniform in [0, 1); None where a call needs none.
 
-    For K channels per example (1 if the granularity is instance): edges (B, K, bins - 1), unsorted; values
-    (B, K, bins), lowest bin first; apply (B,). Without a batch dimension: (K, bins - 1), (K, bins), (K,).
+    Shape: for K channels per example (1 if the granularity is instance): edges (B, K, bins - 1), unsorted; values
+        (B, K, bins), lowest bin first; apply (B,). Without a batch dimension: (K, bins - 1), (K, bins), (K,).
     """
 
     edges: Tensor | None
@@ -53,24 +53,26 @@ def randomized_quantization(
     part: tuple[int, int] = (0, 1),
     return_regions: bool = False,
 ) -> Any:
-    """Quantize each channel of each example by bins of its own.
+    """Quantize each channel of each example with its own bins.
 
     Shape: x of any rank and memory layout -> like x. Dimension 0 is the batch, unless channel_dim is 0: then x is one
         example, and p acts per channel. All other dimensions are pooled: a channel's range is taken over them.
     Units: those of x. Floating point; half precisions are computed in float32. A channel with NaN or infinity, or
-        whose range is not representable, comes back NaN and nothing raises. A constant channel stays within 1e-6.
+        whose range is not representable, becomes NaN; nothing raises. A constant channel changes by at most 1e-6.
     bins: number of bins per channel, at least 2. spacing: "random" or "uniform" bin edges.
-    collapse: a bin's values become one "inside_random" value of the bin, its "middle", or "all_zeros".
+    collapse: what replaces the values of a bin: one random value inside the bin ("inside_random"), its "middle", or
+        zero ("all_zeros").
     granularity: "channel" (bins per channel) or "instance" (one set of bins for all channels of an example).
-    p: probability that an example is quantized at all.
-    gradient: "extremes" (through each channel's minimum and maximum only, as the reference; tied entries share it
+    p: probability that an example is quantized.
+    gradient: "extremes" (through each channel's minimum and maximum only, as in the reference; tied entries share it
         evenly), "straight_through" (identity) or "detach" (none).
-    mask: bool, x's shape without the channel dimension; True takes part. The rest comes back unchanged.
-    draws: random numbers to use instead of drawing them, see `Draws`; otherwise drawn in that order from `generator`.
-    part: (i, n): x is the i-th of n equal parts of a batch, and gets what is its own of numbers drawn for all of them.
-    return_regions: also return the bin of each value, uint8 (int32 above 256 bins), 0 the lowest.
-    Raises: ValueError for an option or shape that does not fit, TypeError for values that are not floating point.
-    Source: arXiv:2212.08663, section 3. What follows the drawing is one graph for torch.compile.
+    mask: bool, x's shape without the channel dimension; only entries with True are quantized, the others are returned
+        unchanged.
+    draws: random numbers to use, see `Draws`; by default they are drawn in that order from `generator`.
+    part: (i, n): x is the i-th of n equal parts of a batch. Numbers are drawn for the whole batch, and x gets its part.
+    return_regions: also return the bin of each value, uint8 (int32 above 256 bins); 0 is the lowest bin.
+    Raises: ValueError for an illegal option or shape, TypeError for values that are not floating point.
+    Source: arXiv:2212.08663, section 3. torch.compile makes one graph of everything after the draws.
     """
     _check(x, bins, channel_dim, spacing, collapse, granularity, gradient, p, mask)
     channel_dim %= x.dim()
@@ -78,11 +80,11 @@ def randomized_quantization(
     batch = 1 if single else x.shape[0]
     channels = x.shape[channel_dim] if granularity == "channel" else 1
     shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
-    draws = _draw(shapes, generator, x.device, part) if draws is None else _checked(draws, shapes)
+    draws = _draw(shapes, generator, x.device, part) if draws is None else _check_draws(draws, shapes)
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=_regions_dtype(bins))) if return_regions else x
 
-    # (batch, before, channel, after): both layouts in use, (B, C, H, W) and (B, S, D), are views of it.
+    # Reshape to (batch, before, channel, after): a view for both layouts in use, (B, C, H, W) and (B, S, D).
     before = 1 if single else _product(x.shape[1:channel_dim])
     work = x.reshape(batch, before, x.shape[channel_dim], _product(x.shape[channel_dim + 1 :]))
     work = work.float() if x.dtype in (torch.float16, torch.bfloat16) else work
@@ -106,7 +108,7 @@ Shape = tuple[int, ...]
 def _draw_shapes(
     lead: Shape, bins: int, spacing: str, collapse: str, p: float
 ) -> tuple[Shape | None, Shape | None, Shape | None]:
-    """Shapes of the `Draws` that one call needs. `lead`: (B, K), or (K,) without a batch dimension."""
+    """Return the shapes of the `Draws` that one call needs. lead: (B, K), or (K,) without a batch dimension."""
     return (
         (*lead, bins - 1) if spacing == "random" else None,
         (*lead, bins) if collapse == "inside_random" else None,
@@ -117,7 +119,7 @@ def _draw_shapes(
 def _draw(
     shapes: tuple[Shape | None, ...], generator: torch.Generator | None, device: torch.device, part: tuple[int, int]
 ) -> Draws:
-    """Draw edges, values, apply, in that order, in float32, on the generator's device (x's without one)."""
+    """Draw edges, values, apply, in that order, in float32, on the generator's device (without one, on x's)."""
     source = device if generator is None else generator.device
     own, parts = part
     drawn = (
@@ -127,17 +129,17 @@ def _draw(
     return Draws(*(None if whole is None else whole.chunk(parts)[own].to(device) for whole in drawn))
 
 
-def _checked(draws: tuple[Tensor | None, ...], shapes: tuple[Shape | None, ...]) -> Draws:
-    """Those of `draws` that are needed. Raises ValueError where one is missing or of another shape."""
-    for name, shape, given in zip(Draws._fields, shapes, draws, strict=True):
-        found = None if given is None else tuple(given.shape)
-        if shape is not None and found != shape:
-            raise ValueError(f"draws: {name} of shape {shape} expected; got {found}")
-    return Draws(*(given if shape is not None else None for shape, given in zip(shapes, draws, strict=True)))
+def _check_draws(draws: tuple[Tensor | None, ...], shapes: tuple[Shape | None, ...]) -> Draws:
+    """Return the `draws` that are needed. Raises ValueError if one is missing or has another shape."""
+    for name, shape, draw in zip(Draws._fields, shapes, draws, strict=True):
+        actual = None if draw is None else tuple(draw.shape)
+        if shape is not None and actual != shape:
+            raise ValueError(f"draws: {name} of shape {shape} expected; got {actual}")
+    return Draws(*(draw if shape is not None else None for shape, draw in zip(shapes, draws, strict=True)))
 
 
 def _fractions(u_edges: Tensor | None, bins: int, work: Tensor, batch: int, channels: int) -> tuple[Tensor, Tensor]:
-    """Where each bin begins and ends, as fractions of the channel's range."""
+    """Return the lower and upper edge of each bin, as fractions of the channel's range."""
     if u_edges is None:
         inner = torch.arange(1, bins, dtype=torch.float32, device=work.device) / bins
         inner = inner.expand(batch, channels, bins - 1)
@@ -148,8 +150,8 @@ def _fractions(u_edges: Tensor | None, bins: int, work: Tensor, batch: int, chan
 
 
 class _Quantize(torch.autograd.Function):
-    """Forward in few passes and few bytes: values are compared with one edge after the other, so that nothing of size
-    bins x values is ever made. Backward goes through the extremes alone."""
+    """Quantizes with few passes over memory: the forward pass compares values with one edge at a time, so it never
+    allocates bins x values. The backward pass follows `gradient`."""
 
     @staticmethod
     def forward(
@@ -180,44 +182,44 @@ class _Quantize(torch.autograd.Function):
 
         regions = None if torch.compiler.is_compiling() else _regions(x, edges)
         out = _look_up(x, edges, values, regions)
-        kept = _kept(real, apply)
-        if kept is not None:
-            out = torch.where(kept, x, out)
+        unquantized = _unquantized(real, apply)
+        if unquantized is not None:
+            out = torch.where(unquantized, x, out)
         ctx.gradient, ctx.pooled, ctx.zeros = gradient, pooled, collapse == "all_zeros"
-        ctx.save_for_backward(x, edges, regions, share, low, high, kept, real)
+        ctx.save_for_backward(x, edges, regions, share, low, high, unquantized, real)
         ctx.mark_non_differentiable(edges)
         return out, edges
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, edges, regions, share, low, high, kept, real = ctx.saved_tensors
-        others = (None,) * 8
+        x, edges, regions, share, low, high, unquantized, real = ctx.saved_tensors
+        no_gradients = (None,) * 8
         if ctx.gradient == "straight_through":
-            return grad, *others
+            return grad, *no_gradients
         if ctx.gradient == "detach":
-            return None, *others
-        unchanged = torch.zeros_like(grad) if kept is None else torch.where(kept, grad, 0.0)
+            return None, *no_gradients
+        grad_x = torch.zeros_like(grad) if unquantized is None else torch.where(unquantized, grad, 0.0)
         if ctx.zeros:
-            return unchanged, *others
-        through = grad if kept is None else torch.where(kept, 0.0, grad)
+            return grad_x, *no_gradients
+        through = grad if unquantized is None else torch.where(unquantized, 0.0, grad)
         to_high = (_look_up(x, edges, share, regions) * through).sum(ctx.pooled, keepdim=True)
         to_low = through.sum(ctx.pooled, keepdim=True) - to_high
         for extreme, amount in ((low, to_low), (high, to_high)):
             at = x == extreme if real is None else (x == extreme) & real
             count = at.sum(ctx.pooled, keepdim=True).clamp(min=1)
-            unchanged = torch.where(at, unchanged + amount / count, unchanged)
-        return unchanged, *others
+            grad_x = torch.where(at, grad_x + amount / count, grad_x)
+        return grad_x, *no_gradients
 
 
-def _kept(real: Tensor | None, apply: Tensor | None) -> Tensor | None:
-    """Where values stay what they are: padding, and examples (channels) that the draw passes over."""
+def _unquantized(real: Tensor | None, apply: Tensor | None) -> Tensor | None:
+    """Mark the values that stay unchanged: padding, and examples (or channels) that `p` excludes."""
     if real is None:
         return None if apply is None else ~apply
     return ~real if apply is None else ~(real & apply)
 
 
 def _regions(x: Tensor, edges: Tensor) -> Tensor:
-    """The bin of each value: how many of `edges` but the lowest are at or below it."""
+    """Return the bin of each value: the number of edges, without the lowest, at or below it."""
     regions = torch.zeros_like(x, dtype=_regions_dtype(len(edges)))
     for edge in edges[1:]:
         regions += (x >= edge).view(torch.uint8)  # as bytes: adding bool converts first
@@ -229,14 +231,14 @@ def _regions_dtype(bins: int) -> torch.dtype:
 
 
 def _look_up(x: Tensor, edges: Tensor, values: Tensor, regions: Tensor | None) -> Tensor:
-    """values[k] where k is the last bin whose edge is at or below x: the bin that `regions` has, if it is known."""
-    if regions is None:  # a compiler makes this chain one pass over memory
+    """Return values[k], where k is the last bin whose edge is at or below x. regions: k, if it is known already."""
+    if regions is None:  # torch.compile fuses this loop into one pass over memory
         out = values[0].expand_as(x)
         for edge, value in zip(edges[1:], values[1:], strict=True):
             out = torch.where(x >= edge, value, out)
         return out.contiguous()
-    every = values.movedim(0, -1).expand(*x.shape, -1)
-    return every.gather(-1, regions.long().unsqueeze(-1)).squeeze(-1)
+    expanded = values.movedim(0, -1).expand(*x.shape, -1)
+    return expanded.gather(-1, regions.long().unsqueeze(-1)).squeeze(-1)
 
 
 def _check(

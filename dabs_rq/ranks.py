@@ -1,8 +1,8 @@
 """Ranks: the processes that share one pretraining, each with its own device and its own part of every batch.
 
-What is trained does not depend on how many there are. The batch size is that of all ranks together, random numbers are
-drawn for the whole batch, and with gathered projections every rank computes the loss of the whole batch. (e-Mix mixes
-examples of one rank only, and dropout draws per rank.)
+The trained weights do not depend on the number of ranks: the batch size counts the examples of all ranks, random
+numbers are drawn for the whole batch, and with gathered projections every rank computes the loss of the whole batch.
+Two exceptions: e-Mix mixes examples within a rank, and dropout draws separately on each rank.
 """
 
 from __future__ import annotations
@@ -23,41 +23,45 @@ from dabs_rq.errors import OptionError
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process is number `rank` of `count`. gathers: whether losses compare the examples of all ranks."""
+    """The position of this process: `rank` in [0, count). gathers: whether losses compare the examples of all ranks."""
 
     rank: int = 0
     count: int = 1
     gathers: bool = True
 
     def part(self, size: int) -> slice:
-        """This rank's part of a whole batch of `size`, which `count` divides."""
-        each = size // self.count
-        return slice(self.rank * each, (self.rank + 1) * each)
+        """Return the slice of a whole batch of `size` examples that belongs to this rank; `count` must divide it."""
+        per_rank = size // self.count
+        return slice(self.rank * per_rank, (self.rank + 1) * per_rank)
 
     def rand(self, rows: int, generator: torch.Generator) -> Tensor:
-        """This rank's `rows` of numbers in [0, 1) drawn for the whole batch: (rows,), on the generator's device."""
+        """Draw numbers in [0, 1) for the whole batch and return this rank's `rows`: (rows,), on the generator's
+        device."""
         whole = torch.rand(self.count * rows, generator=generator, device=generator.device)
         return whole[self.part(len(whole))]
 
     def permutation(self, rows: int, generator: torch.Generator) -> Tensor:
-        """This rank's permutation of its own `rows`, one of as many as there are ranks: (rows,), int64."""
-        each = [torch.randperm(rows, generator=generator, device=generator.device) for _ in range(self.count)]
-        return each[self.rank]
+        """Draw one permutation of `rows` per rank and return this rank's: (rows,), int64."""
+        permutations = [torch.randperm(rows, generator=generator, device=generator.device) for _ in range(self.count)]
+        return permutations[self.rank]
 
     def first_row(self, rows: int) -> int:
-        """Where this rank's `rows` begin in what `gather` gives."""
+        """Return the index of this rank's first row in a tensor that `gather` returns."""
         return self.rank * rows if self._gathering else 0
 
     def gather(self, *own: Tensor) -> tuple[Tensor, ...]:
-        """Each tensor (B, ...) with the rows of all ranks, in their order, (count * B, ...); as it is if the ranks do
-        not gather. Gradient flows to the rows of every rank. A loss of gathered tensors is the same on all ranks, so
-        that its mean over ranks, whose gradient DDP takes, is that loss."""
+        """Concatenate each tensor (B, ...) over all ranks, in rank order: (count * B, ...). Returns the tensors
+        unchanged if the ranks do not gather.
+
+        Gradients flow to the rows of every rank. A loss of gathered tensors is equal on all ranks, so it equals its
+        mean over ranks, which is what DDP differentiates.
+        """
         if not self._gathering:
             return own
         return tuple(_Gather.apply(tensor, self) for tensor in own)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean over ranks of each scalar."""
+        """Average each scalar over ranks."""
         if self.count == 1:
             return values
         stacked = torch.stack(list(values.values()))
@@ -65,12 +69,12 @@ class Ranks:
         return dict(zip(values, stacked / self.count, strict=True))
 
     @contextmanager
-    def first_prints(self) -> Iterator[None]:
-        """In this block only rank 0 prints and warns."""
+    def silence_other_ranks(self) -> Iterator[None]:
+        """Silence prints and warnings in this block on every rank but 0."""
         if self.rank == 0:
             yield
             return
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        with Path(os.devnull).open("w") as devnull, redirect_stdout(devnull), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
 
@@ -94,26 +98,28 @@ class _Gather(torch.autograd.Function):
         return grad[ctx.ranks.part(len(grad))], None
 
 
-def wanted(devices: int, nodes: int) -> int:
-    """How many ranks `devices` of each of `nodes` machines are."""
+def rank_count(devices: int, nodes: int) -> int:
+    """Return the number of ranks on `nodes` machines with `devices` each."""
     return devices * nodes
 
 
-def started(devices: int, nodes: int, gathers: bool = True) -> Ranks:
-    """Which rank this process is of those that torchrun or srun started; the only one where neither did.
+def detect_ranks(devices: int, nodes: int, gathers: bool = True) -> Ranks:
+    """Read from the environment which rank this process is. Without torchrun or srun it is the only rank.
 
-    devices, nodes, gathers: trainer.devices, trainer.nodes, trainer.gather_negatives. Raises OptionError where another
-    number was started than these are, or where they span nodes and nothing was started.
+    devices, nodes, gathers: trainer.devices, trainer.nodes, trainer.gather_negatives.
+    Raises: OptionError if the number of started processes differs from devices x nodes, or if nodes > 1 and no
+        processes were started.
     """
-    count, environment = wanted(devices, nodes), os.environ
+    count, environment = rank_count(devices, nodes), os.environ
     if (processes := int(environment.get("WORLD_SIZE", 1))) > 1:
         if processes != count:
             raise OptionError(
                 f"{processes} processes were started together, but trainer.devices={devices} x "
-                f"trainer.nodes={nodes} are {count}: give the devices of a node and the number of nodes"
+                f"trainer.nodes={nodes} are {count}: set trainer.devices to the devices of one node and trainer.nodes "
+                "to the number of nodes"
             )
         return Ranks(int(environment["RANK"]), count, gathers)
-    # Only a step that fits is ours: a Ray worker has the variables of the srun that started Ray.
+    # Accept a SLURM step only if its size matches: a Ray worker inherits the variables of the srun that started Ray.
     step = (environment.get("SLURM_STEP_NUM_TASKS"), environment.get("SLURM_STEP_NUM_NODES"))
     if count > 1 and step == (str(count), str(nodes)):
         return Ranks(int(environment["SLURM_PROCID"]), count, gathers)

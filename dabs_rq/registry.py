@@ -1,10 +1,9 @@
-"""Finds domains, methods and encoders by looking: a domain is one folder, a method or an encoder one file.
+"""Finds domains, methods and encoders on disk: a domain is a folder, a method or an encoder is a file.
 
 `domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD, `dabs_rq/encoders/<name>.py`
-exports ENCODER; the name inside is the name of the folder or file. Folders named in DABS_RQ_PATH (separated like PATH)
-may hold `domains/<name>/`, `methods/<name>.py` and `encoders/<name>.py` of their own, and
-`tasks/<domain>/<name>/__init__.py` with a TASK for a domain that there is: it comes after those that the domain
-declares.
+exports ENCODER; each object's `name` equals the name of its folder or file. Plug-in folders, listed in DABS_RQ_PATH
+and separated like PATH, may hold further `domains/<name>/`, `methods/<name>.py` and `encoders/<name>.py`, and
+`tasks/<domain>/<name>/__init__.py` with a TASK for an existing domain. Such a task follows the domain's own tasks.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = "DABS_RQ_PATH"
-EXTRA = "_dabs_rq_"  # how the packages of those folders are called
-SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules beside them that declare none
+EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
+SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules that declare no method or encoder
 
 
 T = TypeVar("T")
@@ -40,20 +39,20 @@ _known: dict[tuple[str, ...], Any] = {}
 
 
 def _once(find: Callable[..., T]) -> Callable[..., T]:
-    """Calls `find` once for each name and value of DABS_RQ_PATH."""
+    """Cache the results of `find` by arguments and by the value of DABS_RQ_PATH."""
 
     @wraps(find)
-    def found(*names: str) -> T:
+    def cached_find(*names: str) -> T:
         key = (os.environ.get(PATH_VARIABLE, ""), find.__name__, *names)
         if key not in _known:
             _known[key] = find(*names)
         return _known[key]
 
-    return found
+    return cached_find
 
 
 def refresh() -> None:
-    """Forget what was imported from the folders of DABS_RQ_PATH: files there have changed."""
+    """Forget all modules imported from plug-in folders, so that changed files are read again."""
     _known.clear()
     for name in [name for name in sys.modules if name.startswith(EXTRA)]:
         del sys.modules[name]
@@ -61,11 +60,11 @@ def refresh() -> None:
 
 
 def _extra_folders() -> tuple[Path, ...]:
-    named = [Path(part).resolve() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
-    for folder in named:
+    folders = [Path(part).resolve() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
+    for folder in folders:
         if not folder.is_dir():
-            raise OptionError(f"{PATH_VARIABLE} names {folder}, which is no folder")
-    return tuple(named)
+            raise OptionError(f"{PATH_VARIABLE} names {folder}, which is not a folder")
+    return tuple(folders)
 
 
 def _builtin_domains() -> Path:
@@ -75,12 +74,12 @@ def _builtin_domains() -> Path:
 
 
 def _extra(*parts: str) -> list[tuple[Path, str]]:
-    """A folder of each of those, and the name of its package."""
+    """Return the subfolder `parts` of each plug-in folder, with the name of its package."""
     return [(folder.joinpath(*parts), f"{EXTRA}{digest(str(folder))}_{'_'.join(parts)}") for folder in _extra_folders()]
 
 
 def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
-    """Everything of one kind in `places` (folder, name of its package), sorted by name."""
+    """Find all files of one kind in `places` (folder, name of its package), sorted by name."""
     files: Files = {}
     for folder, package in places:
         for file in sorted(folder.glob(pattern)):
@@ -106,22 +105,23 @@ def _encoder_files() -> Files:
 
 
 def _added_task_files(domain_name: str) -> Files:
-    """The tasks that folders in DABS_RQ_PATH add to that domain."""
+    """Find the tasks that plug-in folders add to a domain."""
     domains = _domain_files()
     for folder, _ in _extra("tasks"):
-        for inside in sorted(folder.glob("*/*/__init__.py")):
-            if (named := inside.parent.parent).name not in domains:
-                raise OptionError(f"{named} is named after no domain: {unknown('domain', named.name, domains)}")
+        for init in sorted(folder.glob("*/*/__init__.py")):
+            if (domain_folder := init.parent.parent).name not in domains:
+                problem = unknown("domain", domain_folder.name, domains)
+                raise OptionError(f"{domain_folder} does not have the name of a domain: {problem}")
     return _find("task", _extra("tasks", domain_name), "*/__init__.py")
 
 
 def _import(file: Path, module: str) -> ModuleType:
     package = module.rpartition(".")[0]
     if package.startswith(EXTRA) and package not in sys.modules:
-        # A package without a file of its own, so that what lies in an extra folder may import its neighbours.
+        # Modules of a plug-in folder may import each other, which needs a package; it has no file.
         sys.modules[package] = ModuleType(package)
-        place = file.parent.parent if file.name == "__init__.py" else file.parent
-        sys.modules[package].__path__ = [str(place)]
+        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        sys.modules[package].__path__ = [str(folder)]
     return importlib.import_module(module)
 
 
@@ -131,18 +131,22 @@ def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> 
         raise OptionError(f"{file} must define {constant}, a {kind.__name__}; got {type(value).__name__}")
     declared = value.name  # type: ignore[attr-defined]
     if declared != name:
-        raise OptionError(f"{file}: {constant}.name is {declared!r}, but its place says {name!r}. Make them equal.")
+        raise OptionError(
+            f"{file}: {constant}.name is {declared!r}, but its folder or file is called {name!r}. Make them equal."
+        )
     return value
 
 
 def domain_names() -> tuple[str, ...]:
-    """Names of all domains, sorted, without importing them."""
+    """List the names of all domains, sorted, without importing them."""
     return tuple(_domain_files())
 
 
 def method_names() -> tuple[str, ...]:
-    """Names of all methods, by the order that they declare, then by name. A file that cannot be imported comes
-    last, so that the others can still be used."""
+    """List the names of all methods, sorted by their declared order, then by name.
+
+    A file that cannot be imported comes last, so that the other methods stay usable.
+    """
     return tuple(sorted(_method_files(), key=lambda name: (_order(name), name)))
 
 
@@ -154,20 +158,20 @@ def _order(name: str) -> int:
 
 
 def encoder_names() -> tuple[str, ...]:
-    """Names of all encoders, sorted, without importing them."""
+    """List the names of all encoders, sorted, without importing them."""
     return tuple(_encoder_files())
 
 
 @_once
 def domain(name: str) -> Domain:
-    """The domain called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    """Return the domain called `name`. Raises OptionError, with the nearest match, if no domain has that name."""
     files = _domain_files()
     if name not in files:
         raise OptionError(unknown("domain", name, files))
     declared = _constant(*files[name], "DOMAIN", Domain, name)
-    own, added = {task.name for task in declared.tasks}, _added_task_files(name)
+    own_names, added = {task.name for task in declared.tasks}, _added_task_files(name)
     for task_name, (file, _) in added.items():
-        if task_name in own:
+        if task_name in own_names:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
     tasks = (_constant(*place, "TASK", Task, task_name) for task_name, place in added.items())
     return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks))
@@ -175,21 +179,21 @@ def domain(name: str) -> Domain:
 
 @_once
 def domains() -> tuple[Domain, ...]:
-    """All domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
-    every = tuple(domain(name) for name in domain_names())
+    """Return all domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
+    all_domains = tuple(domain(name) for name in domain_names())
     owner: dict[str, str] = {}
-    for declared in every:
+    for declared in all_domains:
         for task in declared.tasks:
             if task.name in owner:
                 raise OptionError(
                     f"task {task.name!r} is declared by domains {owner[task.name]!r} and {declared.name!r}"
                 )
             owner[task.name] = declared.name
-    return every
+    return all_domains
 
 
 def task(domain_name: str, name: str) -> Task:
-    """One task of a domain."""
+    """Return a task of a domain. Raises OptionError if the domain has no task of that name."""
     tasks = {task.name: task for task in domain(domain_name).tasks}
     if name not in tasks:
         raise OptionError(unknown(f"task of domain {domain_name!r}", name, tasks))
@@ -198,7 +202,7 @@ def task(domain_name: str, name: str) -> Task:
 
 @_once
 def method(name: str) -> MethodSpec:
-    """The method called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    """Return the method called `name`. Raises OptionError, with the nearest match, if no method has that name."""
     from dabs_rq.methods.base import MethodSpec
 
     files = _method_files()
@@ -209,7 +213,7 @@ def method(name: str) -> MethodSpec:
 
 @_once
 def encoder(name: str) -> EncoderSpec:
-    """The encoder called `name`. Raises OptionError, naming the nearest match, if there is none."""
+    """Return the encoder called `name`. Raises OptionError, with the nearest match, if no encoder has that name."""
     from dabs_rq.encoders.base import EncoderSpec
 
     files = _encoder_files()
@@ -219,34 +223,34 @@ def encoder(name: str) -> EncoderSpec:
 
 
 def module_of_domain(name: str) -> str:
-    """The name of the module that declares a domain."""
+    """Return the name of the module that declares a domain."""
     return _domain_files()[domain(name).name][1]
 
 
 def module_of_method(name: str) -> str:
-    """The name of the module that declares a method."""
+    """Return the name of the module that declares a method."""
     return _method_files()[method(name).name][1]
 
 
 def module_of_encoder(name: str) -> str:
-    """The name of the module that declares an encoder."""
+    """Return the name of the module that declares an encoder."""
     return _encoder_files()[encoder(name).name][1]
 
 
 def module_of_task(domain_name: str, name: str) -> str:
-    """The name of the module that declares a task: the domain's own, or, for an added task, its own."""
+    """Return the name of the module that declares a task: the plug-in's for an added task, else the domain's."""
     added = _added_task_files(domain_name)
     return added[name][1] if name in added else module_of_domain(domain_name)
 
 
 def added_tasks(domain_name: str) -> tuple[Task, ...]:
-    """The tasks that folders in DABS_RQ_PATH add to a domain."""
+    """Return the tasks that plug-in folders add to a domain."""
     return tuple(task for task in domain(domain_name).tasks if task.name in _added_task_files(domain_name))
 
 
 def miniature_version(name: str) -> str | None:
-    """The hash of the source files of a domain's miniature, those that all domains share among them; None if it has no
-    `miniature.py`."""
+    """Hash the source files of a domain's miniature, those that all domains share among them. Returns None if the
+    domain has no `miniature.py`."""
     shared = sorted(file for file in (PACKAGE / "miniature").glob("*.py") if file.name != "write.py")
     return _version(_domain_files()[domain(name).name][0].parent, shared)
 
@@ -257,7 +261,7 @@ def _version(folder: Path, shared: Sequence[Path] = ()) -> str | None:
 
 
 def miniature(name: str) -> ModuleType:
-    """A domain's `miniature.py`, with `write(root, seed)`. Raises MissingDataError if it has none."""
+    """Import a domain's `miniature.py`, which has `write(root, seed)`. Raises MissingDataError if it has none."""
     init, module = _domain_files()[domain(name).name]
     if miniature_version(name) is None:
         file = init.parent / "miniature.py"
@@ -266,8 +270,10 @@ def miniature(name: str) -> ModuleType:
 
 
 def task_miniature(domain_name: str, name: str) -> tuple[ModuleType, str] | None:
-    """The `miniature.py` of an added task, with `write(root, seed)`, and its version; None where the task has
-    none, as one that reads a source of its domain."""
+    """Import the `miniature.py` of an added task, which has `write(root, seed)`, and return it with its version.
+
+    Returns None if the task has no such file, because it reads a source of its domain.
+    """
     init, module = _added_task_files(domain_name)[name]
     if (version := _version(init.parent)) is None:
         return None

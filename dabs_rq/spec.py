@@ -1,9 +1,8 @@
-"""Declarations: what a domain, a source, a task and an input are. Frozen, without behaviour, importing nothing of ours.
+"""Frozen declarations of inputs, targets, archives and sources. This module imports nothing else of dabs_rq.
 
-One word per thing. DABS's names, for those who come from there: a `Domain` (its "transfer group") has one pretraining
-`Source` and labelled `Task`s ("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a
-method is DABS's "algorithm" or "system", `tokens` its "embs", a projection head its "mlp_head", a pooled feature its
-"prehead" output.
+DABS uses other names: a `Domain` is its "transfer group", which has one pretraining `Source` and labelled `Task`s
+("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a method is its "algorithm" or
+"system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead" output.
 """
 
 from __future__ import annotations
@@ -21,8 +20,11 @@ MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A 2-D input (channels, height, width), cut into patches. Values in [0, 1], or as the source normalises them.
-    `dtype` is that of a raw example; integers are scaled when a batch goes to the model."""
+    """A 2-D input (channels, height, width), cut into patches.
+
+    Units: in [0, 1], or as the source normalises them. dtype: of a raw example; integers are scaled to [0, 1] when a
+        batch goes to the encoder.
+    """
 
     name: str
     height: int
@@ -35,7 +37,7 @@ class Grid:
         down, across = self.patch_size
         if self.height % down or self.width % across:
             raise ValueError(
-                f"input {self.name!r}: {self.height} x {self.width} is no multiple of patch {down} x {across}"
+                f"input {self.name!r}: {self.height} x {self.width} is not a multiple of patch {down} x {across}"
             )
 
     @property
@@ -69,7 +71,7 @@ class Series:
 
     def __post_init__(self) -> None:
         if self.length % self.segment:
-            raise ValueError(f"input {self.name!r}: length {self.length} is no multiple of segment {self.segment}")
+            raise ValueError(f"input {self.name!r}: length {self.length} is not a multiple of segment {self.segment}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,11 +88,11 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Token ids (length,) in [0, vocabulary). `pad` is the id of padding, where there is padding.
+    """Token ids (length,) in [0, vocabulary).
 
-    tokenizer: the name of the tokenizer that makes the ids; before a run, vocabulary and pad are read from it (those
-    declared are the published ones). unused_ids: ids beyond its vocabulary for which DABS has embeddings (they take
-    part only under that protocol option).
+    pad: the id of padding; None if there is no padding. tokenizer: the name of the tokenizer that makes the ids. A run
+    reads vocabulary and pad from it; the declared values are the published ones. unused_ids: the number of ids beyond
+    the vocabulary for which DABS has embeddings; they are used only under the protocol option of that name.
     """
 
     name: str
@@ -130,7 +132,7 @@ class Multiclass:
 
 @dataclass(frozen=True)
 class Binary:
-    """Yes or no; the target is 0 or 1, the output one logit."""
+    """Yes or no; the target is 0 or 1, the output is one logit."""
 
     metrics = ("accuracy", "pearson", "matthews")
     outputs = 1
@@ -164,11 +166,11 @@ Target = Multiclass | Binary | Multilabel | Regression
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that the publisher offers openly: a .tar, .tar.gz, .tgz or .zip to extract, or a plain file to keep.
+    """A file that anyone can download: a .tar, .tar.gz, .tgz or .zip to extract, or another file to copy.
 
-    size in bytes, md5 and sha256 in hex: as published, None where they are not. into: the folder, relative to the
-    source's, that receives the contents. inner: an archive inside this one, the contents of which are what is wanted.
-    below: only what lies below this folder of the archive is wanted, without that folder.
+    size: in bytes. md5, sha256: in hex. Each is as published, None if it is not published. into: the target folder,
+    relative to the source's folder. inner: the path of a nested archive; its contents are extracted instead. below:
+    extract only this folder's contents, without the folder itself.
     """
 
     url: str
@@ -181,19 +183,19 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The file name, the last part of the address."""
+        """The file name, which is the last part of the URL."""
         return self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A dataset as published: where it comes from and how it lies under the data root.
+    """A dataset as published: where to get it, and its layout under the data root.
 
-    `folder` is relative to the data root, `needs` relative to `folder`: what must be there (files or folders, or with
-    "*" at least one that fits) for the source to count as present. `registration` says what has to be done by hand,
-    None where nothing has. `hub` is the id on the Hugging Face hub from which a reader takes what is not under the data
-    root, None where it cannot. `archives` are what `python -m dabs_rq data fetch` downloads, what is not in `needs`
-    first; empty where nothing can be had without a person.
+    folder: relative to the data root. needs: files or folders, relative to `folder`, that must exist for the source to
+    count as present; a pattern with "*" needs at least one match. registration: the manual steps, None if none are
+    needed. hub: the id of the dataset on the Hugging Face hub, from which a reader loads what the data root lacks; None
+    if it cannot. archives: what `python -m dabs_rq data fetch` downloads, in this order, contents outside `needs`
+    first; empty if the source has to be downloaded by hand.
     """
 
     name: str
@@ -210,12 +212,12 @@ class Source:
     archives: tuple[Archive, ...] = ()
 
     def missing(self, root: Path) -> tuple[Path, ...]:
-        """What of `needs` is not under `root`, in the order of declaration."""
+        """Return the paths of `needs` that do not exist under `root`, in the order of declaration."""
         folder = root / self.folder
-        there = {need: any(folder.glob(need)) if "*" in need else (folder / need).exists() for need in self.needs}
-        return tuple(folder / need for need, found in there.items() if not found)
+        exists = {need: any(folder.glob(need)) if "*" in need else (folder / need).exists() for need in self.needs}
+        return tuple(folder / need for need, present in exists.items() if not present)
 
     def state(self, root: Path) -> State:
-        """Whether all of `needs` is under `root`, some of it or nothing."""
+        """Return whether all, some or none of `needs` exist under `root`."""
         missing = self.missing(root)
         return "present" if not missing else "missing" if len(missing) == len(self.needs) else "partial"

@@ -1,4 +1,4 @@
-"""Options as fields of frozen dataclasses: the annotation of a field says which values are legal.
+"""Options as fields of frozen dataclasses; the annotation of a field gives its legal values.
 
 @dataclass(frozen=True)
 class Options:
@@ -18,22 +18,22 @@ from dabs_rq.errors import OptionError
 
 
 def choice(default: Any, *compare: Any, protocol: str | None = None) -> Any:
-    """An option whose annotation, a Literal or bool, has the legal values.
+    """Declare an option whose annotation, a Literal or bool, lists the legal values.
 
-    default: the value under the corrected protocol. compare: the values that an ablation compares; by default all that
-    are legal. protocol: the protocol option that the default follows, if there is one.
+    default: the value under the corrected protocol. compare: the values that an ablation compares, by default all legal
+    values. protocol: the name of the protocol option that sets the default.
     """
     metadata: dict[str, Any] = {"values": compare} if compare else {}
     return field(default=default, metadata=metadata | ({"protocol": protocol} if protocol else {}))
 
 
 def number(default: float, *compare: float, protocol: str | None = None) -> Any:
-    """An option that takes a number; its annotation says the legal range, the rest is as for `choice`."""
+    """Declare an option that takes a number; its annotation gives the legal range. Parameters as for `choice`."""
     return choice(default, *compare, protocol=protocol)
 
 
 def legal_values(kind: type[Any], name: str) -> tuple[Any, ...]:
-    """The values that the annotation of a dataclass's field lists: of a Literal or bool; () for other types."""
+    """Return the values that a dataclass field may take: those of its Literal or bool; () for other types."""
     annotation = _hints(kind)[name]  # type: ignore[arg-type]
     if annotation is bool:
         return False, True
@@ -50,10 +50,10 @@ def field_names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
-    """An object of the dataclass `kind`. prefix: stands before the names of options in errors, such as "method.".
+    """Build the dataclass `kind` from `values`, converting text to the option's type: "3" to 3, "true" to True.
 
-    Text is converted to the type of the option: "3" to 3, "true" to True.
-    Raises OptionError that names each option whose value is not legal, and says what is.
+    prefix: precedes option names in errors, such as "method.".
+    Raises: OptionError, which names each option with an illegal value and what is legal.
     """
     from pydantic import ValidationError
 
@@ -61,13 +61,14 @@ def checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     try:
         return _adapter(kind).validate_python(converted)  # type: ignore[arg-type]
     except ValidationError as error:
-        wrong = [one for one in error.errors() if not (one["type"] == "too_short" and one["input"])]  # its parts tell
-        problems = dict.fromkeys(_problem(one, prefix) for one in wrong)
+        # A list whose elements failed is also "too short"; the errors of its elements say more.
+        details = [detail for detail in error.errors() if not (detail["type"] == "too_short" and detail["input"])]
+        problems = dict.fromkeys(_problem(detail, prefix) for detail in details)
         raise OptionError("; ".join(problems)) from None
 
 
 def _as_listed(kind: type[Any], name: str, value: Any) -> Any:
-    """The number that a Literal lists, for its text; every other value as it is."""
+    """Convert the text of a number that a Literal lists to that number; return other values unchanged."""
     listed = {str(legal): legal for legal in legal_values(kind, name) if not isinstance(legal, bool)}
     return listed.get(value, value) if isinstance(value, str) else value
 
@@ -92,7 +93,7 @@ _EXPECTED = {
 
 def _problem(error: Any, prefix: str) -> str:
     context, kind, value = error.get("ctx", {}), error["type"], error["input"]
-    place = [part for part in error["loc"] if isinstance(part, str) and part.isidentifier()]
+    names = [part for part in error["loc"] if isinstance(part, str) and part.isidentifier()]
     if kind == "literal_error":
         expected = f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     elif kind in ("greater_than_equal", "greater_than"):
@@ -105,4 +106,4 @@ def _problem(error: Any, prefix: str) -> str:
         expected = f"a list of at least {context['min_length']}"
     else:
         expected = _EXPECTED.get(kind.split("_")[0], error["msg"])
-    return f"{prefix}{'.'.join(place[:1])} is {expected}; got {value!r}"
+    return f"{prefix}{'.'.join(names[:1])} is {expected}; got {value!r}"

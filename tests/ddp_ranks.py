@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.methods.base import Batch
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
-from dabs_rq.ranks import Ranks, started
+from dabs_rq.ranks import Ranks, detect_ranks
 from dabs_rq.run import Run
 
 
@@ -48,7 +48,7 @@ def main(file: Path) -> None:
         run = Run.of(words)
         pretrain(run, 0)
         trainer = run.options.trainer
-        ranks = started(trainer.devices, trainer.nodes, trainer.gather_negatives)
+        ranks = detect_ranks(trainer.devices, trainer.nodes, trainer.gather_negatives)
         found = gradients(run, ranks)
         if ranks.rank == 0:
             torch.save(found, file.with_name(f"{name}.pt"))

@@ -12,7 +12,7 @@ import pytest
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.experiment import ablate, settings
-from dabs_rq.protocol import declared
+from dabs_rq.protocol import option_fields
 from dabs_rq.records import intervals as compare
 from dabs_rq.records import record
 from dabs_rq.records.metrics import accuracy
@@ -54,7 +54,7 @@ def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_
 
 def test_protocol_means_all_of_its_options() -> None:
     found = axes("protocol")
-    assert set(found) == {f"protocol.{one.name}" for one in declared(type(load_protocol("corrected")))}
+    assert set(found) == {f"protocol.{one.name}" for one in option_fields(type(load_protocol("corrected")))}
     assert all(len(values) >= 2 for values in found.values())
 
 
@@ -141,5 +141,5 @@ def test_a_difference_is_paired_over_the_same_examples(tmp_path: Path) -> None:
     record.write(tmp_path / "b", a_record(0.5, 0.02), ids[::-1], targets, second)
     assert compare.difference_error("accuracy", a, b) == pytest.approx(0.02 * 2**0.5)
     b.with_suffix(".parquet").write_bytes(b"half")
-    with pytest.raises(RecordError, match="no predictions"):
+    with pytest.raises(RecordError, match="no readable predictions"):
         compare.difference_error("accuracy", a, b)

@@ -18,7 +18,7 @@ from dabs_rq.data.prepared import Store
 from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.spec import Grid, Series
 from dabs_rq.transfer import features
-from dabs_rq.transfer.features import Kept
+from dabs_rq.transfer.features import CachedFeatures
 
 SMALL_IMAGE = Grid(name="image", height=8, width=8, channels=3, patch=4)
 SMALL_SERIES = Series(name="sensor", length=20, channels=3, segment=5)
@@ -78,7 +78,7 @@ def test_einsum_attention_keeps_to_the_mask() -> None:
 def test_features_encoded_in_every_epoch_are_those_kept() -> None:
     examples = transfer.made_up(23, SMALL_SERIES)
     model = Transformer((SMALL_SERIES,), width=16, depth=1, heads=2, head_width=8, mlp_width=32)
-    kept = Kept(features.extract(model, examples), examples.targets, 5, seed=0)
+    kept = CachedFeatures(features.extract(model, examples), examples.targets, 5, seed=0)
     again = transfer.EveryEpoch(model.cpu(), examples, 5, seed=0)
     for epoch in (0, 1):
         for (a, targets), (b, same) in zip(kept.epoch(epoch), again.epoch(epoch), strict=True):

@@ -102,8 +102,8 @@ def test_a_task_of_another_domain_is_refused(call: Callable[..., Output], runs: 
 @pytest.mark.parametrize("command", ["suite", "domains"])
 def test_a_data_root_that_is_not_there_is_named(command: str, call: Callable[..., Output], tmp_path: Path) -> None:
     code, _, err = call(command, "domain=sensor", f"data={tmp_path}/no where", f"runs={tmp_path}/runs")
-    assert code == 1 and f"error: the data root {tmp_path}/no where is no folder." in err
-    assert "`python -m dabs_rq domains` tells which are expected where" in err and not (tmp_path / "runs").exists()
+    assert code == 1 and f"error: the data root {tmp_path}/no where is not a folder." in err
+    assert "`python -m dabs_rq domains` lists which are expected where" in err and not (tmp_path / "runs").exists()
 
 
 def test_data_that_are_not_there_are_explained(call: Callable[..., Output], tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_interruption_ends_with_130(call: Callable[..., Output], monkeypatch:
 
     monkeypatch.setattr("dabs_rq.sources.catalogue.listing", interrupted)
     code, _, err = call("domains")
-    assert code == 130 and "the same command goes on where this one stopped" in err
+    assert code == 130 and "run the same command again to resume" in err
 
 
 # ---- what is there -----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from dabs_rq.spec import Tokens
 from dabs_rq.typed import legal_values
 
 EVERY = type(load_protocol("corrected"))
-OPTIONS = protocol.declared(EVERY)
+OPTIONS = protocol.option_fields(EVERY)
 SCALES, PROTOCOLS = tuple(choices("scale")), tuple(choices("protocol"))
 
 
@@ -109,8 +109,8 @@ def test_a_third_scale_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("inputs: mini\n", "missing needs_real_data"),
         (third.read_text() + "steps: 3\n", "unknown steps"),
         (third.read_text().replace("steps", "stesp"), "unknown pretrain.stesp"),
-        ("- a\n", "a mapping expected"),
-        ("a: [", "is no YAML"),
+        ("- a\n", "expected a mapping, found list"),
+        ("a: [", "is not YAML"),
     ):
         third.write_text(text)
         with pytest.raises(OptionError, match=rf"tiny\.yaml.*{message}"):
@@ -150,9 +150,9 @@ def test_every_protocol_option_is_read_somewhere() -> None:
         ("methods=[none,rqq]", "unknown method 'rqq'. Did you mean 'rq'?"),
         ("domains=[sensr]", "unknown domain 'sensr'. Did you mean 'sensor'?"),
         ("seeds=[]", "seeds is a list of at least 1; got []"),
-        ("seeds=[1,1]", "seeds names one thing twice: 1, 1"),
+        ("seeds=[1,1]", "seeds repeats a seed: 1, 1"),
         ("seeds=-1", "seeds is at least 0; got '-1'"),
-        ("seeds=[0", "seeds: '[0' is no list such as [a,b]"),
+        ("seeds=[0", "seeds: '[0' is not a list such as [a,b]"),
         ("method=[]", "method is empty"),
         ("tasks=[]", "tasks is empty; leave it out to choose all"),
         ("pretrain.batch_size=0", "pretrain.batch_size is at least 1; got '0'"),
@@ -218,10 +218,10 @@ def test_another_tasks_domains_and_folders_are_refused(tmp_path: Path) -> None:
         _ = Run.of(["domain=sensor", "tasks=[pamap]"]).tasks
     with pytest.raises(OptionError, match=r"give one method: method=none\|rq"):
         _ = Run.of(["method=none,rq"]).method
-    with pytest.raises(MissingDataError, match=r"the data root .*/nowhere is no folder"):
+    with pytest.raises(MissingDataError, match=r"the data root .*/nowhere is not a folder"):
         Run.of([f"data={tmp_path / 'nowhere'}"])
     (tmp_path / "file").touch()
-    with pytest.raises(MissingDataError, match=r"the data root .*/file is no folder"):
+    with pytest.raises(MissingDataError, match=r"the data root .*/file is not a folder"):
         Run.of([f"data={tmp_path / 'file'}"])
     with pytest.raises(OptionError, match="unknown protocol 'both'"):
         load_protocol("both")

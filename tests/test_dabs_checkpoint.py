@@ -98,7 +98,7 @@ def test_there_and_back_is_exact(tmp_path: Path) -> None:
         ({"model.cls_token": None}, "cls_token is missing"),
         ({"model.transformer.layers.1.0.norm.bias": None}, r"missing: transformer\.layers\.1\.0\.norm\.bias"),
         ({"model.extra": torch.zeros(1)}, "unexpected: extra"),
-        ({"somebody.weight": torch.zeros(1)}, r"neither of the encoder.*somebody\.weight"),
+        ({"somebody.weight": torch.zeros(1)}, r"neither to the encoder.*somebody\.weight"),
         ({"model.pos_embedding": torch.zeros(1, 10, 32)}, r"another size: pos_embedding is \(1, 10, 32\) instead of"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"dabs\.ckpt"):
         checkpoint.load_encoder(path, inputs=(Grid(name="image", height=8, width=8, channels=3, patch=4),))
     torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(CheckpointError, match="holds Linear, a whole pickled module perhaps"):
+    with pytest.raises(CheckpointError, match="holds a Linear, perhaps a whole pickled module"):
         checkpoint.load_encoder(path, inputs=(Grid(name="image", height=8, width=8, channels=3, patch=4),))
 
 

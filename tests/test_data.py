@@ -128,7 +128,7 @@ def test_a_broken_connection_is_resumed_where_it_stopped(server: Server, tmp_pat
 def test_a_later_command_goes_on_with_what_an_earlier_one_kept(server: Server, tmp_path: Path) -> None:
     archive = archive_of(server, "a.bin", CONTENT)
     server.break_after = [1000] + [0] * download.ATTEMPTS
-    with pytest.raises(DataError, match=r"after 1,000 bytes and 5 attempts without one more.*run the same command"):
+    with pytest.raises(DataError, match=r"after 1,000 bytes and 5 attempts without progress.*run the same command"):
         download.download(archive, tmp_path / "a.bin")
     assert not (tmp_path / "a.bin").exists() and (tmp_path / "a.bin.part").read_bytes() == CONTENT[:1000]
     server.asked.clear()
@@ -321,7 +321,7 @@ def test_evil_archives_are_refused_and_write_nothing_outside(
 
 def test_a_symbolic_link_inside_is_left_out_with_a_warning(tmp_path: Path) -> None:
     content = tarred({"set/one.txt": b"1"}, special("set/two.txt", tarfile.SYMTYPE, "one.txt"))
-    with pytest.warns(match="1 symbolic links were left out"):
+    with pytest.warns(match="skipped 1 symbolic links"):
         into = extract(tmp_path, "a.tgz", content)
     assert [one.name for one in (into / "set").iterdir()] == ["one.txt"]
 
@@ -340,7 +340,7 @@ def test_a_symbolic_link_inside_is_left_out_with_a_warning(tmp_path: Path) -> No
     ],
 )
 def test_damage_is_an_error_with_the_name_of_the_file(tmp_path: Path, name: str, content: bytes) -> None:
-    with pytest.raises(DataError, match=rf"{name}: damaged, or no archive"):
+    with pytest.raises(DataError, match=rf"{name}: damaged or not an archive"):
         extract(tmp_path, name, content)
 
 
@@ -493,7 +493,7 @@ def test_what_is_needed_gets_its_place_last(server: Server, tmp_path: Path, monk
 
 def test_archives_with_something_else_in_them(server: Server, tmp_path: Path) -> None:
     source = source_of(archive_of(server, "a.tgz", tarred({"other/one.txt": b"1", "readme": b""})))
-    with pytest.raises(DataError, match=r"missing .*set/one.txt(.|\n)*what came out of the archives: other, readme"):
+    with pytest.raises(DataError, match=r"missing .*set/one.txt(.|\n)*the archives held: other, readme"):
         fetch.fetch(source, tmp_path)
     for fields, expected in (({"inner": "in.zip"}, "expected in.zip in it, found other"), ({"below": "m"}, "folder m")):
         archive = archive_of(server, "b.zip", zipped({"other/one.txt": b"1"}), **fields)
@@ -512,7 +512,7 @@ def test_a_file_in_the_way_of_a_folder_is_not_overwritten(server: Server, tmp_pa
 
 def test_two_processes_do_not_fetch_into_one_folder(server: Server, tmp_path: Path) -> None:
     source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1"})))
-    with fetch._alone(source, tmp_path), pytest.raises(DataError, match="another process is fetching"):
+    with fetch._locked(source, tmp_path), pytest.raises(DataError, match="another process is fetching"):
         fetch.fetch(source, tmp_path)
     assert fetch.fetch(source, tmp_path)
 
@@ -574,7 +574,7 @@ def replace_sources(monkeypatch: pytest.MonkeyPatch, **by_name: Source) -> None:
 
 def test_list_tells_state_place_licence_and_way(call: Callable[..., Output], root: Path) -> None:
     code, out, _ = call()
-    assert code == 0 and "data=/root tells what is there" in out
+    assert code == 0 and "data=/root adds what is present" in out
     for source in sources().values():
         assert f"{source.name}: {source.title}, {source.size} (for " in out and source.licence in out
     (root / "natural_images/dtd/dtd/images").mkdir(parents=True)
@@ -587,9 +587,9 @@ def test_list_tells_state_place_licence_and_way(call: Callable[..., Output], roo
     assert f"    missing: {root}/natural_images/dtd/dtd/labels/train1.txt" in out
     assert "audio_mnist: present: " in out and "cifar10: missing: " in out
     assert "`data fetch cifar10` downloads cifar-10-python.tar.gz" in out
-    assert "mc4: not under the root, which it need not be: " in out and "loaded from the hub (allenai/c4)" in out
-    assert "by hand, `data fetch imagenet` tells the steps\n" in out
-    assert "by hand, `data fetch voxceleb1` tells the steps and downloads iden_split.txt\n" in out
+    assert "mc4: not under the root, and not needed there: " in out and "loaded from the hub (allenai/c4)" in out
+    assert "by hand, `data fetch imagenet` prints the steps\n" in out
+    assert "by hand, `data fetch voxceleb1` prints the steps and downloads iden_split.txt\n" in out
     code, out, _ = call("list", "dtd", f"data={root}")
     assert code == 0 and out.count("how: ") == 1
 
@@ -598,14 +598,14 @@ def test_wrong_words(call: Callable[..., Output], root: Path) -> None:
     for words, said in (
         (("fetsch",), "unknown action 'fetsch'. Did you mean 'fetch'?"),
         (("fetch", "dtt", f"data={root}"), "unknown source 'dtt'. Did you mean 'dtd'?"),
-        (("fetch", "dtd"), "data fetch works on real data: give data=/root"),
-        (("verify",), "data verify works on real data"),
+        (("fetch", "dtd"), "data fetch needs real data: give data=/root"),
+        (("verify",), "data verify needs real data"),
         (("fetch", f"data={root}"), "say which sources to fetch: imagenet, cifar10"),
     ):
         code, _, err = call(*words)
         assert code == 2 and said in err
     code, _, err = call("fetch", "dtd", f"data={root}/not-there")
-    assert code == 1 and "is no folder" in err
+    assert code == 1 and "is not a folder" in err
 
 
 def test_fetch_then_list_then_verify(

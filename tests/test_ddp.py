@@ -21,7 +21,7 @@ from dabs_rq.methods import emix, rq
 from dabs_rq.methods import losses as contrast
 from dabs_rq.pretrain.pretrain import pretrain, source_batches
 from dabs_rq.quantize import randomized_quantization
-from dabs_rq.ranks import Ranks, started
+from dabs_rq.ranks import Ranks, detect_ranks
 from dabs_rq.run import Run
 from tests.ddp_ranks import gradients
 from tests.stand_ins import heed_interrupts
@@ -190,7 +190,7 @@ def test_what_ends_one_rank_is_told_here_and_the_resumed_run_is_as_an_undisturbe
         assert not run.checkpoint_file(0).exists()
     (tmp_path / "methods" / "how").write_text("not")
     pretrain(run, 0)
-    assert "going on from step 6" in capfd.readouterr().out
+    assert "resuming from step 6" in capfd.readouterr().out
     assert losses(run) == losses(undisturbed) and len(losses(run)) == 8
     weights = [checkpoint.describe(one.checkpoint_file(0))["weights"] for one in (run, undisturbed)]
     assert weights[0] == weights[1]
@@ -214,8 +214,8 @@ def test_ranks_end_with_the_process_that_started_them(
         process.send_signal(end)
         told = process.stdout.read()  # ends when the last process that can write to it has ended
     assert process.returncode == code
-    assert ("the same command goes on where this one stopped" in told) == (end == signal.SIGINT)
-    assert told.count("goes on") <= 1 and "Traceback" not in told
+    assert ("run the same command again to resume" in told) == (end == signal.SIGINT)
+    assert told.count("to resume") <= 1 and "Traceback" not in told
 
 
 def test_ranks_see_the_parts_of_the_same_batches(miniature: Callable[[str], Path]) -> None:
@@ -254,7 +254,7 @@ def test_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
             for name, value in environment.items():
                 patched.setenv(name, value)
             trainer = Run.of(words).options.trainer
-            return started(trainer.devices, trainer.nodes, trainer.gather_negatives)
+            return detect_ranks(trainer.devices, trainer.nodes, trainer.gather_negatives)
 
     assert found() == found("trainer.devices=8") == Ranks()
     torchrun = {"RANK": "3", "WORLD_SIZE": "16"}

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dabs_rq.files import only_one
+from dabs_rq.files import locked
 from tests import chaos
 from tests.stand_ins import heed_interrupts
 
@@ -107,7 +107,7 @@ def test_an_interrupt_ends_everything_and_names_what_is_left(
     code, text = ended(process)
     assert code == 130, text
     assert re.search(r"\d of 5 jobs left:\n(  .*\n)*  transfer sensor with rq, seed 0\n", text), text
-    assert "the same command goes on where this one stopped" in text
+    assert "run the same command again to resume" in text
     left = time.monotonic() + 10
     while any(psutil.pid_exists(pid) for pid in begun):
         assert time.monotonic() < left, text
@@ -133,7 +133,7 @@ def test_memory_that_runs_out_is_told_and_the_next_run_finishes(finished: Path, 
     words = ("pretrain.batch_size=256", "pretrain.steps=1", "suite.executor=in_process")
     code, text = ended(start(tmp_path, *words, program=("-c", LITTLE_MEMORY)))
     assert code == 1, text
-    assert re.search(r"  pretrain sensor with rq, seed 0: ResourceError: memory ran out .* trainer.devices", text), text
+    assert re.search(r"  pretrain sensor with rq, seed 0: ResourceError: out of memory .* trainer.devices", text), text
     assert "  transfer sensor with rq, seed 0 waits for pretrain" in text
     code, text = ended(start(tmp_path, *words))
     assert code == 0 and "pretrain sensor with none" not in text and "wrote" in text, text
@@ -187,7 +187,7 @@ def test_a_prepared_cache_with_other_bytes_is_never_used(finished: Path, tmp_pat
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(255 - byte for byte in whole[4096:-4096]) + whole[-4096:])
     code, text = ended(start(copy, "suite.executor=in_process"))
-    assert code == 1 and "run again, which prepares it anew" in text, text
+    assert code == 1 and "run again to prepare it again" in text, text
     code, text = ended(start(copy, "suite.executor=in_process"))
     assert code == 0 and table(copy) == table(finished), text
 
@@ -201,12 +201,12 @@ def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(t
 
     def second() -> None:
         inside.wait()
-        with only_one(target):
+        with locked(target):
             order.append("second")
 
     waiting = threading.Thread(target=second)
     waiting.start()
-    with only_one(target):
+    with locked(target):
         inside.set()
         waiting.join(0.3)
         order.append("first")

@@ -69,10 +69,10 @@ def test_imagenet_without_its_validation_folder_still_pretrains(folder: Any, loa
 @pytest.mark.parametrize(
     ("name", "file", "line", "text", "message"),
     [
-        ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "3 201", "label '201' is no whole number from 1 to 200"),
+        ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "3 201", "label '201' is not a whole number from 1 to 200"),
         ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "3 0", "label '0'"),
         ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "3 three", "label 'three'"),
-        ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "2 1", "2 has a line already: .*:2"),
+        ("cu_birds", f"{BIRDS}/image_class_labels.txt", 3, "2 1", "2 is listed already: .*:2"),
         ("cu_birds", f"{BIRDS}/images.txt", 2, "2", "expected two parts"),
         ("cu_birds", f"{BIRDS}/images.txt", 2, "99999 a/b.jpg", "99999 has no line in .*image_class_labels.txt"),
         ("cu_birds", f"{BIRDS}/train_test_split.txt", 4, "4 2", "expected 1 .train. or 0 .test., found '2'"),
@@ -114,7 +114,7 @@ def test_an_impossible_box_is_named(box: str, message: str, folder: Any, load: C
 
 
 def test_a_box_beside_the_picture_is_named() -> None:
-    with pytest.raises(DataError, match=r"x.jpg: box \(50, 0, 60, 9\) holds nothing of a picture of 40 x 30"):
+    with pytest.raises(DataError, match=r"x.jpg: box \(50, 0, 60, 9\) is empty or outside the picture of 40 x 30"):
         image.crop(Image.new("RGB", (40, 30)), (50, 0, 60, 9), "x.jpg")
 
 
@@ -124,7 +124,7 @@ def test_a_sign_without_line_a_file_listed_twice_and_one_that_is_gone_are_named(
     csv = folder("traffic_sign") / SIGNS / "GT-00002.csv"
     good = csv.read_text()
     shutil.copy(csv.parent / "00000_00000.ppm", csv.parent / "00099_00000.ppm")
-    with pytest.raises(DataError, match=f"{csv}: 1 pictures beside it have no line, the first is 00099_00000.ppm"):
+    with pytest.raises(DataError, match=f"{csv}: 1 pictures in its folder have no line, the first is 00099_00000.ppm"):
         load("traffic_sign")
     (csv.parent / "00099_00000.ppm").unlink()
     csv.write_text(good + good.splitlines()[1] + "\n")
@@ -159,7 +159,7 @@ def test_a_truncated_picture_is_named(name: str, prepare: str, folder: Any, load
     file = top / examples.ids[3].as_py()
     file.write_bytes(file.read_bytes()[:-200])
     column = examples.inputs[0]
-    with pytest.raises(DataError, match=f"{file}: damaged or no picture .*truncated"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a picture .*truncated"):
         column.take(np.arange(5))
 
 
@@ -208,7 +208,7 @@ def test_a_damaged_cifar_batch_is_named(
 def test_a_cifar_batch_cut_short_is_named(folder: Any, load: Callable[..., Examples]) -> None:
     file = folder("cifar10") / BATCH
     file.write_bytes(file.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=f"{file}: no CIFAR-10 batch, or damaged"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a CIFAR-10 batch"):
         load("cifar10")
 
 
@@ -228,11 +228,11 @@ def test_the_pickles_of_python_2_are_read(folder: Any, load: Callable[..., Examp
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.array([[1, 103]], np.uint8), "entry 2: label 103 is no whole number from 1 to 102"),
+        (np.array([[1, 103]], np.uint8), "entry 2: label 103 is not a whole number from 1 to 102"),
         (np.array([[1, 0]], np.uint8), "entry 2: label 0"),
         (np.array([[1.5, 2]]), r"labels is float64 \(1, 2\)"),
         (np.array([[1, 2, 2, 2] * 500], np.uint8), "entry 1[0-9]*: no such file .*jpg/image_01"),
-        (None, "no MATLAB file with labels, or damaged"),
+        (None, "damaged or not a MATLAB file with labels"),
     ],
 )
 def test_bad_flower_labels_are_named(

@@ -105,7 +105,7 @@ def test_batches_count_by_size_and_a_constant_one_counts_as_zero() -> None:
 
 def test_auroc_without_both_kinds_of_a_label_is_undefined() -> None:
     outputs, targets = np.random.default_rng(0).normal(size=(6, 3)), np.tile([[0, 1, 0], [1, 1, 0]], (3, 1))
-    with pytest.raises(Undefined, match=r"with and without each label; labels \[1, 2\] have only one kind"):
+    with pytest.raises(Undefined, match=r"with and without each label; labels \[1, 2\] lack one of them"):
         score("auroc", outputs, targets)
 
 

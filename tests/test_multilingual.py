@@ -406,7 +406,7 @@ def test_a_resumed_run_goes_on_exactly_where_the_stream_was(
             return real(self, *rest)
 
         patched.setattr(EMix, "loss", fails_late)
-        with pytest.raises(ResourceError, match="memory ran out"):
+        with pytest.raises(ResourceError, match="out of memory"):
             pretrain(disturbed, 0)
     assert not disturbed.checkpoint_file(0).exists()
     found = checkpoint.describe(pretrain(disturbed, 0))

@@ -95,7 +95,7 @@ def test_mc4_without_some_languages_names_them_and_does_not_go_on_without(
     with pytest.raises(MissingDataError) as caught:
         load("mc4", made_up=made_up)
     text = str(caught.value)
-    assert f"is not there in {', '.join(lost)}." in text
+    assert f"is missing in {', '.join(lost)}." in text
     assert all(str(root / MC4 / language / "train.parquet") in text for language in lost)
     assert all(line in text for line in mc4.SOURCE.layout.strip().splitlines())
     assert asked == []
@@ -106,7 +106,7 @@ def test_mc4_without_validation_files_still_pretrains(root: Path, load: Any, hub
     for language in LANGUAGES:
         (root / MC4 / language / "validation.parquet").unlink()
     read_all(load("mc4"))
-    with pytest.raises(MissingDataError, match=r"split 'validation', is not there in en, fr, de, zh, es, ja, ko"):
+    with pytest.raises(MissingDataError, match=r"split 'validation', is missing in en, fr, de, zh, es, ja, ko"):
         load("mc4", "validation", made_up=False)
     assert asked == []
 
@@ -167,7 +167,7 @@ def test_files_that_are_no_tables_of_texts_are_named(root: Path, load: Any) -> N
     whole = file.read_bytes()
     for content in (b"", b"no parquet", whole[:1000]):
         file.write_bytes(content)
-        with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+        with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
             load("mc4")
     pq.write_table(pa.table({"content": ["a"] * 20, "url": ["b"] * 20}), file)
     with pytest.raises(DataError, match=f"{file}: expected a column text, found content, url"):
@@ -180,11 +180,11 @@ def test_files_that_are_no_tables_of_texts_are_named(root: Path, load: Any) -> N
 def test_a_language_with_hardly_any_row_is_named(root: Path, load: Any) -> None:
     file = root / MC4 / "ko" / "train.parquet"
     pq.write_table(pa.table({"text": ["a"] * 7}), file)
-    with pytest.raises(DataError, match=f"{file}: 7 rows are all there is of ko, split 'train'; at least 8"):
+    with pytest.raises(DataError, match=f"{file}: ko, split 'train', has only 7 rows; at least 8"):
         load("mc4")
     assert load("mc4", mc4_order="repeated").shards[0].length == 49
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), file)
-    with pytest.raises(DataError, match=f"{file}: 0 rows"):
+    with pytest.raises(DataError, match=f"{file}: ko, split .train., has only 0 rows"):
         load("mc4", mc4_order="repeated")
 
 
@@ -259,7 +259,7 @@ def test_a_hub_that_breaks_off_or_lacks_texts_is_named(root: Path, load: Any, hu
         ("label", put(7, None), "row 7: label None; 0 or 1"),
         ("label", lambda values: [str(value) for value in values], "column label holds string"),
         ("label", lambda values: [float(value) for value in values], "column label holds double"),
-        ("id", put(5, 3), r"row 5: id 3 is that of an earlier pair too \(.*row 2\)"),
+        ("id", put(5, 3), r"row 5: id 3 repeats that of an earlier pair \(.*row 2\)"),
         ("id", put(5, None), "row 5: no id"),
     ],
 )
@@ -302,10 +302,10 @@ def test_damaged_empty_and_other_tables_are_named(root: Path, load: Any) -> None
     with pytest.raises(DataError, match=f"{file}: expected columns .*sentence2 missing"):
         load("paws_en")
     pq.write_table(table.slice(0, 0), file)
-    with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
         load("paws_en")
     file.write_bytes(b"PAR1 and no more")
-    with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
         load("paws_en")
 
 

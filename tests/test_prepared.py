@@ -78,7 +78,7 @@ def test_always_and_never_give_the_same(root: Path, store: Store) -> None:
 
 
 def test_keys_tell_contents_apart(root: Path, store: Store) -> None:
-    kept = store.keep(column(root))
+    kept = store.load_or_build(column(root))
     assert kept.key == column(root).key, "the policy changes no key"
     some, others = kept.select(np.array([1, 2])), kept.select(np.array([2, 1]))
     assert len({kept.key, some.key, others.key}) == 3
@@ -170,7 +170,7 @@ def test_a_damaged_array_is_told_when_it_is_read(root: Path, store: Store) -> No
     (folder / "data.arrow").write_bytes(content.replace(last, bytes(reversed(last))))
     again = store.prepare(column(root, decode_never))
     np.testing.assert_array_equal(again[10], kept[10])
-    with pytest.raises(DataError, match=r"prepared example 11 is not what was written .* run again"):
+    with pytest.raises(DataError, match=r"prepared example 11 differs from what was written .* run again"):
         again[11]
     assert not folder.exists()
 

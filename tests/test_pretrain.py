@@ -139,7 +139,7 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
             return real(self, *rest)  # type: ignore[arg-type]
 
         patched.setattr(EMix, "loss", fails_late)
-        with pytest.raises(ResourceError, match="memory ran out"):
+        with pytest.raises(ResourceError, match="out of memory"):
             pretrain(disturbed, 0)
     assert not disturbed.checkpoint_file(0).exists()
     assert checkpoint.describe(pretrain(disturbed, 0))["weights"] == expected
@@ -310,7 +310,7 @@ def test_a_checkpoint_is_verified_without_a_network(
     assert checkpoint.verified(changed) == described
     described.pop("inputs")
     save_file(tensors, changed, metadata={"dabs_rq": json.dumps(described)})
-    with pytest.raises(CheckpointError, match="is damaged: its metadata lack inputs"):
+    with pytest.raises(CheckpointError, match="is damaged: its metadata lacks inputs"):
         checkpoint.describe(changed)
 
 

@@ -13,7 +13,7 @@ from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
 from dabs_rq.transfer.adamw import fit_adamw
-from dabs_rq.transfer.features import Kept
+from dabs_rq.transfer.features import CachedFeatures
 from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.regression import fit_regression, hold_out
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
@@ -54,7 +54,7 @@ def fit(target: Target, metric: MetricName, data: Any, *, groups: Any = None, se
 def adamw(target: Target, data: Any, size: int = 64, outputs: int | None = None, seed: int = 0, **options: Any) -> Any:
     features, targets = data
     chosen = TransferOptions(**{"lr": 0.02, "epochs": 30} | options)
-    batches = Kept(features, targets, size, seed)
+    batches = CachedFeatures(features, targets, size, seed)
     return fit_adamw(batches, features.shape[1], target, outputs or target.outputs, chosen, seed)
 
 
@@ -188,9 +188,9 @@ def test_few_examples_of_many_classes_can_be_held_out(each: int, grouped: bool) 
 
 
 def test_too_little_to_hold_out_is_refused() -> None:
-    with pytest.raises(TrainingError, match="too small, or too uniform in its groups, to hold a part of it out"):
+    with pytest.raises(TrainingError, match="too small, or its groups are too uniform, to hold out a part of it"):
         hold_out(np.array([0, 1]), None, Binary(), 0)
-    with pytest.raises(TrainingError, match="too small, or too uniform"):  # each group is one class
+    with pytest.raises(TrainingError, match="too small, or its groups are too uniform"):  # each group is one class
         hold_out(np.repeat([0, 1], 20), np.repeat([0, 1], 20), Binary(), 0)
 
 
@@ -260,5 +260,5 @@ def test_targets_that_are_missing_or_out_of_range_are_refused(target: Target, ta
 def test_one_class_can_be_scored_but_not_learned(target: Target, value: float) -> None:
     targets = np.full((5, 3) if target is LABELS else 5, value)
     assert check_evaluable(targets, target, "the split") is targets
-    with pytest.raises(TrainingError, match=f"the split has one class only \\({value}\\): nothing can be learned"):
+    with pytest.raises(TrainingError, match=f"the split has only one class \\({value}\\): nothing can be learned"):
         check_trainable(targets, target, "the split")

@@ -94,18 +94,18 @@ def edited(**values: Any) -> str:
 
 
 BROKEN = [
-    ("", "is no JSON"),
-    (edited()[:200], "is no JSON"),
-    ("\x00" * 300, "is no JSON"),
+    ("", "is not JSON"),
+    (edited()[:200], "is not JSON"),
+    ("\x00" * 300, "is not JSON"),
     ("[1, 2]", "a JSON object expected; got list"),
     (edited(format=2), "has record format 2; this version reads 1"),
     ("{}", "has record format None"),
     ('{"format": 1}', "missing data; missing scale; .*missing commit"),
     (edited(colour="red", size=1), "unknown colour; unknown size"),
-    (edited(score=47.7), r"score 47\.7 is no fraction"),
-    (edited(score=-1.01), "score -1.01 is no fraction"),
-    (edited(score="0.5"), "score '0.5' is no fraction"),
-    (edited(score=float("nan")), "score nan is no fraction"),
+    (edited(score=47.7), r"score 47\.7 is not a fraction"),
+    (edited(score=-1.01), "score -1.01 is not a fraction"),
+    (edited(score="0.5"), "score '0.5' is not a fraction"),
+    (edited(score=float("nan")), "score nan is not a fraction"),
     (edited(score=None), "score None with status 'ok'"),
     (edited(status="failed"), "score 0.5 with status 'failed'"),
 ]
@@ -125,7 +125,7 @@ def test_a_broken_record_is_named_with_what_is_wrong(tmp_path: Path, text: str, 
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(RecordError, match=r"a\.json is no JSON"):
+    with pytest.raises(RecordError, match=r"a\.json is not JSON"):
         record.read(tmp_path / "a.json")
 
 
@@ -254,7 +254,7 @@ def test_a_broken_record_is_a_dash_and_the_command_says_so(
     broken.write_text(broken.read_text()[:100])
     assert cli.main(words) == 1
     shown = capsys.readouterr()
-    assert f"error: {broken} is no JSON" in shown.err and "(skipped in the table)" in shown.err
+    assert f"error: {broken} is not JSON" in shown.err and "(skipped in the table)" in shown.err
     assert "25.00" in shown.out and f"wrote {tmp_path / 'out' / 'table.csv'}" in shown.out
     (row,) = [line for line in csv.DictReader((tmp_path / "out" / "table.csv").open()) if line["task"] == "pamap2"]
     assert (row["none"], row["rq"]) == ("25.0", "-")

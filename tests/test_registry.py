@@ -226,10 +226,10 @@ def test_a_missing_or_wrong_constant(extra: Path) -> None:
 
 def test_a_name_that_differs_from_its_place(extra: Path) -> None:
     add_domain(extra, "here", name="there")
-    with pytest.raises(OptionError, match=r"DOMAIN\.name is 'there', but its place says 'here'"):
+    with pytest.raises(OptionError, match=r"DOMAIN\.name is 'there', but its folder or file is called 'here'"):
         registry.domain("here")
     add_method(extra, "mine", name="yours")
-    with pytest.raises(OptionError, match=r"METHOD\.name is 'yours', but its place says 'mine'"):
+    with pytest.raises(OptionError, match=r"METHOD\.name is 'yours', but its folder or file is called 'mine'"):
         registry.method("mine")
 
 
@@ -249,13 +249,13 @@ def test_tasks_that_do_not_fit(extra: Path) -> None:
 
 def test_a_task_for_no_domain(extra: Path) -> None:
     add_task(extra, "image", "ours")
-    with pytest.raises(OptionError, match=r"tasks/image is named after no domain: .* Did you mean 'images'\?"):
+    with pytest.raises(OptionError, match=r"tasks/image does not have the name of a domain: .* mean 'images'\?"):
         registry.domain("sensor")
 
 
 def test_a_folder_that_does_not_exist(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(registry.PATH_VARIABLE, str(extra / "nowhere"))
-    with pytest.raises(OptionError, match=r"DABS_RQ_PATH names .*nowhere, which is no folder"):
+    with pytest.raises(OptionError, match=r"DABS_RQ_PATH names .*nowhere, which is not a folder"):
         registry.domain_names()
 
 
@@ -319,9 +319,9 @@ def test_a_task_declared_twice_in_one_domain() -> None:
 
 
 def test_inputs_that_do_not_divide() -> None:
-    with pytest.raises(ValueError, match=r"input 'i': 32 x 30 is no multiple of patch 4 x 4"):
+    with pytest.raises(ValueError, match=r"input 'i': 32 x 30 is not a multiple of patch 4 x 4"):
         Grid(name="i", height=32, width=30, channels=3, patch=4)
-    with pytest.raises(ValueError, match=r"input 'w': length 320 is no multiple of segment 7"):
+    with pytest.raises(ValueError, match=r"input 'w': length 320 is not a multiple of segment 7"):
         Series(name="w", length=320, channels=52, segment=7)
     grid = Grid(name="i", height=32, width=30, channels=3, patch=(4, 5))
     assert (grid.shape, grid.sequence_length, grid.patch_values) == ((3, 32, 30), 48, 60)

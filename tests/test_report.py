@@ -185,7 +185,7 @@ def test_a_record_that_does_not_hold_is_an_error(run: Callable[..., Run], capsys
     broken = fill(one, "pamap2", "none", 0.5)
     broken.write_text(broken.read_text()[:100])
     assert cli.main(["report", *one.words]) == 1
-    assert f"error: {broken} is no JSON" in capsys.readouterr().err
+    assert f"error: {broken} is not JSON" in capsys.readouterr().err
 
 
 def test_one_method_with_seeds(run: Callable[..., Run]) -> None:

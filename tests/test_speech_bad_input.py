@@ -137,13 +137,13 @@ def test_other_faults_of_the_identification_split(folder: Any, load: Callable[..
         load("voxceleb1")
     for content in (b"", b"\xff\xfe\x00\x01\n"):
         replaced(file, content)
-        with pytest.raises(DataError, match=f"{file}: no list of clips"):
+        with pytest.raises(DataError, match=f"{file}: not a list of clips"):
             load("voxceleb1")
     replaced(file, "\n".join(line for line in lines if line[0] != "3").encode())
     with pytest.raises(DataError, match="no clip is listed for this split"):
         load("voxceleb1", "test")
     replaced(file, "".join(f"1 id{number:05d}/v/00001.wav\n" for number in range(1252)).encode())
-    with pytest.raises(DataError, match=f"{file}: .*label 1251 is no whole number from 0 to 1250"):
+    with pytest.raises(DataError, match=f"{file}: .*label 1251 is not a whole number from 0 to 1250"):
         load("voxceleb1")
 
 
@@ -207,7 +207,7 @@ def test_other_faults_of_fluent(folder: Any, load: Callable[..., Examples]) -> N
     with pytest.raises(DataError, match=f"{file}:4: .* is listed already: {file}:2"):
         load("fluent_speech_action", "test")
     put_line(file, 4, "1,2,3")
-    with pytest.raises(DataError, match=f"{file}: no csv table .*Expected 7 columns, got 3"):
+    with pytest.raises(DataError, match=f"{file}: not a csv table .*Expected 7 columns, got 3"):
         load("fluent_speech_action", "test")
     replaced(file, f"{HEADER}\n".encode())
     with pytest.raises(DataError, match="no clip is listed for this split"):
@@ -231,11 +231,11 @@ def test_recordings_in_folders_that_do_not_fit_are_named(folder: Any, load: Call
         copied.mkdir(parents=True)
         (copied / f"{90_000 + number}-7-0000.flac").touch()
     (chapter.parent / "1").rmdir()
-    with pytest.raises(DataError, match=f"{dev}/90017: label 40 is no whole number from 0 to 39"):
+    with pytest.raises(DataError, match=f"{dev}/90017: label 40 is not a whole number from 0 to 39"):
         load("librispeech_speaker")
     shutil.rmtree(dev)
     dev.mkdir()
-    with pytest.raises(DataError, match=f"{dev}: no utterance in it"):
+    with pytest.raises(DataError, match=f"{dev}: it holds no utterance"):
         load("librispeech_speaker")
 
 
@@ -271,7 +271,7 @@ def test_a_damaged_recording_is_named(
     file = top / load(name, "test").ids[3].as_py()
     replaced(file, DAMAGE[damage](file.read_bytes()))
     few = load(name, "test").select(np.arange(6))
-    with pytest.raises(DataError, match=f"{file}: (damaged or no recording|cut short|no samples)"):
+    with pytest.raises(DataError, match=f"{file}: (damaged or not a recording|cut short|it holds no samples)"):
         values = few.prepared(Store(tmp_path / "prepared", policy=prepare).prepare).inputs[0]  # type: ignore[arg-type]
         values.take(np.arange(6))
 
@@ -279,10 +279,10 @@ def test_a_damaged_recording_is_named(
 def test_a_recording_without_samples_or_with_impossible_ones_is_named(tmp_path: Path) -> None:
     for name in ("empty.wav", "empty.flac"):
         soundfile.write(tmp_path / name, np.zeros(0, np.int16), 16_000)
-        with pytest.raises(DataError, match=f"{tmp_path / name}: (no samples in it|damaged or no recording)"):
+        with pytest.raises(DataError, match=f"{tmp_path / name}: (it holds no samples|damaged or not a recording)"):
             audio.read(tmp_path / name)
     soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan], np.float32), 16_000, subtype="FLOAT")
-    with pytest.raises(DataError, match=r"nan.wav: samples that are no finite numbers"):
+    with pytest.raises(DataError, match=r"nan.wav: it holds samples that are not finite"):
         audio.read(tmp_path / "nan.wav")
     with pytest.raises(DataError, match=r"gone.wav: no such file"):
         audio.read(tmp_path / "gone.wav")
@@ -302,5 +302,5 @@ def test_a_damaged_header_is_named_while_lengths_are_looked_up(folder: Any, load
     top = folder("librispeech_speaker")
     file = top / load("librispeech_speaker").ids[5].as_py()
     replaced(file, b"fLaC")
-    with pytest.raises(DataError, match=f"{file}: damaged or no recording"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a recording"):
         load("librispeech_speaker", speech_crop="head_or_tail")

@@ -229,7 +229,7 @@ def test_an_edited_record_is_named_and_left_out(
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
     built = table.build(one)
     (error,) = built.errors
-    assert str(error).startswith(f"{file} is not what its predictions give: {message}. Was it edited?")
+    assert str(error).startswith(f"{file} differs from its predictions: {message}. Was it edited?")
     row = built.frame.set_index("task").loc["pamap2"]
     assert row["none"] == 50 and np.isnan(row["rq"]) and built.comparisons.empty
     assert cli.main(["table", *one.words]) == 1 and str(file) in capsys.readouterr().err
@@ -245,7 +245,7 @@ def test_a_score_without_its_predictions_is_not_shown(run: Callable[..., Run]) -
     record.write(other.parent, record.read(other), ["a", "b"], np.array([0.0, 1.0]), np.array([[np.nan], [1.0]]))
     built = table.build(one)
     assert built.frame["rq"].isna().all()
-    for file, text in ((half, "no predictions"), (other, "no score"), (missing, "no predictions")):
+    for file, text in ((half, "no readable predictions"), (other, "no score"), (missing, "no predictions")):
         assert any(str(file) in str(error) and text in str(error) for error in built.errors), built.errors
 
 

@@ -98,7 +98,7 @@ def test_a_file_that_is_no_parquet_table_is_named(
     file = data / (f"{LINES}/train.parquet" if name == "wikitext103" else "text/glue/mrpc/train.parquet")
     whole = file.read_bytes()
     file.write_bytes({"truncated": whole[: len(whole) // 2], "text": b"sentence1\tsentence2\n", "empty": b""}[damage])
-    with pytest.raises(DataError, match=f"{file}: damaged or no parquet table"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a parquet table"):
         load(name)
 
 
@@ -208,7 +208,7 @@ def test_texts_of_blanks_and_of_unknown_characters_stay(data: Path, load: Callab
 def test_a_table_without_text_is_named(data: Path, load: Callable[..., Examples]) -> None:
     file = data / f"{LINES}/train.parquet"
     parquet.write_table(pa.table({"text": pa.array(["", ""])}), file)
-    with pytest.raises(DataError, match=f"{file}: no row with text in text"):
+    with pytest.raises(DataError, match=f"{file}: no row has text in text"):
         load("wikitext103")
     file = data / "text/glue/wnli/train.parquet"
     parquet.write_table(parquet.read_table(file).slice(0, 0), file)

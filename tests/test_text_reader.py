@@ -206,7 +206,7 @@ def test_a_missing_tokenizer_tells_where_it_goes(name: str, hub: str, folder: st
 @pytest.mark.parametrize("content", ["", "{}", "no json", '{"version": "1.0", "model": 3}'])
 def test_a_damaged_tokenizer_is_named(content: str, root: Path) -> None:
     file(root).write_text(content)
-    with pytest.raises(DataError, match=f"{file(root)}: no tokenizer"):
+    with pytest.raises(DataError, match=f"{file(root)}: not a tokenizer"):
         spec(root=root)
 
 
@@ -230,17 +230,19 @@ def test_a_tokenizer_larger_than_the_encoders_vocabulary_is_refused(root: Path) 
 
 
 @pytest.fixture
-def place(root: Path) -> text.Place:
+def location(root: Path) -> text.TableLocation:
     file = root / "text/some/train.parquet"
     file.parent.mkdir()
     rows = [f"{one} {number}" for number in range(1250) for one in TEXTS]
     parquet.write_table(pa.table({"a": rows, "b": rows[::-1]}), file)
-    return text.Place((file,))
+    return text.TableLocation((file,))
 
 
-def test_rows_of_a_table_are_prepared_the_same_by_any_number_of_workers(root: Path, place: text.Place) -> None:
+def test_rows_of_a_table_are_prepared_the_same_by_any_number_of_workers(
+    root: Path, location: text.TableLocation
+) -> None:
     rows = np.arange(0, 5000)[::-1].copy()
-    column = text.from_table(place, ("a", "b"), rows, spec(root=root), root)
+    column = text.from_table(location, ("a", "b"), rows, spec(root=root), root)
     stores = [Store(root / str(workers), policy="always", workers=workers) for workers in (1, 2)]
     taken = [one.take(np.arange(5000)) for one in (column, *(store.prepare(column) for store in stores))]
     assert np.array_equal(taken[0], taken[1]) and np.array_equal(taken[0], taken[2])
@@ -251,10 +253,10 @@ def test_rows_of_a_table_are_prepared_the_same_by_any_number_of_workers(root: Pa
 
 
 def test_the_key_follows_rows_fields_files_tokenizer_and_length_but_not_the_place_of_the_root(
-    root: Path, place: text.Place, tmp_path: Path
+    root: Path, location: text.TableLocation, tmp_path: Path
 ) -> None:
     def key(where: Path = root, fields: tuple[str, ...] = ("a",), rows: int = 10, length: int = 16) -> str:
-        at = text.Place((where / "text/some/train.parquet",))
+        at = text.TableLocation((where / "text/some/train.parquet",))
         return text.from_table(at, fields, np.arange(rows), spec(length=length, root=where), where).key
 
     assert key() == key()
@@ -268,20 +270,20 @@ def test_the_key_follows_rows_fields_files_tokenizer_and_length_but_not_the_plac
     assert len(keys) == 7
 
 
-def test_a_changed_table_is_read_anew(root: Path, place: text.Place) -> None:
+def test_a_changed_table_is_read_anew(root: Path, location: text.TableLocation) -> None:
     def first() -> list[str]:
-        column = text.from_table(place, ("a",), np.arange(1), spec(root=root), root)
+        column = text.from_table(location, ("a",), np.arange(1), spec(root=root), root)
         return pieces(root, BERT, column.take(np.arange(1)))[0][:4]
 
     assert first() == ["[CLS]", "the", "cat", "number"]
-    parquet.write_table(pa.table({"a": ["a mat"]}), place.files[0])
+    parquet.write_table(pa.table({"a": ["a mat"]}), location.files[0])
     assert first() == ["[CLS]", "a", "mat", "[SEP]"]
 
 
 def test_a_row_without_text_is_named_when_it_is_read(root: Path) -> None:
     file = root / "text/some.parquet"
     parquet.write_table(pa.table({"a": ["x", None]}), file)
-    column = text.from_table(text.Place((file,)), ("a",), np.arange(2), spec(root=root), root)
+    column = text.from_table(text.TableLocation((file,)), ("a",), np.arange(2), spec(root=root), root)
     with pytest.raises(DataError, match=f"{file}, row 1: a are .None,.; text expected"):
         column.take(np.arange(2))
 
@@ -294,10 +296,10 @@ def test_ids_of_rows_are_arrow_strings() -> None:
 def test_texts_given_with_their_rows_are_encoded_as_those_of_tables(root: Path) -> None:
     (root / "list.txt").write_text("\n".join(TEXTS))
     items = pa.table({"path": ["list.txt"] * 4, "said": TEXTS, "answer": TEXTS[::-1]})
-    column = text.given(items, ("said", "answer"), spec(root=root), root)
+    column = text.from_items(items, ("said", "answer"), spec(root=root), root)
     expected = tokenizer.Encode(spec(root=root), root)(list(zip(TEXTS, TEXTS[::-1], strict=True)))
     assert np.array_equal(column.take(np.arange(4)), expected)
-    assert column.key != text.given(items, ("answer", "said"), spec(root=root), root).key
+    assert column.key != text.from_items(items, ("answer", "said"), spec(root=root), root).key
 
 
 # ---- the small tokenizer -------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_another_checkpoint_can_be_given_and_is_filed_under_its_hash(run: Callab
 
 
 @pytest.mark.parametrize(
-    ("targets", "reason"), [([], "empty"), ([3] * 6, "one class only"), ([0, 1, 2, 3, 4, 55], "0 to 10 expected")]
+    ("targets", "reason"), [([], "empty"), ([3] * 6, "only one class"), ([0, 1, 2, 3, 4, 55], "0 to 10 expected")]
 )
 def test_a_split_that_teaches_nothing_is_refused_with_the_reason(
     targets: list[int], reason: str, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
@@ -276,7 +276,7 @@ def test_what_is_not_there_is_a_dash_and_a_list(tmp_path: Path, miniature: Calla
     # `none` needs no pretraining data, so the one task that is there has its cell.
     assert float(cells.loc["dtd", "none"]) > 0
     assert (cells.drop(index="dtd") == "-").all(axis=None) and (cells.loc["dtd", ["emix", "rq"]] == "-").all()
-    with pytest.raises(MissingDataError, match="is no folder"):
+    with pytest.raises(MissingDataError, match="is not a folder"):
         Run.of(["domain=sensor", f"data={tmp_path / 'nowhere'}"])
 
 
@@ -298,8 +298,8 @@ def test_a_damaged_file_is_named_and_the_other_tasks_go_on(
     ("wrong", "message"),
     [
         (ValueError("not foreseen"), "ValueError: not foreseen"),
-        (MemoryError("Unable to allocate 9 TiB"), r"memory ran out \(Unable to allocate 9 TiB\)\. Fewer jobs"),
-        (torch.OutOfMemoryError("CUDA out of memory."), r"memory ran out \(CUDA out of memory\.\)\. Fewer jobs"),
+        (MemoryError("Unable to allocate 9 TiB"), r"out of memory \(Unable to allocate 9 TiB\)\. Fewer jobs"),
+        (torch.OutOfMemoryError("CUDA out of memory."), r"out of memory \(CUDA out of memory\.\)\. Fewer jobs"),
     ],
 )
 def test_whatever_one_task_raises_the_others_go_on(

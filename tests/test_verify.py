@@ -102,10 +102,10 @@ def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
     file = verified(folder).file
     text = json.loads(file.read_text())
     file.write_text(json.dumps(text | {"score": text["score"] / 2}))
-    assert "is not what its predictions give" in verified(folder).reasons[0]
+    assert "differs from its predictions" in verified(folder).reasons[0]
     file.with_suffix(".parquet").unlink()
     cell = verified(folder)
-    assert cell.state == "broken" and "no predictions" in cell.reasons[0]
+    assert cell.state == "broken" and "no readable predictions" in cell.reasons[0]
 
 
 def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

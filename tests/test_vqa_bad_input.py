@@ -102,7 +102,7 @@ def test_a_missing_and_a_truncated_picture_are_named(
         file = root / SOURCES[name].folder / examples.ids[3].as_py()
     whole = file.read_bytes()
     file.write_bytes(whole[:-300])
-    with pytest.raises(DataError, match=f"{file}: damaged or no picture .*truncated"):
+    with pytest.raises(DataError, match=f"{file}: damaged or not a picture .*truncated"):
         load(name, prepare=prepare).inputs[0].take(np.arange(len(examples)))
     file.unlink()
     with pytest.raises(DataError, match=f"json: (question [0-9]+: )?no such file {file}"):
@@ -116,10 +116,10 @@ def test_a_missing_and_a_truncated_picture_are_named(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "damaged or no JSON"),
-        (b'{"annotations": [{"image_id": 1, ', "damaged or no JSON"),
-        (b"\xff\xfe{}", "damaged or no JSON"),
-        (b"[" * 200_000, "damaged or no JSON"),
+        (b"", "damaged or not JSON"),
+        (b'{"annotations": [{"image_id": 1, ', "damaged or not JSON"),
+        (b"\xff\xfe{}", "damaged or not JSON"),
+        (b"[" * 200_000, "damaged or not JSON"),
         (b"{}", "found no list of that name"),
         (b'{"images": []}', "found no list of that name"),
         (b"[]", "found no list of that name"),
@@ -142,7 +142,7 @@ def test_a_file_cut_short_is_named(root: Path, load: Callable[..., Examples]) ->
     for path, name in READ.items():
         whole = (root / path).read_bytes()
         (root / path).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match=f"{root / path}: damaged or no JSON"):
+        with pytest.raises(DataError, match=f"{root / path}: damaged or not JSON"):
             load(name)
         (root / path).write_bytes(whole)
 
@@ -183,7 +183,7 @@ def test_entries_keep_only_what_is_asked_for(tmp_path: Path) -> None:
 def test_half_a_character_is_named(root: Path, load: Callable[..., Examples]) -> None:
     for path, field, name in ((CAPTIONS, "caption", "mscoco"), (QUESTIONS, "question", "vqa")):
         change(root / path, lambda listed, field=field: [one.update({field: "a \ud800 b"}) for one in listed])
-        with pytest.raises(DataError, match=f"{root / path}: a text in it is no Unicode"):
+        with pytest.raises(DataError, match=f"{root / path}: a text in it is not Unicode"):
             load(name)
 
 
@@ -204,7 +204,7 @@ def test_questions_and_annotations_that_do_not_belong_together_are_named(
         questions.write_text(good[0])
         annotations.write_text(good[1])
 
-    of_first = f"question {first} has no annotation of its own in .*annotations.json"
+    of_first = f"question {first} has no annotation in .*annotations.json"
     expect(
         annotations,
         lambda listed: listed.remove(next(one for one in listed if one["question_id"] == first)),

@@ -102,7 +102,7 @@ def test_a_column_that_chexpert_lacks_is_named(column: str, tmp_path: Path, load
 def test_a_table_that_is_none_is_named(tmp_path: Path, load: Callable[..., Examples]) -> None:
     file = write_chexpert(tmp_path, GOOD_CHEXPERT) / "CheXpert-v1.0-small/train.csv"
     file.write_text(f"{CHEXPERT_HEADER}\n{GOOD_CHEXPERT[0]}\na,b\n")
-    with pytest.raises(DataError, match=f"{file}: no csv table .*19 columns, got 2"):
+    with pytest.raises(DataError, match=f"{file}: not a csv table .*19 columns, got 2"):
         load("chexpert")
     file.write_text(f"{CHEXPERT_HEADER}\n")
     with pytest.raises(DataError, match=f"{file}: lists no picture"):
@@ -160,8 +160,8 @@ def test_a_column_that_xray8_lacks_is_named(column: str, tmp_path: Path, load: C
         (b"", ":1: expected columns"),
         (b"<!DOCTYPE html>\n<html>", ":1: expected columns"),  # what a download of the web page brings
         (XRAY8_HEADER.encode() + b"\n", ": lists no picture"),
-        (XRAY8_HEADER.encode() + b"\n\xff\xfe\n", ": no csv table"),
-        (XRAY8_HEADER.encode() + b'\n"a', ": no csv table"),
+        (XRAY8_HEADER.encode() + b"\n\xff\xfe\n", ": not a csv table"),
+        (XRAY8_HEADER.encode() + b'\n"a', ": not a csv table"),
     ],
 )
 def test_a_table_of_xray8_that_is_none_is_named(
@@ -219,5 +219,5 @@ def test_a_truncated_picture_is_named(
     file = tmp_path / source.folder / examples.ids[1].as_py()
     whole = next((miniature("xray") / source.folder).rglob(f"*{file.suffix}"))
     file.write_bytes(whole.read_bytes()[:-200])
-    with pytest.raises(DataError, match=f"{re.escape(str(file))}: damaged or no picture .*truncated"):
+    with pytest.raises(DataError, match=f"{re.escape(str(file))}: damaged or not a picture .*truncated"):
         examples.inputs[0].take(range(3))

@@ -1,4 +1,4 @@
-"""Checkpoints: our safetensors files, and those that DABS wrote."""
+"""Checkpoints: reads and writes our safetensors files and files of DABS."""
 
 from dabs_rq.checkpoint.files import describe as describe
 from dabs_rq.checkpoint.files import export_dabs as export_dabs

@@ -1,4 +1,4 @@
-"""Checkpoints that DABS wrote: the names of our tensors in theirs, both ways, and reading them without running a line.
+"""Checkpoints of DABS: converts tensor names in both directions and reads files without running code from them.
 
 Source: DABS's code at d33021a, src/models/pytorch/transformer.py; the names are the same in its earlier versions.
 """
@@ -19,7 +19,7 @@ from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError, first_line
 from dabs_rq.spec import Input, Tokens
 
-# What a checkpoint holds beside the encoder: heads of its own training.
+# Prefixes of tensors that do not belong to the encoder: heads for DABS's training.
 _EXTRA = ("predictor.", "linear.", "non_linear_evaluator.", "online_evaluator.")
 
 _BLOCK = r"blocks\.(\d+)\."
@@ -40,70 +40,71 @@ _NAMES = (
 
 
 def dabs_name(name: str) -> str:
-    """DABS's name of one of our encoder's tensors. Raises KeyError for a name that is none of ours."""
-    for pattern, theirs in _NAMES:
+    """Return DABS's name of one of our encoder's tensors. Raises KeyError for an unknown name."""
+    for pattern, dabs_pattern in _NAMES:
         if match := re.fullmatch(pattern, name):
-            return match.expand(theirs)
+            return match.expand(dabs_pattern)
     raise KeyError(name)
 
 
 def to_dabs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our encoder's state dict under DABS's names, with the prefix that its transfer expects."""
+    """Rename our encoder's state dict to DABS's names, with the prefix that its transfer expects."""
     return {f"model.{dabs_name(name)}": tensor for name, tensor in state.items()}
 
 
 def from_dabs(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """Tensors of a DABS encoder (without the "model." prefix) under our `names`.
+    """Rename the tensors of a DABS encoder (without the "model." prefix) to our `names`.
 
-    Raises KeyError naming every tensor that is missing, and every one that is left over.
+    Raises KeyError naming every missing and every unexpected tensor.
     """
-    wanted = {dabs_name(name): name for name in names}
-    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    renamed = {dabs_name(name): name for name in names}
+    missing, extra = sorted(set(renamed) - set(state)), sorted(set(state) - set(renamed))
     if missing or extra:
         raise KeyError(f"missing: {', '.join(missing) or 'none'}; unexpected: {', '.join(extra) or 'none'}")
-    return {ours: state[theirs] for theirs, ours in wanted.items()}
+    return {ours: state[theirs] for theirs, ours in renamed.items()}
 
 
 def load(path: Path, inputs: tuple[Input, ...], heads: int, head_width: int, pool: str) -> Transformer:
-    """The encoder in a Lightning .ckpt or a bare state dict of DABS. Sizes and vocabulary are read from the tensors;
-    what they cannot tell (`heads`, `head_width`, `pool`) is given.
+    """Load the encoder from a Lightning .ckpt or a bare state dict of DABS.
 
-    Raises CheckpointError if the file is no such checkpoint, lacks a tensor, or does not fit `inputs`.
+    Sizes and vocabulary follow from the tensors; `heads`, `head_width` and `pool` do not, so they are parameters.
+    Raises: CheckpointError if the file is not such a checkpoint, lacks a tensor, or does not fit `inputs`.
     """
     state = _encoder_state(path, read(path))
     try:
         sizes = _sizes(state)
         fitted = _with_vocabulary(inputs, state)
     except KeyError as error:
-        raise CheckpointError(f"{path} holds no DABS encoder: {error.args[0]} is missing") from None
+        raise CheckpointError(f"{path} does not hold a DABS encoder: {error.args[0]} is missing") from None
     attention = state["transformer.layers.0.0.fn.to_qkv.weight"].shape[0] // 3
     if attention != heads * head_width:
         raise CheckpointError(
             f"{path}: its attention is {attention} wide, which is not heads={heads} x head_width={head_width}; "
-            "give the two that it was trained with"
+            "give the values that it was trained with"
         )
     encoder = Transformer(fitted, **sizes, heads=heads, head_width=head_width, pool=pool)
-    own = encoder.state_dict()
+    expected = encoder.state_dict()
     try:
-        ours = from_dabs(state, list(own))
+        ours = from_dabs(state, list(expected))
     except KeyError as error:
         raise CheckpointError(f"{path} does not fit: {error.args[0]}") from None
-    wrong = [
-        f"{dabs_name(name)} is {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"
+    mismatches = [
+        f"{dabs_name(name)} is {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
         for name, tensor in ours.items()
-        if tensor.shape != own[name].shape
+        if tensor.shape != expected[name].shape
     ]
-    if wrong:
-        raise CheckpointError(f"{path} was trained on inputs of another size: {'; '.join(wrong)}")
+    if mismatches:
+        raise CheckpointError(f"{path} was trained on inputs of another size: {'; '.join(mismatches)}")
     encoder.load_state_dict({name: tensor.float() for name, tensor in ours.items()})
     return encoder.eval()
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What torch saved in `path`: tensors and plain containers. Objects of other classes, which old Lightning files
-    hold, become inert placeholders: nothing of theirs is imported or run.
+    """Read the tensors and plain containers that torch saved in `path`.
 
-    Raises CheckpointError if the file is damaged or wants something that is not allowed at all.
+    Objects of other classes, which old Lightning files hold, become inert placeholders: none of their code is imported
+    or run.
+    Raises: CheckpointError if the file is damaged or needs something that weights_only=True forbids.
     """
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -113,14 +114,14 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(
-            f"{path} holds {type(content).__name__}, a whole pickled module perhaps; a Lightning .ckpt or a state dict "
-            "is needed"
+            f"{path} holds a {type(content).__name__}, perhaps a whole pickled module; expected a Lightning .ckpt or a "
+            "state dict"
         )
     return content
 
 
 def _placeholder(name: str) -> type:
-    """A class that takes whatever a pickle does to an object, and does nothing."""
+    """Make a class whose objects accept everything that unpickling does to them, and do nothing."""
 
     def ignore(self: Any, *_: Any, **__: Any) -> None:
         return None
@@ -138,7 +139,8 @@ def _placeholder(name: str) -> type:
 
 
 def _encoder_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
-    """The encoder's tensors, without prefix: of a Lightning file, of a system's state dict or of the encoder's own."""
+    """Extract the encoder's tensors, without prefix, from a Lightning file, from the state dict of DABS's Lightning
+    module, or from the encoder's own state dict."""
     state = content.get("state_dict", content)
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     prefixed = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
@@ -146,7 +148,9 @@ def _encoder_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
         return {name: value for name, value in tensors.items() if not name.startswith(_EXTRA)}
     left_over = [name for name in tensors if not name.startswith(("model.", *_EXTRA))]
     if left_over:
-        raise CheckpointError(f"{path}: tensors neither of the encoder nor of a known head: {left_over[:5]}")
+        raise CheckpointError(
+            f"{path}: tensors that belong neither to the encoder nor to a known head: {left_over[:5]}"
+        )
     return prefixed
 
 
@@ -161,10 +165,11 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _with_vocabulary(inputs: tuple[Input, ...], state: Mapping[str, Tensor]) -> tuple[Input, ...]:
-    """The inputs with the vocabulary of the file: DABS's earlier text checkpoints have 35,022 rows by a slip."""
+    """Return the inputs with the vocabulary of the file: by an error, DABS's earlier text checkpoints have 35,022
+    rows."""
     return tuple(
-        dataclasses.replace(spec, vocabulary=state[f"embed_modules.{place}.embed.weight"].shape[0])
+        dataclasses.replace(spec, vocabulary=state[f"embed_modules.{index}.embed.weight"].shape[0])
         if isinstance(spec, Tokens)
         else spec
-        for place, spec in enumerate(inputs)
+        for index, spec in enumerate(inputs)
     )

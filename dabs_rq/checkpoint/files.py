@@ -1,6 +1,6 @@
-"""Checkpoints: one safetensors file with the weights and, as its metadata, the JSON of what built them.
+"""Our checkpoints: one safetensors file with the weights; its metadata are the JSON description of the encoder.
 
-Tensors are `encoder.*` and, where a method has modules of its own, `method.*`. Nothing is ever unpickled.
+Tensors are named `encoder.*`, and `method.*` for the method's own modules. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def _hash(state: Mapping[str, Tensor]) -> str:
 
 
 def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str, Tensor], about: Any) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint atomically.
 
-    name, options: the encoder's name in the registry, and the options (a dataclass) that built it. own: tensors of the
-    method. about: any JSON: identity, options, provenance.
+    name, options: the encoder's name in the registry, and the options (a dataclass) that built it. own: the method's
+    own tensors. about: any JSON, such as identity, options and provenance.
     """
     from safetensors.torch import save_file
 
@@ -65,7 +65,7 @@ def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str
     tensors |= {f"method.{name}": tensor for name, tensor in own.items()}
     with atomic_path(path) as temporary:
         save_file(
-            # A copy of each: safetensors refuses tensors that share memory.
+            # Copy each tensor: safetensors refuses tensors that share memory.
             {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()},
             temporary,
             metadata={"dabs_rq": json.dumps(built)},
@@ -73,19 +73,18 @@ def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What built a checkpoint: format, encoder (name, options, mask_padding, architecture), inputs, weights (their
-    hash) and about.
+    """Read a checkpoint's description: format, encoder (name, options, mask_padding, architecture), inputs, weights
+    (their hash) and about.
 
-    Raises CheckpointError if the file is missing, damaged or not one of ours.
+    Raises CheckpointError if the file is missing or damaged, or if dabs_rq did not write it.
     """
     return _read(Path(path), tensors=False)[0]
 
 
 def verified(path: Path) -> dict[str, Any]:
-    """What `describe` says of one of our checkpoints, the weights of which are those that were written. The file is
-    read once, and no network is built.
+    """Check the weights of one of our checkpoints against their hash and return its description, see `describe`.
 
-    Raises CheckpointError as `load_encoder` does.
+    Reads the file once and builds no network. Raises CheckpointError as `load_encoder` does.
     """
     built, state = _read(path)
     _check_weights(path, built, _hash(state))
@@ -100,28 +99,28 @@ def load_encoder(
     head_width: int = 64,
     pool: str = "mean",
 ) -> Encoder:
-    """The encoder of a checkpoint, in eval mode: one of ours, or a Lightning .ckpt or state dict that DABS wrote.
+    """Load the encoder of a checkpoint, in eval mode: one of ours, or a Lightning .ckpt or state dict of DABS.
 
-    inputs: the inputs that it is going to get; None takes the checkpoint's own (which DABS's do not say).
-    heads, head_width, pool: of a DABS checkpoint, whose tensors do not say them.
+    inputs: the inputs that the encoder must take; None accepts the checkpoint's own (DABS's files do not store them).
+    heads, head_width, pool: only for a DABS checkpoint, whose tensors do not determine them.
     Raises: CheckpointError if the file is missing, damaged or neither ours nor DABS's, if it was trained on other
-        inputs, if its encoder is not known here, or if a tensor is missing, left over or of another shape.
+        inputs, if its encoder is unknown, or if a tensor is missing, unexpected or of another shape.
     """
     path = Path(path)
-    if path.is_file() and zipfile.is_zipfile(path):  # what torch saves; safetensors files are not
+    if path.is_file() and zipfile.is_zipfile(path):  # torch writes zip files, safetensors does not
         if inputs is None:
-            raise CheckpointError(f"{path} does not say what inputs it takes: give inputs=")
+            raise CheckpointError(f"{path} does not store the inputs that its encoder takes: give inputs=")
         return dabs_checkpoint.load(path, inputs, heads, head_width, pool)
     return _load_ours(path, inputs)
 
 
 def export_dabs(path: str | Path, target: Path) -> None:
-    """Write the encoder of one of our checkpoints as a file that DABS's transfer loads: a state dict under its names.
+    """Write the encoder of one of our checkpoints as a state dict under DABS's names, which DABS's transfer loads.
 
-    Raises CheckpointError as `load_encoder` does, and for an encoder that is not the transformer of DABS.
+    Raises CheckpointError as `load_encoder` does, and for an encoder other than the transformer.
     """
     if (name := describe(path)["encoder"]["name"]) != "transformer":
-        raise CheckpointError(f"{path} holds encoder {name!r}; DABS has the transformer only")
+        raise CheckpointError(f"{path} holds encoder {name!r}; DABS has only the transformer")
     encoder = load_encoder(path)
     with atomic_path(target) as temporary:
         torch.save({"state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}, temporary)
@@ -132,7 +131,7 @@ def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
     own = tuple(_input(spec) for spec in built["inputs"])
     if inputs is not None and inputs != own:
         raise CheckpointError(
-            f"{path} is of another architecture: it takes {_listed(own)}; expected {_listed(inputs)}. "
+            f"{path} has another architecture: it takes {_listed(own)}; expected {_listed(inputs)}. "
             "Pretrain at this scale, or give the scale and domain that it was pretrained for."
         )
     encoder = _build(path, built["encoder"], own)
@@ -151,27 +150,27 @@ def _build(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> 
         encoder = spec.build(spec.options(**described["options"]), inputs, described["mask_padding"])
     except OptionError as error:
         raise CheckpointError(
-            f"{path} holds encoder {name!r}, which cannot be built here: {error} An encoder of your own has its file "
-            f"in a folder that {registry.PATH_VARIABLE} names."
+            f"{path} holds encoder {name!r}, which cannot be built: {error} If it is your own encoder, name the folder "
+            f"of its file in {registry.PATH_VARIABLE}."
         ) from error
     except TypeError as error:
-        raise CheckpointError(f"{path}: encoder {name!r} no longer takes the options of the file: {error}") from error
+        raise CheckpointError(f"{path}: encoder {name!r} does not accept the options in the file: {error}") from error
     architecture = json.loads(json.dumps(encoder.architecture))
     if architecture != described["architecture"]:
         raise CheckpointError(
             f"{path} was written by another version of encoder {name!r}: its architecture was "
-            f"{described['architecture']}, now it is {architecture}. Use that version, or pretrain again."
+            f"{described['architecture']}, it is now {architecture}. Use that version, or pretrain again."
         )
     return encoder
 
 
 def _check_weights(path: Path, built: dict[str, Any], actual: str) -> None:
     if actual != built["weights"]:
-        raise CheckpointError(f"{path} is damaged: its weights hash to {actual}, {built['weights']} was written")
+        raise CheckpointError(f"{path} is damaged: its weights hash to {actual}, expected {built['weights']}")
 
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What built one of our checkpoints, and the encoder's tensors (unless not wanted), from one look at the file."""
+    """Read a checkpoint's description and, with `tensors`, the encoder's tensors, opening the file once."""
     from safetensors import SafetensorError, safe_open
 
     _check_kind(path)
@@ -179,14 +178,14 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
         with safe_open(path, framework="pt") as file:
             metadata, names = file.metadata() or {}, list(file.keys())
             if "dabs_rq" not in metadata:
-                some = ", ".join(names[:3])
+                examples = ", ".join(names[:3])
                 raise CheckpointError(
-                    f"{path} is a safetensors file, but dabs_rq did not write it (its tensors: {some}, "
+                    f"{path} is a safetensors file, but dabs_rq did not write it (its tensors: {examples}, "
                     f"{len(names)} in all). {_EXPECTED}"
                 )
             built = json.loads(metadata["dabs_rq"])
-            wanted = [name for name in names if tensors and name.startswith(_PREFIX)]
-            state = {name.removeprefix(_PREFIX): file.get_tensor(name) for name in wanted}
+            encoder_names = [name for name in names if tensors and name.startswith(_PREFIX)]
+            state = {name.removeprefix(_PREFIX): file.get_tensor(name) for name in encoder_names}
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise CheckpointError(
             f"{path} is damaged, or it is not a safetensors file ({first_line(error)}). {_EXPECTED}"
@@ -198,27 +197,27 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
             "of dabs_rq that wrote it."
         )
     if missing := {"encoder", "inputs", "weights", "about"} - built.keys():
-        raise CheckpointError(f"{path} is damaged: its metadata lack {', '.join(sorted(missing))}")
+        raise CheckpointError(f"{path} is damaged: its metadata lacks {', '.join(sorted(missing))}")
     return built, state
 
 
 def _check_kind(path: Path) -> None:
-    """Raise CheckpointError for what is missing or plainly something else, and say what it is."""
+    """Raise CheckpointError, saying what `path` is, if it is missing or clearly not a safetensors file."""
     if not path.exists():
         raise CheckpointError(f"no checkpoint at {path}")
     if path.is_dir():
         model = " of a Hugging Face model (it has a config.json)" if (path / "config.json").exists() else ""
         raise CheckpointError(f"{path} is a folder{model}, not a checkpoint file. {_EXPECTED}")
-    with path.open("rb") as opened:
-        start = opened.read(9)
+    with path.open("rb") as file:
+        start = file.read(9)
     # A safetensors file begins with eight bytes, the length of its header, which may look like a pickle's first two.
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:9] != b"{":
         raise CheckpointError(
-            f"{path} is a pickle, perhaps a .ckpt that torch wrote before version 1.6, or a .pkl; it is not opened, "
-            f"since that may run code. {_EXPECTED} If you trust it, rewrite it with torch.save(torch.load(path), new)."
+            f"{path} is a pickle, perhaps a .ckpt that torch wrote before version 1.6, or a .pkl. It is not opened, "
+            f"because that may run code. {_EXPECTED} If you trust it, rewrite it by torch.save(torch.load(path), new)."
         )
     if zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is a zip file, perhaps a .ckpt of torch, and was not written by dabs_rq")
+        raise CheckpointError(f"{path} is a zip file, perhaps a .ckpt of torch; dabs_rq did not write it")
 
 
 def _described(spec: Input) -> dict[str, Any]:

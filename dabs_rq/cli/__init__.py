@@ -18,30 +18,30 @@ from dabs_rq.cli.commands import COMMANDS, show_options
 from dabs_rq.cli.parser import make_parser
 from dabs_rq.errors import DabsRqError, DataWarning, OptionError
 
-# Errors of a disk or of its rights, which their text explains.
+# A full disk, a quota or missing permissions: the error's text is explanation enough.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 1 something failed, 2 wrong options, 130 interrupted (141 by
-    a closed pipe)."""
+    """Run one command and return its exit code: 0 success, 1 failure, 2 wrong options, 130 interrupted, 141 closed
+    pipe."""
     parser = make_parser()
-    given, words = parser.parse_known_args(arguments)
+    parsed, words = parser.parse_known_args(arguments)
     unknown_flags = [word for word in words if word.startswith("-")]
     if unknown_flags:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
-    command = COMMANDS[given.command]
-    flags = {name: value for name, value in vars(given).items() if name not in ("command", "words", "show_options")}
+    command = COMMANDS[parsed.command]
+    flags = {name: value for name, value in vars(parsed).items() if name not in ("command", "words", "show_options")}
     try:
-        if given.show_options:
-            options = [word for word in (*given.words, *words) if given.command != "data" or "=" in word]
+        if parsed.show_options:
+            options = [word for word in (*parsed.words, *words) if parsed.command != "data" or "=" in word]
             return show_options(options)
         with _terminable(), _short_warnings():
-            return command.run([*given.words, *words], **flags)
+            return command.run([*parsed.words, *words], **flags)
     except DabsRqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
-    except BrokenPipeError:  # whoever read our output has seen enough, such as head
+    except BrokenPipeError:  # the reader of our output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
@@ -50,17 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM, which SLURM, systemd and `kill` send, ends this block as Ctrl-C does."""
+    """Treat SIGTERM, which SLURM, systemd and `kill` send, like Ctrl-C."""
     process = os.getpid()
 
     def interrupt(number: int, _: object) -> None:
-        if os.getpid() != process:  # forked from this one, and ended by it
+        if os.getpid() != process:  # a forked child that its parent ends
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise KeyboardInterrupt
@@ -74,7 +74,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Print our own warnings in one line and once; others say where they come from."""
+    """Print each of our own warnings once, in one line; print others with their location."""
     shown: set[str] = set()
 
     def show(

@@ -1,4 +1,4 @@
-"""What each command does. Heavy imports wait until a command runs."""
+"""The commands. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         if verify:
             states = {cell.state for cell in cells}
             if "stale" in states:
-                print("`suite --refresh` (make suite REFRESH=1) computes what is stale again")
+                print("`suite --refresh` (make suite REFRESH=1) computes stale cells again")
             return 1 if states & {"stale", "broken"} else 0
         for file in verification.rename_stale(run, cells):
             print(f"kept as {file}", flush=True)
@@ -71,14 +71,14 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         outcome.errors.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
-        print("\nnot there (their cells are dashes; `python -m dabs_rq domains` tells what goes where):")
-        print("\n".join(f"  {one}" for one in outcome.missing))
+        print("\nmissing (their cells are dashes; `python -m dabs_rq domains` lists what is expected where):")
+        print("\n".join(f"  {source}" for source in outcome.missing))
     if outcome.waiting:
         print("\nnot run:")
-        print("\n".join(f"  {one}" for one in outcome.waiting))
+        print("\n".join(f"  {job}" for job in outcome.waiting))
     if outcome.errors:
         print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
-        print("\n".join(f"  {one}" for one in outcome.errors), file=sys.stderr)
+        print("\n".join(f"  {problem}" for problem in outcome.errors), file=sys.stderr)
         return 1
     return code
 
@@ -105,11 +105,11 @@ def report(words: list[str]) -> int:
     from dabs_rq import report
     from dabs_rq.run import Run
 
-    made = report.write(Run.of(words))
-    print(f"wrote {made.page}, and its figures as PDF and SVG beside it")
-    for error in made.table.errors:
+    page = report.write(Run.of(words))
+    print(f"wrote {page.page}, and its figures as PDF and SVG beside it")
+    for error in page.table.errors:
         print(f"error: {error} (left out of the report)", file=sys.stderr)
-    return 1 if made.table.errors else 0
+    return 1 if page.table.errors else 0
 
 
 def ablate(words: list[str], over: str, each: bool) -> int:
@@ -163,7 +163,7 @@ def show_options(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Command:
-    """run: takes the words and the command's own flags, and returns the exit code."""
+    """A command. run: takes the words and the command's own flags, and returns the exit code."""
 
     run: Callable[..., int]
     help: str
@@ -178,9 +178,7 @@ COMMANDS = {
         suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"
     ),
     "table": Command(table, "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it"),
-    "report": Command(
-        report, "write the table and a page to read it with: plots, curves, the quantizer at work, every record"
-    ),
+    "report": Command(report, "write the table and an HTML page: plots, curves, quantizer examples, every record"),
     "ablate": Command(
         ablate, "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4"
     ),

@@ -1,4 +1,4 @@
-"""The words that the command line takes, and its help."""
+"""The parser of the command line, and its help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Options are words of the form key=value. The most used:
   scale=mini                mini (minutes on two cores) or paper (the published budget; needs data=)
   protocol=corrected        corrected, or published with its defects; one option alone: protocol.<name>=...
   data=/root                root of the real data; without it made-up miniature data are written and used
-  seeds=0,1,2               one run for each
+  seeds=0,1,2               one run per seed
   out=folder                where tables go
   pretrain.steps=1000       any other option; --show-options prints all of them with their values
 """
@@ -43,18 +43,20 @@ def make_parser() -> argparse.ArgumentParser:
                 "--over",
                 required=True,
                 metavar="option[=value,value],...",
-                help="what to compare; without values those declared with the option; `protocol` is all its options",
+                help="options to compare; default values: those declared with the option; `protocol`: all its options",
             )
             command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
         if name == "suite":
             only = command.add_mutually_exclusive_group()
-            only.add_argument("--dry-run", action="store_true", help="tell what is done and what is left, and stop")
+            only.add_argument("--dry-run", action="store_true", help="print what is done and what remains, and stop")
             only.add_argument(
                 "--verify",
                 action="store_true",
                 help="compute nothing: check that every cell still follows from code, data, options and checkpoint",
             )
             only.add_argument(
-                "--refresh", action="store_true", help="verify, then compute again what is stale (kept as *.stale)"
+                "--refresh",
+                action="store_true",
+                help="verify, then compute stale cells again (old files are kept as *.stale)",
             )
     return parser

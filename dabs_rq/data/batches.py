@@ -1,4 +1,4 @@
-"""Batches in an order that depends on the seed alone, not on workers, and that can start at any step."""
+"""Batches in an order that depends only on the seed, not on the number of workers, and that can start at any step."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from dabs_rq.data.streams import Stream
 from dabs_rq.ranks import Ranks
 
 Key = tuple[int, int]  # (epoch, index of the example in that epoch)
-ALONE = Ranks()
+SINGLE_RANK = Ranks()
 
 
 @dataclass(frozen=True)
 class Order:
-    """Shuffled batches of `size` out of `examples`, without end: every epoch is a permutation by (seed, epoch), and
-    its last, smaller batch is left out, as DABS does. A batch is never larger than the split."""
+    """The order of shuffled batches: every epoch is a permutation of `examples` indices by (seed, epoch).
+
+    An incomplete last batch is dropped, as in DABS. A batch has `size` examples, or all of a smaller split.
+    """
 
     examples: int
     size: int
@@ -39,12 +41,12 @@ class Order:
 
     def batch(self, number: int) -> list[Key]:
         epoch, place = divmod(number, self.per_epoch)
-        return self._of_epoch(epoch, place, 1)[0]
+        return self._epoch_batches(epoch, place, 1)[0]
 
     def epoch(self, epoch: int) -> list[list[Key]]:
-        return self._of_epoch(epoch, 0, self.per_epoch)
+        return self._epoch_batches(epoch, 0, self.per_epoch)
 
-    def _of_epoch(self, epoch: int, first: int, count: int) -> list[list[Key]]:
+    def _epoch_batches(self, epoch: int, first: int, count: int) -> list[list[Key]]:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
         size = self.batch_size
         chosen = order[first * size : (first + count) * size].reshape(count, size)
@@ -52,9 +54,9 @@ class Order:
 
 
 class Endless(Sampler[list[Key]]):
-    """All batches of an order from `start` on, of each the part that is this rank's."""
+    """Yields this rank's part of every batch of an order, from batch `start`, without end."""
 
-    def __init__(self, order: Order, start: int = 0, ranks: Ranks = ALONE) -> None:
+    def __init__(self, order: Order, start: int = 0, ranks: Ranks = SINGLE_RANK) -> None:
         self.order, self.start = order, start
         self.part = ranks.part(order.batch_size)
 
@@ -65,8 +67,8 @@ class Endless(Sampler[list[Key]]):
             epoch, place = epoch + 1, 0
 
 
-class Gather(Dataset[Any]):
-    """Takes whole batches out of examples: (raw inputs, targets or None, rows)."""
+class BatchDataset(Dataset[Any]):
+    """Returns whole batches of examples: (raw inputs, targets or None, rows)."""
 
     def __init__(self, examples: Examples, seed: int = 0) -> None:
         self.examples, self.seed = examples, seed
@@ -86,25 +88,25 @@ class Gather(Dataset[Any]):
 
 
 def loader(examples: Examples, batches: Any, *, seed: int = 0, workers: int = 0, pin: bool = False) -> DataLoader[Any]:
-    """A DataLoader over lists of keys; its batches are what `Gather` gives."""
-    workers = _affordable(workers)
+    """Make a DataLoader over lists of keys; it yields the batches of `BatchDataset`."""
+    workers = _limit_workers(workers)
     return DataLoader(
-        Gather(examples, seed),
+        BatchDataset(examples, seed),
         batch_sampler=batches,
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
     )
 
 
-def _affordable(workers: int) -> int:
-    """At most a worker per processor."""
+def _limit_workers(workers: int) -> int:
+    """Limit the number of workers to the number of processors."""
     return min(workers, os.cpu_count() or 1)
 
 
 class Shuffled:
-    """The training batches of an indexed split, without end."""
+    """Endless training batches of an indexed split."""
 
     def __init__(self, examples: Examples, size: int, seed: int) -> None:
         self.examples, self.seed = examples, seed
@@ -118,20 +120,20 @@ class Shuffled:
     def size(self) -> int:
         return self.order.batch_size
 
-    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
-        """This rank's part of the batches from number `start` on; the first of each is its raw inputs."""
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = SINGLE_RANK) -> DataLoader[Any]:
+        """Make a DataLoader of this rank's part of the batches from number `start`; raw inputs come first in each."""
         return loader(self.examples, Endless(self.order, start, ranks), seed=self.seed, workers=workers, pin=pin)
 
     def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
-        """The raw inputs of one whole batch, and the ids of its examples."""
+        """Return the raw inputs of one whole batch, and the ids of its examples."""
         keys = self.order.batch(number)
-        gather = Gather(self.examples, self.seed)
-        inputs, _, rows = gather.__getitems__(keys)
-        return inputs, gather.at(keys[0][0]).ids.take(rows.numpy()).to_pylist()
+        dataset = BatchDataset(self.examples, self.seed)
+        inputs, _, rows = dataset.__getitems__(keys)
+        return inputs, dataset.at(keys[0][0]).ids.take(rows.numpy()).to_pylist()
 
 
 class Streamed:
-    """The training batches of a stream, without end."""
+    """Endless training batches of a stream."""
 
     def __init__(self, stream: Stream, size: int, seed: int) -> None:
         self.stream, self.size, self.seed = stream, size, seed
@@ -140,10 +142,10 @@ class Streamed:
     def key(self) -> str:
         return self.stream.key
 
-    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = ALONE) -> DataLoader[Any]:
-        workers = self.stream.readers(_affordable(workers))
+    def loader(self, start: int, workers: int = 0, pin: bool = False, ranks: Ranks = SINGLE_RANK) -> DataLoader[Any]:
+        workers = self.stream.readers(_limit_workers(workers))
         return DataLoader(
-            _Share(self, start, ranks.part(self.size)),
+            _WorkerBatches(self, start, ranks.part(self.size)),
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -155,8 +157,8 @@ class Streamed:
         return tuple(map(torch.from_numpy, inputs)), ids
 
 
-class _Share(IterableDataset[Any]):
-    """What one loader worker delivers of a stream: the `part` of every batch whose turn it is."""
+class _WorkerBatches(IterableDataset[Any]):
+    """The batches that one loader worker reads from a stream: every batch number that falls to it, cut to `part`."""
 
     def __init__(self, batches: Streamed, start: int, part: slice) -> None:
         self.batches, self.start, self.part = batches, start, part
@@ -170,14 +172,14 @@ class _Share(IterableDataset[Any]):
 
 
 def training_batches(source: Examples | Stream, size: int, seed: int) -> Shuffled | Streamed:
-    """Batches to pretrain on; `size` is that of a batch."""
+    """Make endless training batches of `size` examples."""
     return Streamed(source, size, seed) if isinstance(source, Stream) else Shuffled(source, size, seed)
 
 
 def in_order(examples: Examples, size: int) -> list[list[Key]]:
-    """All examples once, in their own order; the last batch may be smaller."""
+    """List all examples once, in their own order; the last batch may be smaller."""
     return [[(0, row) for row in range(i, min(i + size, len(examples)))] for i in range(0, len(examples), size)]
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

@@ -1,4 +1,4 @@
-"""Columns: one input of every example of a split, as arrays that are decoded only when they are asked for."""
+"""Columns: one input of every example of a split, as arrays that are decoded on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Column(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """The arrays of `rows`, stacked: (len(rows), *shape)."""
+        """Return the arrays of `rows`, stacked: (len(rows), *shape)."""
 
     def select(self, rows: np.ndarray) -> Column: ...
 
@@ -36,8 +36,8 @@ class Decoded:
 
     items: one row per array; the columns are what `decode` needs. Column "path" is the file, relative to `root`.
     decode: (row as dict) -> array of `shape` and `dtype`; picklable (a top-level function, or a partial of one).
-        None in `shape` stands for a length that varies.
-    version: names the decoder and its options; change it whenever the same file would give other arrays.
+    shape: None stands for a length that varies.
+    version: names the decoder and its options; change it whenever the same file would decode to other arrays.
     """
 
     items: pa.Table
@@ -53,27 +53,27 @@ class Decoded:
     @cached_property
     def key(self) -> str:
         paths = pc.array_take(unique := self.items["path"].unique(), pc.array_sort_indices(unique))
-        files = digest_files(self.root, (path for part in in_parts(paths) for path in part.to_pylist()))
-        rows = [digest_each(part.to_pylist() for part in in_parts(column)) for column in self.items.columns]
+        files = digest_files(self.root, (path for part in in_chunks(paths) for path in part.to_pylist()))
+        rows = [digest_each(part.to_pylist() for part in in_chunks(column)) for column in self.items.columns]
         return digest(self.version, self.shape, self.dtype, rows, files)
 
     @property
     def row_bytes(self) -> int:
-        """Size of one array; lengths that vary count as one."""
+        """Bytes of one array; a length that varies counts as one."""
         return int(np.prod([length or 1 for length in self.shape])) * np.dtype(self.dtype).itemsize
 
     def row(self, index: int) -> np.ndarray:
-        """Array `index`, checked against the declared shape. Raises DataError naming the file if it is damaged."""
+        """Decode array `index`. Raises DataError naming the file if it is damaged or decodes to another shape."""
         row = self.items.slice(int(index), 1).to_pylist()[0]
         try:
             array = self.decode(row)
         except DataError:
             raise
-        except Exception as error:  # a decoder raises whatever the damage makes of it
+        except Exception as error:  # a damaged file can raise any type
             path = self.root / row["path"]
             raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
         fits = len(array.shape) == len(self.shape) and all(
-            expected in (None, found) for expected, found in zip(self.shape, array.shape, strict=True)
+            expected in (None, actual) for expected, actual in zip(self.shape, array.shape, strict=True)
         )
         if not fits or array.dtype != self.dtype:
             raise DataError(
@@ -115,11 +115,11 @@ class Windows:
 
 @dataclass(frozen=True)
 class Shared:
-    """Examples whose arrays are rows of another column, which several examples may share, or of which one example has
-    several to choose from.
+    """A column of indices into another column: several examples may share an array, and an example may choose among
+    several arrays.
 
-    rows: (n, k) int, the rows of `column` that each example may take; k = 1 where there is nothing to choose.
-    chosen: (n,) int in [0, k). Only the rows that are in use are decoded and prepared.
+    rows: (n, k) int, the rows of `column` among which each example chooses; k = 1 if there is no choice. chosen: (n,)
+    int in [0, k). Only rows in use are decoded and prepared.
     """
 
     column: Column
@@ -128,7 +128,7 @@ class Shared:
 
     @classmethod
     def of(cls, column: Column, rows: np.ndarray) -> Shared:
-        """The first choice of each of `rows`, (n,) or (n, k)."""
+        """Make a column that takes the first choice of `rows`, (n,) or (n, k)."""
         rows = np.asarray(rows, np.int64).reshape(len(rows), -1)
         return cls(column, rows, np.zeros(len(rows), np.int64))
 
@@ -152,11 +152,11 @@ class Shared:
         return Shared(self.column.select(needed), places.reshape(len(rows), -1), self.chosen[rows])
 
     def redrawn(self, seed: int, epoch: int) -> Shared:
-        """Another choice for every example, by (seed, epoch)."""
+        """Draw a choice for every example by (seed, epoch)."""
         generator = np.random.default_rng([seed, epoch])
         return replace(self, chosen=generator.integers(self.rows.shape[1], size=len(self)))
 
 
-def in_parts(values: pa.Array | pa.ChunkedArray, size: int = 65536) -> Iterator[pa.Array | pa.ChunkedArray]:
-    """Pieces of `values` small enough to become Python objects."""
+def in_chunks(values: pa.Array | pa.ChunkedArray, size: int = 65536) -> Iterator[pa.Array | pa.ChunkedArray]:
+    """Cut `values` into pieces small enough to convert to Python objects."""
     return (values.slice(start, size) for start in range(0, len(values), size))

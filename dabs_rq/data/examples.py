@@ -1,7 +1,7 @@
-"""What a reader gives: the examples of one split, in a fixed order, with a column of arrays for every input.
+"""Examples: what a reader returns for one split, in a fixed order, with a column of arrays for every input.
 
-A reader indexes files without decoding them. An example is decoded when a batch asks for it, unless its column was
-prepared before (`dabs_rq.data.prepared`), in which case it is a slice of a memory-mapped file.
+A reader indexes files without decoding them. An example is decoded when a batch requests it, unless its column was
+prepared before (`dabs_rq.data.prepared`); then it is a slice of a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.columns import Column, Shared, in_parts
+from dabs_rq.data.columns import Column, Shared, in_chunks
 from dabs_rq.files import digest, digest_each
 
 
@@ -25,8 +25,9 @@ class Examples:
     ids: a string per example, unique in the split, the same on every machine (a path relative to the source's folder).
     inputs: one column per input of the domain, in the domain's order.
     targets: (n,) int classes or 0/1, (n, labels) 0/1, (n,) float; None for an unlabelled source.
-    groups: (n,) int, what must not be torn apart (track, patient, chapter, subject); None where nothing must.
-    redraw: (seed, epoch) -> the examples of that epoch, for a training split that is drawn anew in every epoch.
+    groups: (n,) int; examples of one group (track, patient, chapter, subject) stay together when a split is divided.
+        None if there are no groups.
+    redraw: (seed, epoch) -> the examples of that epoch, for a training split that is drawn again in every epoch.
     """
 
     ids: Any
@@ -42,15 +43,15 @@ class Examples:
         for name in ("targets", "groups"):
             if (values := getattr(self, name)) is not None:
                 lengths[name] = [len(values)]
-        wrong = {name: found for name, found in lengths.items() if any(n != len(self.ids) for n in found)}
-        if wrong:
-            raise ValueError(f"{len(self.ids)} ids, but {wrong}")
+        different = {name: counts for name, counts in lengths.items() if any(n != len(self.ids) for n in counts)}
+        if different:
+            raise ValueError(f"{len(self.ids)} ids, but {different}")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def select(self, rows: np.ndarray) -> Examples:
-        """Only `rows` (int indices), in that order."""
+        """Return the examples at `rows` (int indices), in that order."""
         return Examples(
             ids=self.ids.take(pa.array(rows)),
             inputs=tuple(column.select(rows) for column in self.inputs),
@@ -59,7 +60,7 @@ class Examples:
         )
 
     def sample(self, limit: int | None, seed: int = 0) -> Examples:
-        """At most `limit` examples, drawn by `seed` and kept in order; nothing is decoded."""
+        """Draw at most `limit` examples by `seed`, in their original order, without decoding any."""
         if limit is None or len(self) <= limit:
             return self
         rows = np.random.default_rng(seed).choice(len(self), size=limit, replace=False)
@@ -72,7 +73,7 @@ class Examples:
         return replace(self, inputs=tuple(prepare(column) for column in self.inputs))
 
     def of_epoch(self, seed: int, epoch: int) -> Examples:
-        """The examples of an epoch: drawn anew where the split is, else always the same."""
+        """Return the examples of an epoch. They differ between epochs only for a split that is redrawn."""
         if self.redraw is not None:
             return self.redraw(seed, epoch)
         if not any(isinstance(column, Shared) and column.varies for column in self.inputs):
@@ -88,15 +89,15 @@ class Examples:
 
     @cached_property
     def labels_key(self) -> str:
-        """Identity of ids and targets, in their order: the same on every machine that has the same split."""
+        """Identity of ids and targets, in their order; equal on every machine for the same split."""
         targets = b"" if self.targets is None else np.ascontiguousarray(self.targets, np.float64).tobytes()
         return digest(self.ids_key, targets)
 
     @cached_property
     def ids_key(self) -> str:
-        return digest_each(part.to_pylist() for part in in_parts(self.ids))
+        return digest_each(part.to_pylist() for part in in_chunks(self.ids))
 
     @property
     def inputs_key(self) -> str:
-        """Identity of what an encoder sees, whatever the targets: tasks that share inputs share features by it."""
+        """Identity of ids and inputs without the targets, so that tasks with the same inputs share cached features."""
         return digest(self.ids_key, [column.key for column in self.inputs])

@@ -1,8 +1,8 @@
-"""The prepared cache: every fixed preprocessing is done once and read back from memory-mapped files.
+"""The prepared cache: deterministic preprocessing runs once, and its arrays are read back from memory-mapped files.
 
-`datasets` does the work (processes, progress, writing, renaming into place); its fingerprint is our key, which also
-notices changed files. Every array is stored with its hash, which is checked when a process first reads it. A cache that
-cannot be read is built again; one that turns out to be damaged while it is read is deleted, and what read it stops.
+`datasets` decodes in several processes and writes the files; its fingerprint is our key, which changes when a source
+file changes. Every array is stored with its hash, which a process checks when it first reads the array. A cache that
+cannot be opened is built again. A cache with a damaged array is deleted, and the reading process raises DataError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xxhash import xxh3_64_intdigest
 
 from dabs_rq.data.columns import Column, Decoded, Shared
 from dabs_rq.errors import DataError, OptionError
-from dabs_rq.files import atomic_folder, digest, only_one
+from dabs_rq.files import atomic_folder, digest, locked
 
 Policy = Literal["auto", "always", "never"]
 ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
@@ -28,7 +28,7 @@ ROWS_PER_PROCESS = 2000  # below this a second process costs more than it saves
 
 @dataclass(frozen=True)
 class Stored:
-    """Arrays kept as bytes in memory-mapped Arrow files, seen through numpy without a copy."""
+    """A column of arrays in memory-mapped Arrow files, read without a copy."""
 
     arrays: Sequence[np.ndarray]
     rows: np.ndarray
@@ -40,7 +40,7 @@ class Stored:
     @cached_property
     def key(self) -> str:
         if np.array_equal(self.rows, np.arange(len(self.arrays))):
-            return self.content  # whole: as the column that was prepared, so that no key depends on the policy
+            return self.content  # all rows: the key of the decoded column, so that keys do not depend on the policy
         return digest(self.content, np.asarray(self.rows, np.int64).tobytes())
 
     def __getitem__(self, row: int) -> np.ndarray:
@@ -55,7 +55,7 @@ class Stored:
 
 
 class _Views(Sequence[np.ndarray]):
-    """Row i of the table in `folder` as an array, found by its offset; no Python object per row is kept."""
+    """The rows of the Arrow table in `folder` as arrays, located by offset without a Python object per row."""
 
     def __init__(self, folder: Path, table: pa.Table, shape: tuple[int | None, ...], dtype: str) -> None:
         self.folder = folder
@@ -89,8 +89,8 @@ class _Views(Sequence[np.ndarray]):
         if xxh3_64_intdigest(array.data) != self.hashes[index]:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise DataError(
-                f"{self.folder}: prepared example {index} is not what was written there (a failing disk?). The folder "
-                "was deleted: run again, which prepares it anew"
+                f"{self.folder}: prepared example {index} differs from what was written (a failing disk?). The folder "
+                "was deleted: run again to prepare it again"
             )
         self.checked[index] = True
 
@@ -99,8 +99,8 @@ class _Views(Sequence[np.ndarray]):
 class Store:
     """Prepares columns under `folder`.
 
-    policy: "always", "never" (decode on the fly, with the same numbers) or "auto": as long as the column fits
-    `cache_gb` and the disk. workers: processes that decode.
+    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit `cache_gb` and
+    the disk. workers: processes that decode.
     """
 
     folder: Path
@@ -113,25 +113,25 @@ class Store:
             raise OptionError(f"loader.prepare is one of auto, always, never; got {self.policy!r}")
 
     def prepare(self, column: Column) -> Column:
-        """The column, read from the cache if there may be one; columns of arrays come back as they are."""
+        """Return the column, backed by the cache if the policy allows. Columns that decode nothing stay unchanged."""
         if isinstance(column, Shared):
             return replace(column, column=self.prepare(column.column))
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never" or not self._fits(column):
             return column
-        return self.keep(column)
+        return self.load_or_build(column)
 
-    def keep(self, column: Decoded) -> Stored:
-        """The column from the cache, built first where it is missing or damaged."""
+    def load_or_build(self, column: Decoded) -> Stored:
+        """Read the column from the cache. A missing or damaged cache is built first."""
         folder = self.folder / column.key
-        if (kept := _kept(folder, column)) is not None:
-            return kept
-        with only_one(folder):
-            if (kept := _kept(folder, column)) is not None:  # by the process that was waited for
-                return kept
+        if (stored := _read_if_intact(folder, column)) is not None:
+            return stored
+        with locked(folder):
+            if (stored := _read_if_intact(folder, column)) is not None:  # built while we waited for the lock
+                return stored
             if folder.exists():
-                print(f"{folder}: damaged, or of another version; preparing it again")
+                print(f"{folder}: damaged or written by another version; preparing it again")
                 shutil.rmtree(folder, ignore_errors=True)
             with atomic_folder(folder) as building:
                 self._build(building, column)
@@ -176,13 +176,13 @@ class Store:
             enable_progress_bar()
 
 
-def _kept(folder: Path, column: Decoded) -> Stored | None:
-    """What lies in `folder`; None if that is nothing, or nothing whole."""
+def _read_if_intact(folder: Path, column: Decoded) -> Stored | None:
+    """Read the cache in `folder`. Returns None if it is missing or damaged."""
     if not folder.exists():
         return None
     try:
         return _read(folder, column)
-    except Exception:  # there is hardly one that a damaged Arrow file does not raise
+    except Exception:  # a damaged Arrow file raises almost any type
         return None
 
 
@@ -197,7 +197,7 @@ def _read(folder: Path, column: Decoded) -> Stored:
 
 
 class _Encode:
-    """Rows to bytes and their hashes, in the process that decodes."""
+    """Decodes rows to bytes and hashes them, in a worker process."""
 
     def __init__(self, column: Decoded) -> None:
         self.column = column

@@ -1,4 +1,4 @@
-"""What a reader is asked for."""
+"""The request that a reader gets, and the text for a missing source."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dabs_rq.errors import DataError, DataWarning, MissingDataError
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a reader is asked for.
+    """What a reader should load.
 
-    root: the data root. split: "train", "test" or another that the task declares.
-    inputs: the domain's inputs at this scale.
-    protocol: with the domain's own options. prepare: keeps decoded arrays (for a reader that must look into them to
-    make its index). strict: a count that differs from the declared one is an error instead of a warning.
+    root: the data root. split: "train", "test" or another that the task declares. inputs: the domain's inputs at this
+    scale. protocol: holds the domain's own options too. prepare: caches decoded arrays, for a reader that needs them to
+    build its index. strict: raise DataError instead of warning if a count differs from the declared one. made_up: the
+    data are the miniature, whose counts are not checked.
     """
 
     root: Path
@@ -32,22 +32,23 @@ class Request:
     made_up: bool = field(default=False)
 
     def folder(self, source: spec.Source) -> Path:
-        """The source's folder, if all it needs is there; else an error that tells how to get it."""
+        """Return the source's folder. Raises MissingDataError, with the steps to get the source, if it lacks files."""
         if missing := source.missing(self.root):
             raise MissingDataError(missing_text(source, self.root, missing))
         return self.root / source.folder
 
     def expect(self, what: str, declared: int, found: int) -> None:
-        """Compare a count of the real data with the declared one."""
+        """Warn (raise DataError if `strict`) if a count of the real data differs from the declared one."""
         if self.made_up or declared == found:
             return
         text = f"{what}: {declared:,} are declared, {found:,} were found under {self.root}"
         if self.strict:
-            raise DataError(f"{text}. Fetch the source again, or leave strict=false to go on with what is there.")
+            raise DataError(f"{text}. Fetch the source again, or set loader.strict=false to use the data as they are.")
         warnings.warn(text, DataWarning, stacklevel=2)
 
 
 def missing_text(source: spec.Source, root: Path, missing: Sequence[Path]) -> str:
+    """Return the error text for a source of which `missing` do not exist: its layout, URL and registration."""
     shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     registration = source.registration or "none needed"
     return (

@@ -1,8 +1,8 @@
-"""Sources too large to index: read in passing, in an order that depends on the seed alone.
+"""Streams: sources too large to index, read sequentially in an order that depends only on the seed.
 
-A stream has a fixed number of shards. Batch k comes from shard k mod (number of shards), so that loader workers can
-share the shards without changing the order, and its number alone says where it starts. Inside a shard, examples are
-shuffled in blocks, by (seed, shard, epoch, block): no more than one block per shard is ever held.
+A stream has a fixed number of shards. Batch k comes from shard k mod (number of shards), so loader workers can divide
+the shards without changing the order, and a batch's number determines where it starts. Within a shard, examples are
+shuffled in blocks, by (seed, shard, epoch, block): at most one block per shard is in memory.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Batch = tuple[tuple[np.ndarray, ...], list[str]]  # inputs (B, ...) and the ids 
 
 
 class Shard(Protocol):
-    """A part of a source, in a fixed order. `length`: how many examples it has, None where that is not known."""
+    """A part of a source, in a fixed order. length: the number of its examples, None if unknown."""
 
     @property
     def length(self) -> int | None: ...
 
     def read(self, start: int) -> Iterator[tuple[str, Any]]:
-        """(id, raw example) from number `start` on, to the end of the shard."""
+        """Yield (id, raw example) from number `start` to the end of the shard."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Limited:
 
 @dataclass(frozen=True)
 class Stream:
-    """An unlabelled source without index.
+    """An unlabelled source without an index.
 
-    encode: raw examples -> one array (n, ...) per input of the domain. block: how many examples of a shard are shuffled
-    together; 1 leaves them in order. repeat: how often each batch comes in a row. key: identity of what is read.
+    encode: raw examples -> one array (n, ...) per input of the domain. key: identifies the content. block: the number
+    of examples of a shard that are shuffled together; 1 keeps their order. repeat: how many times each batch is
+    yielded in succession.
     """
 
     shards: tuple[Shard, ...]
@@ -55,39 +56,39 @@ class Stream:
     repeat: int = 1
 
     def sample(self, limit: int | None) -> Stream:
-        """At most `limit` examples: the first of every shard."""
+        """Limit the stream to about `limit` examples: the first of every shard, at least one from each."""
         if limit is None:
             return self
-        each = max(1, limit // len(self.shards))
-        shards = tuple(Limited(shard, min(each, shard.length or each)) for shard in self.shards)
+        per_shard = max(1, limit // len(self.shards))
+        shards = tuple(Limited(shard, min(per_shard, shard.length or per_shard)) for shard in self.shards)
         return replace(self, shards=shards, key=f"{self.key}:{limit}")
 
     def readers(self, workers: int) -> int:
-        """How many of `workers` can share the shards: one that divides their number (0 where one is enough)."""
+        """Return the largest number of workers, up to `workers`, that divides the number of shards; 0 if workers=0."""
         fitting = [n for n in range(1, workers + 1) if len(self.shards) % n == 0]
         return max(fitting, default=0)
 
     def batches(
         self, size: int, seed: int, start: int = 0, step: int = 1, part: slice = slice(None)
     ) -> Iterator[Batch]:
-        """Batches start, start + step, start + 2 step, ... without end; only `part` of each is encoded and given."""
-        own: dict[int, Iterator[Batch]] = {}
-        place: dict[int, int] = {}
-        last: tuple[int, Batch] | None = None
+        """Yield batches start, start + step, start + 2 step, ... without end; only `part` of each is encoded."""
+        iterators: dict[int, Iterator[Batch]] = {}
+        next_index: dict[int, int] = {}
+        latest: tuple[int, Batch] | None = None
         number = start
         while True:
-            unique = number // self.repeat
-            if last is None or last[0] != unique:
-                shard, within = unique % len(self.shards), unique // len(self.shards)
-                if place.get(shard) != within:
-                    own[shard] = self._of_shard(shard, size, seed, within, part)
-                last = unique, next(own[shard])
-                place[shard] = within + 1
-            yield last[1]
+            distinct = number // self.repeat
+            if latest is None or latest[0] != distinct:
+                shard, index = distinct % len(self.shards), distinct // len(self.shards)
+                if next_index.get(shard) != index:
+                    iterators[shard] = self._shard_batches(shard, size, seed, index, part)
+                latest = distinct, next(iterators[shard])
+                next_index[shard] = index + 1
+            yield latest[1]
             number += step
 
-    def _of_shard(self, shard: int, size: int, seed: int, first: int, part: slice) -> Iterator[Batch]:
-        """The batches of one shard from its number `first` on; epoch follows on epoch."""
+    def _shard_batches(self, shard: int, size: int, seed: int, first: int, part: slice) -> Iterator[Batch]:
+        """Yield the batches of one shard from number `first`, epoch after epoch."""
         examples = self._shuffled(shard, seed, first * size)
         while True:
             chosen = list(islice(examples, size))[part]
@@ -100,10 +101,10 @@ class Stream:
             block, skip = divmod(start, self.block)
             examples = source.read(block * self.block)
             empty = True
-            while held := list(islice(examples, self.block)):
+            while block_examples := list(islice(examples, self.block)):
                 empty = False
-                order = np.random.default_rng([seed, shard, epoch, block]).permutation(len(held))
-                yield from (held[i] for i in order[skip:])
+                order = np.random.default_rng([seed, shard, epoch, block]).permutation(len(block_examples))
+                yield from (block_examples[i] for i in order[skip:])
                 block, skip = block + 1, 0
             if source.length is None or (empty and start == 0):
                 raise DataError(f"shard {shard} of {len(self.shards)} ended after {start} examples or more")

@@ -1,4 +1,4 @@
-"""Raw inputs to token embeddings: one module per input, chosen by its declaration."""
+"""Token embeddings of raw inputs: one module per input, chosen by the input's declaration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dabs_rq.spec import Grid, Input, Series, Tokens
 
 
 def to_model_input(raw: Tensor) -> Tensor:
-    """Stored arrays to what embedding modules take: uint8 to [0, 1], half and double precision to float32, ids to
-    int64. Done after the copy to the device, where it is cheap."""
+    """Convert raw inputs for the embedding modules: uint8 to [0, 1], half and double to float32, ids to int64.
+
+    Call it after the copy to the device, where it is cheap.
+    """
     if raw.dtype == torch.uint8:
         return raw.float() / 255
     return raw.float() if raw.is_floating_point() else raw.long()
@@ -20,7 +22,7 @@ def to_model_input(raw: Tensor) -> Tensor:
 class PatchEmbedding(nn.Module):
     """Patches of a 2-D input, each flattened (row, column, channel), channel fastest, then projected.
 
-    Shape: (B, channels, height, width) -> (B, S, width of the encoder), patches in raster order.
+    Shape: (B, channels, height, width) -> (B, S, D), patches in raster order.
     """
 
     def __init__(self, spec: Grid, width: int) -> None:
@@ -37,7 +39,7 @@ class PatchEmbedding(nn.Module):
 class SegmentEmbedding(nn.Module):
     """Segments of consecutive steps of a 1-D input, each flattened (step, channel), then projected.
 
-    Shape: (B, length, channels) -> (B, S, width of the encoder).
+    Shape: (B, length, channels) -> (B, S, D).
     """
 
     def __init__(self, spec: Series, width: int) -> None:
@@ -50,7 +52,7 @@ class SegmentEmbedding(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """A table of token embeddings. Shape: (B, length) ids -> (B, length, width of the encoder)."""
+    """A table of token embeddings. Shape: ids (B, S) -> (B, S, D)."""
 
     def __init__(self, spec: Tokens, width: int) -> None:
         super().__init__()
@@ -70,24 +72,24 @@ def build(spec: Input, width: int) -> PatchEmbedding | SegmentEmbedding | TokenE
 
 
 def check(inputs: tuple[Tensor, ...], specs: tuple[Input, ...]) -> None:
-    """Raise ValueError unless `inputs` are one batch of what `specs` declare."""
+    """Raise ValueError unless `inputs` are a batch of the inputs that `specs` declare."""
     if len(inputs) != len(specs):
         raise ValueError(f"{len(specs)} inputs expected ({', '.join(spec.name for spec in specs)}); got {len(inputs)}")
-    for spec, given in zip(specs, inputs, strict=True):
-        if tuple(given.shape[1:]) != spec.shape:
-            raise ValueError(f"input {spec.name!r}: shape (B, {_text(spec.shape)}) expected; got {tuple(given.shape)}")
+    for spec, raw in zip(specs, inputs, strict=True):
+        if tuple(raw.shape[1:]) != spec.shape:
+            raise ValueError(f"input {spec.name!r}: shape (B, {_text(spec.shape)}) expected; got {tuple(raw.shape)}")
 
 
 def padding_mask(inputs: tuple[Tensor, ...], specs: tuple[Input, ...]) -> Tensor | None:
-    """bool (B, S), True = real token; None where no input knows padding."""
+    """Return the mask, bool (B, S), True = real token; None if no input has padding."""
     if not any(isinstance(spec, Tokens) and spec.pad is not None for spec in specs):
         return None
     parts = []
-    for spec, given in zip(specs, inputs, strict=True):
+    for spec, raw in zip(specs, inputs, strict=True):
         if isinstance(spec, Tokens) and spec.pad is not None:
-            parts.append(given != spec.pad)
+            parts.append(raw != spec.pad)
         else:
-            parts.append(given.new_ones((given.shape[0], spec.sequence_length), dtype=torch.bool))
+            parts.append(raw.new_ones((raw.shape[0], spec.sequence_length), dtype=torch.bool))
     return torch.cat(parts, dim=1)
 
 

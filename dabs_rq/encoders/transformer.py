@@ -1,7 +1,7 @@
-"""The transformer that all domains share.
+"""The transformer that all domains share: pre-norm blocks without a final norm, a class token, learned positions, the
+mean over all tokens as pooled feature, and a projection head of LayerNorm and Linear.
 
-Source: DABS (arXiv:2111.12062) and its code: pre-norm blocks, no norm after the last one, a class token, learned
-positions, the mean over all tokens as the feature, and a projection head of LayerNorm and Linear.
+Source: DABS (arXiv:2111.12062) and its code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from dabs_rq.spec import Input
 
 @dataclass(frozen=True)
 class Options:
-    """width: of embeddings and features. depth: number of blocks. heads, head_width: of attention. mlp_width: hidden
-    width of a block. out_width: of the projection. pool: the feature is the mean over class token and real tokens, or
-    the class token. dropout: after embeddings and in every block."""
+    """Options of the transformer.
+
+    width: embedding dimension D, also of features. depth: number of blocks. heads: attention heads per block.
+    head_width: dimension of a head. mlp_width: hidden width of a block. out_width: dimension of the projection. pool:
+    the pooled feature is the "mean" over class token and real tokens, or the "class" token. dropout: rate after the
+    embeddings and in every block.
+    """
 
     width: Annotated[int, Ge(1)] = 256
     depth: Annotated[int, Ge(1)] = 12
@@ -40,7 +44,7 @@ class Options:
 class Attention(nn.Module):
     """Multi-head self-attention. No dropout on attention weights, no bias on queries, keys and values.
 
-    Shape: (B, N, width) -> (B, N, width). `mask`: bool (B, N), True may be attended to.
+    Shape: (B, N, D) -> (B, N, D); mask: bool (B, N), True may be attended to.
     """
 
     def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
@@ -48,7 +52,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.to_qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
-        # One head as wide as the model needs no output projection (and its dropout goes with it).
+        # A single head of the full width needs no output projection; the dropout after it is left out too.
         trivial = heads == 1 and head_width == width
         self.to_out = nn.Identity() if trivial else nn.Linear(heads * head_width, width)
         self.dropout = nn.Identity() if trivial else nn.Dropout(dropout)
@@ -60,7 +64,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between. Shape: (B, N, width) -> (B, N, width)."""
+    """Two linear layers with GELU between. Shape: (B, N, D) -> (B, N, D)."""
 
     def __init__(self, width: int, mlp_width: int, dropout: float) -> None:
         super().__init__()
@@ -87,10 +91,8 @@ class Block(nn.Module):
 class Transformer(TokenEncoder):
     """Embeds the inputs of a domain and encodes the embeddings.
 
-    inputs: the domain's declared inputs; several are concatenated along the tokens, in order.
-    width: of embeddings and features (D). mlp_width: hidden width of a block. out_width: of the projection.
-    pool: "mean" over class token and real tokens, or "class". dropout: after embeddings and in every block.
-    mask_padding: False lets padding take part in attention and pooling, as DABS does.
+    inputs: the domain's declared inputs; the tokens of several inputs are concatenated in order. mask_padding: False
+    includes padding in attention and pooling, as DABS does. The other parameters are those of `Options`.
 
     Example: `encoder(inputs)` is the projection (B, out_width), `encoder.features(inputs)` the feature (B, width).
     """
@@ -143,7 +145,7 @@ class Transformer(TokenEncoder):
     def embed(self, inputs: tuple[Tensor, ...]) -> Tensor:
         embed.check(inputs, self.inputs)
         return torch.cat(
-            [module(given).to(self.positions.dtype) for module, given in zip(self.embeddings, inputs, strict=True)],
+            [module(raw).to(self.positions.dtype) for module, raw in zip(self.embeddings, inputs, strict=True)],
             dim=1,
         )
 
@@ -158,10 +160,10 @@ class Transformer(TokenEncoder):
         if kept is not None:
             if kept.ndim != 2 or len(kept) != len(tokens):
                 raise ValueError(f"kept of shape ({len(tokens)}, K) expected; got {tuple(kept.shape)}")
-            places = kept.unsqueeze(2).expand(-1, -1, tokens.shape[2])
-            own = positions[:, 1:].expand_as(tokens).gather(1, places)
-            positions = torch.cat([positions[:, :1].expand(len(tokens), -1, -1), own], dim=1)
-            tokens = tokens.gather(1, places)
+            indices = kept.unsqueeze(2).expand(-1, -1, tokens.shape[2])
+            position_embeddings = positions[:, 1:].expand_as(tokens).gather(1, indices)
+            positions = torch.cat([positions[:, :1].expand(len(tokens), -1, -1), position_embeddings], dim=1)
+            tokens = tokens.gather(1, indices)
             mask = None if mask is None else mask.gather(1, kept)
         x = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         x = self.dropout(x + positions)

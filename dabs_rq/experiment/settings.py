@@ -59,7 +59,7 @@ def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
     for group, owner in (("method", options.methods[-1].options), ("protocol", options.protocol)):
         for field in dataclasses.fields(owner):
             values = field.metadata.get("values") or legal_values(type(owner), field.name)
-            if group == "protocol" and field not in protocol.declared(type(owner)):
+            if group == "protocol" and field not in protocol.option_fields(type(owner)):
                 continue
             known[f"{group}.{field.name}"] = (getattr(owner, field.name), {**field.metadata, "values": values})
     return known

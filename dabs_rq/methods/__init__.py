@@ -1,1 +1,1 @@
-"""One file per pretraining method; `dabs_rq.registry` finds them. `dabs_rq.methods.base` says what a method is."""
+"""One file per pretraining method; `dabs_rq.registry` finds them. `dabs_rq.methods.base` defines the interface."""

@@ -1,4 +1,4 @@
-"""What a pretraining method is: a module that turns a batch into a loss, and how it wants to be trained."""
+"""The interface of pretraining methods: a module that computes the loss of a batch and chooses its optimizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Batch", "Method", "MethodSpec", "build_method", "choice", "number", 
 
 
 class Budget(Protocol):
-    """What `Method.optimizer` gets to know about the training: `pretrain.*` of the run."""
+    """The options `pretrain.*` that `Method.optimizer` receives."""
 
     @property
     def lr(self) -> float: ...
@@ -34,9 +34,9 @@ class Budget(Protocol):
 
 
 class Batch:
-    """A batch as a method sees it: raw `inputs`, `targets` (None unless the method reads them) and `ranks`.
+    """This rank's part of a batch: raw `inputs`, `targets` (None unless the method reads them) and `ranks`.
 
-    Where several ranks share the work, it is the part of this rank. `tokens` and `mask` are computed when first used.
+    `tokens` and `mask` are computed on first use.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Batch:
 
     @property
     def tokens(self) -> Tensor:
-        """(B, S, D), before class token and positions."""
+        """Token embeddings (B, S, D), without class token and positions."""
         if self._tokens is None:
             self._tokens = self._token_encoder.embed(self.inputs)
         return self._tokens
 
     @property
     def mask(self) -> Tensor | None:
-        """bool (B, S), True = real token; None where there is no padding."""
+        """The mask, bool (B, S), True = real token; None if there is no padding."""
         if self._mask is None:
             self._mask = (self._token_encoder.mask(self.inputs),)
         return self._mask[0]
@@ -81,8 +81,11 @@ class Batch:
 def projections(
     encoder: TokenEncoder, views: Sequence[Tensor], masks: Sequence[Tensor | None], together: bool
 ) -> list[Tensor]:
-    """The projection (B, P) of each of `views` (B, S, D): in one call of the encoder, or one after the other, which
-    needs less memory at a time. `masks`: bool (B, S) each, or None for all."""
+    """Compute the projection (B, P) of each view (B, S, D).
+
+    masks: bool (B, S) for every view, or None for every view. together: encode all views in one call; False encodes
+    them one by one, which needs less memory at a time.
+    """
     if not together:
         return [encoder.project(encoder.encode(*pair).pooled) for pair in zip(views, masks, strict=True)]
     real = [mask for mask in masks if mask is not None]
@@ -91,74 +94,81 @@ def projections(
 
 
 class Method(nn.Module):
-    """Base of all methods. Modules of its own (predictors, decoders) are trained with the encoder, saved beside it and
-    ignored by transfer.
+    """The base class of all methods.
+
+    A method's own modules (predictors, decoders) are trained with the encoder and saved in the checkpoint; transfer
+    ignores them.
 
     options: an instance of the method's options. encoder: the encoder to train. inputs: the domain's inputs.
     """
 
-    encoder: Any  # of the kind that the method declares
-    reads_targets = False  # as the method's declaration says; `build_method` sets it
+    encoder: Any  # of the type MethodSpec.encoder
+    reads_targets = False  # `build_method` copies it from MethodSpec
 
     def __init__(self, options: Any, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
         super().__init__()
         self.options, self.encoder, self.inputs = options, encoder, inputs
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and scalars to log. Every random number comes from `generator` (or is dropout).
+        """Return the scalar to minimise, and scalars to log. Draw all random numbers except dropout from `generator`.
 
-        The generator is the same on all ranks: draw through `batch.ranks`, or the examples of one rank get the numbers
-        of another's. The loss is the mean over the examples of this rank, or of all ranks (`batch.ranks.gather`).
+        The generator has the same state on all ranks: draw through `batch.ranks`, or all ranks use the same numbers.
+        The loss is the mean over the examples of this rank, or of all ranks (`batch.ranks.gather`).
         """
         raise NotImplementedError
 
     def augment(self, inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """A changed copy of a raw batch, on its device, with every random number from `generator`. The training loop
-        calls it once for each batch, before `loss`, which then sees the changed inputs. Default: the inputs as they
-        are. A method that needs several different views of the same inputs draws them in `loss` instead.
+        """Return an augmented copy of the inputs of a batch. The default returns the inputs unchanged.
 
-        Shape: inputs (B, *shape) each, as the domain declares them, numbers as float32, ids as int64; so is the result.
+        The training loop calls it once per batch, on the batch's device, and passes the result to `loss`. Draw all
+        random numbers from `generator`. A method that needs several views of the same inputs makes them in `loss`.
+
+        Shape: each input (B, *shape) as the domain declares it, numbers as float32, ids as int64; the same is returned.
         """
         return inputs
 
     def optimizer(self, parameters: Sequence[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
-        """The optimizer of all trained parameters. Default: AdamW, weight decay on every parameter, as DABS."""
+        """Make the optimizer of all trained parameters. Default: AdamW, weight decay on every parameter, as in DABS."""
         return torch.optim.AdamW(parameters, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
 
     def schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler | None:
-        """The learning rate over `steps` optimizer steps; it is stepped after each of them. Default: None, a constant
-        rate."""
+        """Make the learning-rate schedule for `steps` optimizer steps; it advances after each. Default: None, a
+        constant rate."""
         return None
 
     def after_step(self, step: int) -> None:
-        """Called after every optimizer step, of which `step` are done (from 1): for momentum encoders. What it changes
-        has to lie in parameters or buffers, so that an interrupted training goes on with it."""
+        """Run after optimizer step number `step`, counted from 1; a momentum encoder is updated here.
+
+        Change only parameters and buffers, so that a resume point holds the change.
+        """
 
     @property
     def trains_embeddings(self) -> bool:
-        """Whether the encoder's embedding modules get gradient. All other parameters have to, in every step."""
+        """Whether the encoder's embedding modules get gradients. All other parameters must get gradients in every
+        step."""
         return True
 
     def compile_parts(self) -> None:
-        """Compile the modules that take the time (trainer.compile). Names of tensors stay the same."""
+        """Compile the expensive modules (trainer.compile). Names of tensors must stay the same."""
         self.encoder.compile_parts()
 
     def own_state(self) -> dict[str, Tensor]:
-        """Tensors of the method that are not the encoder's."""
+        """Return the method's tensors without the encoder's."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("encoder.")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSpec:
-    """One pretraining method.
+    """Declares a pretraining method.
 
-    title: of its column. published_title: what the published table calls that column, where it differs. order: of the
-        columns; methods of equal order are sorted by name. note: the footnote of the column, or a function of the
-        options that gives it.
-    options: a frozen dataclass; each field is an option `method.<field>`, its type says what is legal. build: makes the
-        method from (options, encoder, inputs); it raises OptionError for what the types cannot say.
-    encoder: the kind of encoder that the method needs. trains: False for a method that only keeps the initial encoder.
-        reads_targets: whether its loss reads `batch.targets`. protocol: the protocol options that concern the method.
+    title: the title of its column. published_title: the title of that column in the published table, if it differs.
+    order: the position of the column; methods of equal order are sorted by name. note: the footnote of the column, or a
+        function of the options that returns it.
+    options: a frozen dataclass; each field is an option `method.<field>`, whose type gives the legal values. build:
+        makes the method from (options, encoder, inputs); raises OptionError for constraints that types cannot express.
+    encoder: the type of encoder that the method needs. trains: False for a method that leaves the initial encoder
+        unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the method's protocol
+        options.
     """
 
     name: str
@@ -178,18 +188,18 @@ class MethodSpec:
             raise OptionError(f"method {self.name!r}: options must be a dataclass; got {self.options!r}")
 
     def note_for(self, options: Any) -> str | None:
-        """The footnote of the method's column under these options; None where there is nothing to say."""
+        """Return the footnote of the method's column for these options; None if it has no footnote."""
         return self.note(options) if callable(self.note) else self.note
 
 
 def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
-    """The method, built around the encoder to train. Embedding modules that it does not train are frozen.
+    """Build the method around the encoder to train, and freeze the embedding modules if it does not train them.
 
-    Raises OptionError for illegal options, and for an encoder of a kind that the method cannot use.
+    Raises OptionError for illegal options, and for an encoder of a type that the method cannot use.
     """
     if not isinstance(encoder, spec.encoder):
         raise OptionError(
-            f"method {spec.name!r} needs a {spec.encoder.__name__}; {type(encoder).__name__} is none. Choose another "
+            f"method {spec.name!r} needs a {spec.encoder.__name__}; got {type(encoder).__name__}. Choose another "
             "encoder, or a method that takes any, such as none"
         )
     method: Method = spec.build(checked(spec.options, vars(options), "method."), encoder, encoder.inputs)

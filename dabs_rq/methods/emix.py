@@ -1,8 +1,8 @@
-"""e-Mix: token embeddings of pairs are mixed; the mixture is to find both of its parts, in proportion.
+"""e-Mix: mixes the token embeddings of pairs of examples; each mixture has to match both examples, in proportion.
 
 Source: Tamkin et al., DABS, arXiv:2111.12062, after i-Mix (Lee et al., arXiv:2010.08887).
-Differs from DABS's code: the mixing coefficients weigh each example's own losses; DABS's averages them over the batch
-by a slip of shapes (weighting="batch_mean").
+Differs from DABS's code: each example's losses are weighted by its own mixing coefficient; a broadcasting error in DABS
+averages the coefficients over the batch (weighting="batch_mean").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WEIGHTINGS = get_args(Weighting)
 
 @dataclass(frozen=True, kw_only=True)
 class EMixProtocol(Protocol):
-    # Mixing coefficients: averaged over the batch by a broadcasting slip, or one per example.
+    # Average the mixing coefficients over the batch, a broadcasting error, or use one per example.
     emix_weighting: Weighting = option(
         "pretraining", published="batch_mean", corrected="per_example", methods=("emix",)
     )
@@ -34,9 +34,12 @@ class EMixProtocol(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """weighting: of the two losses of a mixture, per_example or batch_mean. frozen_embeddings: the embedding modules
-    keep their initial values, a control for methods that do not train them. temperature: of the similarities.
-    views_together: mixed and plain tokens go through the encoder in one call (see rq)."""
+    """Options of e-Mix.
+
+    weighting: how to weight the two losses of a mixture, see `emix_loss`. frozen_embeddings: do not train the embedding
+    modules, as a control for methods that do not. temperature: divides the similarities. views_together: encode mixed
+    and plain tokens in one call, see rq.
+    """
 
     weighting: Weighting = choice("per_example", protocol="emix_weighting")
     frozen_embeddings: bool = False
@@ -52,19 +55,21 @@ def emix_loss(
     temperature: float = 0.2,
     weighting: str = "per_example",
 ) -> Tensor:
-    """Cross entropy of each mixture against its own example and its partner.
+    """Compute the cross entropy of each mixture with respect to its own example and its partner.
 
-    Shape: z_mix, z (B, P) projections of mixed and plain examples; mix_coeff (B,), or anything that flattens to it or
-        to one number, the share of the own example, in [0.5, 1]; partner (B,) int, whom example i was mixed with.
+    Shape: z_mix, z (B, P): projections of mixed and plain examples; mix_coeff (B,), or any shape that flattens to (B,)
+        or to one number: the share of the own example, in [0.5, 1]; partner (B,) int: the index of the example that
+        example i was mixed with.
+    weighting: "per_example" weights each example's losses by its own coefficient, "batch_mean" by the batch's mean.
     Raises: ValueError for an unknown weighting.
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting is one of {', '.join(WEIGHTINGS)}; got {weighting!r}")
-    logits = similarities(z_mix, z, temperature)
-    own = F.cross_entropy(logits, torch.arange(len(z), device=z.device), reduction="none")
-    other = F.cross_entropy(logits, partner, reduction="none")
+    similarity = similarities(z_mix, z, temperature)
+    own_loss = F.cross_entropy(similarity, torch.arange(len(z), device=z.device), reduction="none")
+    partner_loss = F.cross_entropy(similarity, partner, reduction="none")
     share = mix_coeff.flatten() if weighting == "per_example" else mix_coeff.mean()
-    return (share * own + (1 - share) * other).mean()
+    return (share * own_loss + (1 - share) * partner_loss).mean()
 
 
 class EMix(Method):
@@ -79,7 +84,7 @@ class EMix(Method):
         tokens = batch.tokens.detach() if self.options.frozen_embeddings else batch.tokens
         ranks = batch.ranks
         u = ranks.rand(len(batch), generator).to(tokens.device)
-        partner = ranks.permutation(len(batch), generator).to(tokens.device)  # partners are on the same rank
+        partner = ranks.permutation(len(batch), generator).to(tokens.device)  # both examples are on the same rank
         mix_coeff = torch.maximum(u, 1 - u)  # max(l, 1 - l) for l ~ Beta(1, 1)
 
         share = mix_coeff[:, None, None]
@@ -90,9 +95,9 @@ class EMix(Method):
         z_mix, z = projections(self.encoder, views, masks, self.options.views_together)
         z_mix, z, mix_coeff, partner = ranks.gather(z_mix, z, mix_coeff, partner + ranks.first_row(len(batch)))
         loss = emix_loss(z_mix, z, mix_coeff, partner, self.options.temperature, self.options.weighting)
-        own = torch.arange(len(z), device=z.device)
+        own_index = torch.arange(len(z), device=z.device)
         with torch.no_grad():
-            accuracy = (similarities(z_mix, z, 1.0).argmax(1) == own).float().mean()
+            accuracy = (similarities(z_mix, z, 1.0).argmax(1) == own_index).float().mean()
         return loss, {"accuracy": accuracy}
 
 

@@ -1,4 +1,4 @@
-"""No pretraining: the encoder keeps the weights that the seed gave it."""
+"""No pretraining: the encoder keeps its initial weights, which the seed determines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Randomized quantization as the only augmentation: two quantized views of the token embeddings, and InfoNCE.
 
-Source: Wu et al., arXiv:2212.08663. How the paper applied the quantizer on DABS is not public; the defaults here are an
-assumption, which `ASSUMPTION` states wherever the numbers appear.
+Source: Wu et al., arXiv:2212.08663. How the paper applied the quantizer on DABS is not public. The defaults are an
+assumption; tables and reports print it (`ASSUMPTION`).
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ Gradient = Literal["extremes", "straight_through", "detach"]
 
 @dataclass(frozen=True, kw_only=True)
 class RQProtocol(Protocol):
-    # What of the quantizer the gradient of the embedding modules passes through.
+    # How gradients pass through the quantizer to the embedding modules.
     rq_gradient: Gradient = option("pretraining", published="extremes", corrected="detach", methods=("rq",))
 
 
 @dataclass(frozen=True)
 class Options:
-    """bins, spacing, collapse, granularity, p: of the quantizer (see dabs_rq.quantize). gradient: what of it gradient
-    passes through: extremes, straight_through or detach. views: 2 quantized ones, or 1 beside the clean one.
-    level: quantize the token "embedding"s or the raw "input"s. temperature: of InfoNCE. views_together: both views go
-    through the encoder in one call, which is faster on a GPU and needs more memory."""
+    """Options of randomized quantization.
+
+    bins, spacing, collapse, granularity, p, gradient: parameters of `dabs_rq.quantize.randomized_quantization`. views:
+    2 quantized views, or 1 quantized and 1 clean view. level: quantize token "embedding"s or raw "input"s. temperature:
+    of InfoNCE. views_together: encode both views in one call, which is faster on a GPU and needs more memory.
+    """
 
     bins: Annotated[int, Ge(2)] = number(8, 2, 4, 8, 16)
     spacing: Literal["random", "uniform"] = "random"
@@ -58,7 +60,7 @@ class Options:
 
 
 def note(options: Options) -> str:
-    """What a reader of the column has to know about these options."""
+    """Return the footnote of the column for these options."""
     chosen = " (chosen on small prototypes)" if options.gradient == "detach" else ""
     return f"{ASSUMPTION} Gradient of the quantizer: {options.gradient}{chosen}."
 
@@ -80,8 +82,8 @@ class RandomizedQuantizationMethod(Method):
         views = [self._view(batch, generator) for _ in range(self.options.views)]
         if self.options.views == 1:
             views.append(batch.tokens)
-        own = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
-        first, second = batch.ranks.gather(*own)
+        local = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
+        first, second = batch.ranks.gather(*local)
         loss, accuracy = info_nce(first, second, self.options.temperature)
         return loss, {"accuracy": accuracy}
 
@@ -89,11 +91,11 @@ class RandomizedQuantizationMethod(Method):
         draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
         if self.options.level == "input":
             quantized = [
-                self._quantize(given, 1 if isinstance(spec, Grid) else 2, None, draw)
-                for spec, given in zip(self.inputs, batch.inputs, strict=True)
+                self._quantize(raw, 1 if isinstance(spec, Grid) else 2, None, draw)
+                for spec, raw in zip(self.inputs, batch.inputs, strict=True)
             ]
             return self.encoder.embed(tuple(quantized))
-        # Inputs of different kinds have ranges of their own.
+        # Quantize the tokens of each input separately: their ranges differ.
         lengths = [spec.sequence_length for spec in self.inputs]
         masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)
         parts = zip(batch.tokens.split(lengths, dim=1), masks, strict=True)

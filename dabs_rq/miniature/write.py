@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import OptionError
-from dabs_rq.files import only_one, write_text
+from dabs_rq.files import locked, write_text
 
 SEED = 0
 
@@ -39,7 +39,7 @@ def complete(domain_name: str, root: Path, seed: int = SEED) -> None:
         if mark.exists():
             continue
         _check_folder(domain_name, task)
-        with only_one(mark):
+        with locked(mark):
             if mark.exists():
                 continue
             print(f"writing made-up miniature data for task {task.name} to {root / task.source.folder}")

@@ -1,8 +1,9 @@
-"""Starts the ranks of a pretraining on this machine, by torchrun, and ends them with the process that started them.
+"""Starts the ranks of a pretraining on this machine with torchrun, and ends them when the starting process ends.
 
     launch(("pretrain", "domain=sensor", "trainer.devices=8"), 8)
 
-What a rank raises inside `reporting` is raised by `launch`. This module is also the process in between, as a program.
+`launch` raises the error that a rank raises inside `report_errors`. Run as a program, this module is the torchrun
+process between `launch` and the ranks.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from typing import Any, TextIO
 from dabs_rq import errors
 from dabs_rq.errors import DabsRqError, TrainingError
 
-FAILURES = "DABS_RQ_FAILURES"  # the file that takes what ranks raise, in the order in which they do
-KILLED = "killed"  # stands for the name of an error
+FAILURES = "DABS_RQ_FAILURES"  # names the file to which ranks append their errors
+KILLED = "killed"  # takes the place of an error's type for a rank that was killed
 
 
 def launch(words: Sequence[str], count: int) -> None:
-    """Run `python -m dabs_rq <words>` as `count` ranks, and wait for them. What they print goes where this process
-    prints. Where one fails the others are ended.
+    """Run `python -m dabs_rq <words>` as `count` ranks and wait for them.
 
-    Raises what the first that failed did; TrainingError where that is none of our errors, or where one was killed.
+    The ranks print to this process's output. If one fails, the others are ended.
+    Raises: the error of the first failed rank; TrainingError if that is not one of ours, or if a rank was killed.
     """
     with tempfile.TemporaryDirectory(prefix="dabs-rq-ranks-") as folder:
         failures = Path(folder) / "failures"
@@ -42,10 +43,10 @@ def launch(words: Sequence[str], count: int) -> None:
         with subprocess.Popen(
             [sys.executable, "-m", __name__, *options, "-m", "dabs_rq", *words],
             env=os.environ | {FAILURES: str(failures)},
-            stdin=subprocess.PIPE,  # never written to: it is closed when this process ends, however it does
-            stdout=_file(sys.stdout),
-            stderr=_file(sys.stderr),
-            start_new_session=True,  # Ctrl-C is for this process, which ends the others
+            stdin=subprocess.PIPE,  # never written to; it closes when this process ends, even if killed
+            stdout=_inheritable(sys.stdout),
+            stderr=_inheritable(sys.stderr),
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends the others
         ) as process:
             try:
                 code = process.wait()
@@ -54,12 +55,12 @@ def launch(words: Sequence[str], count: int) -> None:
                 process.wait()
                 raise
         if code:
-            raise _error(failures, count, code)
+            raise _read_error(failures, count, code)
 
 
 @contextlib.contextmanager
-def reporting(rank: int) -> Iterator[None]:
-    """In a rank that `launch` started, an error of this block goes to `launch`, and the process ends."""
+def report_errors(rank: int) -> Iterator[None]:
+    """Report an error of this block to `launch` and end the process, if `launch` started this rank."""
     if (file := os.environ.get(FAILURES)) is None:
         yield
         return
@@ -68,21 +69,21 @@ def reporting(rank: int) -> Iterator[None]:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        _note(Path(file), rank, type(error).__name__, str(error), traceback.format_exc())
+        _write_failure(Path(file), rank, type(error).__name__, str(error), traceback.format_exc())
         raise SystemExit(1) from None
 
 
-def _note(file: Path, rank: int, kind: str, text: str, trace: str = "") -> None:
+def _write_failure(file: Path, rank: int, kind: str, text: str, trace: str = "") -> None:
     with file.open("a", encoding="utf-8") as failures:
         failures.write(json.dumps({"rank": rank, "kind": kind, "text": text, "trace": trace}) + "\n")
 
 
-def _error(file: Path, count: int, code: int) -> DabsRqError:
-    noted = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-    if not noted:
-        return TrainingError(f"the {count} ranks ended with exit code {code}; what they printed tells why")
-    # When a rank is killed, the others notice first, but that is not the cause.
-    first: dict[str, Any] = next((one for one in noted if one["kind"] == KILLED), noted[0])
+def _read_error(file: Path, count: int, code: int) -> DabsRqError:
+    failures = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    if not failures:
+        return TrainingError(f"the {count} ranks ended with exit code {code}; see what they printed")
+    # When a rank is killed, the others fail as a consequence and report first: look for the killed one.
+    first: dict[str, Any] = next((failure for failure in failures if failure["kind"] == KILLED), failures[0])
     known = getattr(errors, first["kind"], None)
     if isinstance(known, type) and issubclass(known, DabsRqError):
         return known(first["text"])
@@ -91,8 +92,8 @@ def _error(file: Path, count: int, code: int) -> DabsRqError:
     return TrainingError(f"rank {first['rank']} of {count}: {first['kind']}: {first['text']}")
 
 
-def _file(stream: TextIO) -> TextIO | None:
-    """The stream, for a child to write to; None, which is the process's own, where it has no file."""
+def _inheritable(stream: TextIO) -> TextIO | None:
+    """Return the stream if a child process can write to it; else None, so that it inherits the process's own."""
     try:
         stream.flush()
         stream.fileno()
@@ -101,39 +102,39 @@ def _file(stream: TextIO) -> TextIO | None:
     return stream
 
 
-def _between() -> None:
-    """What the process in between does: it is torchrun, which tells failures to a file instead of the terminal."""
+def _run_torchrun() -> None:
+    """Run torchrun, with failures written to a file instead of the terminal."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable(logging.ERROR)
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "10")  # seconds; a rank may wait for one that is gone
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "10")  # seconds; a rank may wait for a dead one
     try:
         main(sys.argv[1:])
     except ChildFailedError as error:
-        _note_killed(error.failures)
+        _report_killed(error.failures)
         raise SystemExit(1) from None
     except SignalException as error:
-        shutil.rmtree(Path(os.environ[FAILURES]).parent, ignore_errors=True)  # who made it may be gone
+        shutil.rmtree(Path(os.environ[FAILURES]).parent, ignore_errors=True)  # the process that created it may be dead
         raise SystemExit(128 + error.sigval) from None
 
 
-def _note_killed(found: dict[int, Any]) -> None:
-    """Note the ranks that something else killed: torchrun ends what is left with SIGTERM, and kills it only if it
-    has not ended after seconds."""
-    begin = min(one.timestamp for one in found.values())
-    for rank, one in found.items():
-        if one.exitcode < 0 and one.exitcode != -signal.SIGTERM and one.timestamp <= begin + 1:
-            name = signal.Signals(-one.exitcode).name
-            _note(Path(os.environ[FAILURES]), rank, KILLED, f"by {name} (out of memory?)")
+def _report_killed(failures: dict[int, Any]) -> None:
+    """Report the ranks that something other than torchrun killed. torchrun ends the remaining ranks with SIGTERM, and
+    kills them only some seconds later."""
+    begin = min(failure.timestamp for failure in failures.values())
+    for rank, failure in failures.items():
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM and failure.timestamp <= begin + 1:
+            name = signal.Signals(-failure.exitcode).name
+            _write_failure(Path(os.environ[FAILURES]), rank, KILLED, f"by {name} (out of memory?)")
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # returns at the end of the pipe; sys.stdin would hold a lock at exit
+    os.read(0, 1)  # returns when the pipe closes; reading sys.stdin would hold a lock at exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    _between()
+    _run_torchrun()

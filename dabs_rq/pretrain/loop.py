@@ -1,7 +1,7 @@
-"""The training loop of pretraining: a LightningModule around a method, and the trainer that runs it.
+"""The training loop of pretraining: a LightningModule that wraps a method, and the trainer that runs it.
 
-Every batch seeds its own random numbers from (seed, batch number), so a resumed run repeats them exactly and none of
-their state has to be stored.
+Every batch seeds its random numbers by (seed, batch number), so a resumed run repeats them exactly, and a resume point
+stores no generator state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dabs_rq.data.batches import Shuffled, Streamed
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError, memory_told
+from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.ranks import Ranks
@@ -32,15 +32,15 @@ from dabs_rq.run import Run
 
 MATMUL = ("highest", "high", "medium")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-NEEDS_LESS = (
-    "trainer.devices shares every batch among several, trainer.precision=bf16-mixed needs less for each example; "
-    "a smaller pretrain.batch_size makes it another training"
+MEMORY_ADVICE = (
+    "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
+    "pretrain.batch_size changes the result"
 )
-RESUME = "resume"  # .ckpt: the point from which an interrupted run goes on
+RESUME = "resume"  # stem of resume.ckpt, the resume point of an interrupted run
 
 
 class Pretraining(lightning.LightningModule):
-    """Trains a method with the optimizer and the schedule that the method gives."""
+    """Trains a method with the method's optimizer and schedule."""
 
     first_bad_batch: Tensor
 
@@ -66,7 +66,7 @@ class Pretraining(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         if self.ranks.count > 1:
-            # At once: Lightning's handler has the ranks wait for each other, which one that is gone never ends.
+            # End at once on SIGTERM: in Lightning's handler the ranks wait for each other, forever for a dead one.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def train_dataloader(self) -> Any:
@@ -77,7 +77,7 @@ class Pretraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["examples"] = self.batches.key
-        for logger in self.loggers:  # so that no step before a resume point is missing from the log
+        for logger in self.loggers:  # so that the log holds all steps before the resume point
             logger.save()
 
     @property
@@ -88,36 +88,39 @@ class Pretraining(lightning.LightningModule):
         number = self.batch_number
         self.batch_number += 1
         rank = self.ranks.rank
-        torch.manual_seed(_mixed(self.seed, number, 1 + rank if rank else 0))  # dropout
-        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, number, 1))
+        torch.manual_seed(_mix_seeds(self.seed, number, 1 + rank if rank else 0))  # dropout
+        generator = torch.Generator(self.device).manual_seed(_mix_seeds(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
         targets = batch[1] if self.method.reads_targets else None
         loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, targets), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
-        self._watch(means["loss"], number)
+        self._check_finite(means["loss"], number)
         self.log("loss", means.pop("loss"), prog_bar=True)
         self.log_dict(means)
         return loss
 
-    def _watch(self, loss: Tensor, number: int) -> None:
-        """Stop at a mean loss that is not finite, which all ranks see at once. On a GPU the first such batch is kept
-        there and looked at now and then, so no step waits for the host."""
+    def _check_finite(self, loss: Tensor, number: int) -> None:
+        """Raise TrainingError if the mean loss is not finite; the mean is equal on all ranks, so all raise.
+
+        On a GPU, the number of the first such batch stays on the device and is read every `log_every` steps, so that
+        other steps do not wait for the host.
+        """
         bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
         self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
         if self.on_gpu and number % self.options.trainer.log_every:
             return
         if (first := int(self.first_bad_batch)) >= 0:
-            raise TrainingError(self._what_went_wrong(first))
+            raise TrainingError(self._explain_bad_loss(first))
 
-    def _what_went_wrong(self, number: int) -> str:
+    def _explain_bad_loss(self, number: int) -> str:
         inputs, ids = self.batches.batch(number)
         reasons = []
         for spec, raw in zip(self.method.inputs, inputs, strict=True):
             bad = ~torch.isfinite(to_model_input(raw)).flatten(1).all(1)
             if bad.any():
-                named = [ids[place] for place in torch.nonzero(bad)[:3, 0]]
+                examples = [ids[row] for row in torch.nonzero(bad)[:3, 0]]
                 count = int(bad.sum())
-                reasons.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(named)}")
+                reasons.append(f"input {spec.name!r} is not finite in {count} examples, such as {', '.join(examples)}")
         names = ", ".join(repr(spec.name) for spec in self.method.inputs)
         why = (
             "; ".join(reasons) or f"its inputs ({names}) are finite, so the training diverged: try a lower pretrain.lr"
@@ -126,13 +129,13 @@ class Pretraining(lightning.LightningModule):
 
 
 def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> None:
-    """Train `method` in place, from the resume point in `folder` if there is one. Every one of the `ranks` calls it.
+    """Train `method` in place, from the resume point in `folder` if there is one. Every rank calls this function.
 
-    Raises TrainingError if the loss is not finite or the training was stopped before its end, ResourceError if memory
-    ran out.
+    Raises TrainingError if the loss is not finite or training stopped before its last step, ResourceError if it ran out
+    of memory.
     """
     options = run.options
-    _quiet()
+    _silence_lightning()
     resume = folder / f"{RESUME}.ckpt"
     start = _resume_step(resume, batches.key)
     module = Pretraining(run, method, batches, seed, ranks)
@@ -159,20 +162,20 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=str(folder),
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
     )
     try:
-        with memory_told(NEEDS_LESS):
+        with explain_out_of_memory(MEMORY_ADVICE):
             trainer.fit(module, ckpt_path=str(resume) if start else None, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
     if trainer.global_step < options.pretrain.steps:
-        raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to go on")
+        raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to resume")
     method.to("cpu")
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Writes resume points whole or not at all."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes resume points atomically."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with atomic_path(Path(path)) as temporary:
@@ -191,7 +194,8 @@ def _callbacks(run: Run, folder: Path) -> list[Callback]:
 
 
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
-    """The CSV log always (a file for each start: a resumed run keeps what it logged before), others by option."""
+    """Make the CSV logger and the one that trainer.logger names. Each start writes a new file, so a resumed run keeps
+    its earlier logs."""
     loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
     name = run.options.trainer.logger
     if name not in ("csv", "tensorboard", "wandb"):
@@ -208,32 +212,31 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
 
 
 def _resume_step(resume: Path, examples: str) -> int:
-    """The step a resume point stands at; 0 if there is none. One that cannot be read, or that is of other examples, is
-    moved aside."""
+    """Return the step of a resume point; 0 if there is none. Renames one that cannot be read or has other examples."""
     if not resume.exists():
         return 0
     try:
         point = torch.load(resume, map_location="cpu", weights_only=True)
         if point["examples"] == examples:
-            print(f"going on from step {point['global_step']}")
+            print(f"resuming from step {point['global_step']}")
             return int(point["global_step"])
-        why = "it is of other examples than those under the data root now"
+        why = "the examples under the data root have changed"
     except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         why = f"it cannot be read ({type(error).__name__})"
     aside = resume.with_suffix(".unused")
-    print(f"not going on from {resume}: {why}; kept as {aside}")
+    print(f"not resuming from {resume}: {why}; kept as {aside}")
     with contextlib.suppress(FileNotFoundError):  # another rank was faster
         resume.replace(aside)
     return 0
 
 
-def _mixed(*numbers: int) -> int:
-    """One 63-bit seed from several numbers."""
+def _mix_seeds(*numbers: int) -> int:
+    """Derive one 63-bit seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _quiet() -> None:
-    """Keep Lightning's hints about workers and hardware out of the way of ours."""
+def _silence_lightning() -> None:
+    """Silence Lightning's hints about workers and hardware."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")

@@ -1,4 +1,4 @@
-"""Pretraining: examples and a method to a checkpoint, with Lightning."""
+"""Pretraining: trains an encoder with a method on a domain's examples, and writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from dabs_rq.data.batches import Shuffled, Streamed, training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
-from dabs_rq.files import only_one
+from dabs_rq.files import locked
 from dabs_rq.methods.base import Method, build_method
-from dabs_rq.pretrain.launch import launch, reporting
-from dabs_rq.ranks import Ranks, started, wanted
+from dabs_rq.pretrain.launch import launch, report_errors
+from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
 
 
 def pretrain(run: Run, seed: int) -> Path:
-    """Pretrain the run's method on its domain; return the checkpoint file.
+    """Pretrain the run's encoder with its method and return the checkpoint file.
 
-    A finished checkpoint is kept as it is, an interrupted run goes on where its last resume point is, with the same
-    losses as without the interruption. Where the options want several devices, their processes are started, or this is
-    one of those that torchrun or srun started.
+    A finished checkpoint is kept. An interrupted run resumes from its last resume point, with the same losses as
+    without the interruption. For several devices, this function starts one process per device, unless torchrun or srun
+    started this process.
     """
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains
     devices, nodes = options.trainer.devices, options.trainer.nodes
-    ranks = started(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
-    # Where ranks were started, who started them keeps others out.
-    alone = only_one(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
-    with reporting(ranks.rank), ranks.first_prints(), alone:
+    ranks = detect_ranks(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
+    # One of several ranks takes no lock: the process that started the ranks holds it.
+    lock = locked(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
+    with report_errors(ranks.rank), ranks.silence_other_ranks(), lock:
         if is_finished(file):
             print(f"pretrained already: {file}")
-        elif trains and ranks.count < (count := wanted(devices, nodes)):
-            source_batches(run, seed)  # so that its errors are raised before any process is started
+        elif trains and ranks.count < (count := rank_count(devices, nodes)):
+            source_batches(run, seed)  # raises its errors before any process starts
             launch(("pretrain", *run.replace(seeds=[seed]).words), count)
         else:
             _pretrain(run, seed, file, ranks)
@@ -75,7 +75,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
 
 
 def computed_by(run: Run) -> dict[str, str]:
-    """Hashes of the code that makes the run's checkpoints."""
+    """Hash the code that computes the run's checkpoints."""
     return code(
         __name__,
         registry.module_of_domain(run.domain.name),
@@ -85,7 +85,7 @@ def computed_by(run: Run) -> dict[str, str]:
 
 
 def is_finished(file: Path) -> bool:
-    """Whether a whole checkpoint lies there. A damaged one is moved aside, to be made again."""
+    """Return whether `file` is an intact checkpoint. A damaged one is renamed, so that it is trained again."""
     if not file.exists():
         return False
     try:
@@ -100,7 +100,7 @@ def is_finished(file: Path) -> bool:
 
 
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:
-    """The initial encoder and the method around it. A seed gives the same encoder whatever the method."""
+    """Build the initial encoder and the method around it. The encoder depends on the seed, not on the method."""
     options = run.options
     chosen = options.encoder
     with torch.random.fork_rng(devices=[]):
@@ -111,8 +111,11 @@ def build(run: Run, seed: int) -> tuple[Encoder, Method]:
 
 
 def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
-    """Raises TrainingError for a split or a budget that gives no step, OptionError for batches that the devices cannot
-    share equally, and for a method that reads targets where there are none."""
+    """Make the batches of the training split.
+
+    Raises TrainingError for an empty split, OptionError for batches that the devices cannot share equally, and for a
+    method that reads targets if the source has none.
+    """
     source = run.splits.unlabelled("train")
     if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
@@ -123,9 +126,9 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
             "targets, or a domain whose pretraining source has labels"
         )
     batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
-    if batches.size % (count := wanted(run.options.trainer.devices, run.options.trainer.nodes)):
+    if batches.size % (count := rank_count(run.options.trainer.devices, run.options.trainer.nodes)):
         raise OptionError(
-            f"{count} devices share every batch equally, but one has {batches.size} examples: "
+            f"{count} devices share every batch equally, but a batch has {batches.size} examples: "
             f"give a pretrain.batch_size that {count} divides"
         )
     return batches

@@ -1,4 +1,4 @@
-"""The bootstrap over test examples: the metric of many resamples at once, and how far they spread."""
+"""The bootstrap over test examples: computes a metric on many resamples at once, and the spread of its values."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RESAMPLES = 200
 def standard_error(
     metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES
 ) -> float | None:
-    """How far the score of another test split of this size may be off, as a fraction: binomial for accuracy, else by
-    the bootstrap. None where too few resamples have a score."""
+    """Estimate the standard error of a score over test splits of this size, as a fraction: binomial for accuracy,
+    otherwise by the bootstrap. Returns None if too few resamples have a score."""
     if metric == "accuracy":
         share = accuracy(outputs, targets)
         return math.sqrt(share * (1 - share) / len(targets))
@@ -26,14 +26,16 @@ def standard_error(
 
 
 def spread(scores: np.ndarray) -> float:
-    """The standard deviation of resampled scores (or differences); NaN where less than half of them are defined."""
+    """Compute the standard deviation of resampled scores (or differences); NaN unless more than half are defined."""
     defined = scores[~np.isnan(scores)]
     return float(np.std(defined, ddof=1)) if len(defined) > max(1, len(scores) / 2) else math.nan
 
 
 def resampled(metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples,) the metric of bootstrap resamples of the examples, NaN where it is undefined. The resamples depend
-    on the number of examples alone: those of two methods on the same split are paired."""
+    """Compute the metric on bootstrap resamples of the examples: (resamples,), NaN where it is undefined.
+
+    The resamples depend only on the number of examples, so those of two methods on the same split are paired.
+    """
     generator, count = np.random.default_rng(0), len(targets)
     scores, block = [], max(1, 1_000_000 // count)
     for start in range(0, resamples, block):
@@ -44,7 +46,7 @@ def resampled(metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resa
     return np.concatenate(scores)
 
 
-# Metrics of all resamples at once; counts (resamples, n) says how often an example was drawn.
+# Metrics of all resamples at once; counts (resamples, n) holds how often each example was drawn.
 
 
 def _auroc(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -60,8 +62,8 @@ def _auroc(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.n
 
 
 def _pearson(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    every = np.broadcast_to(outputs - outputs.mean(), counts.shape), np.broadcast_to(targets, counts.shape)
-    return _correlation(counts, *every)
+    centred = np.broadcast_to(outputs - outputs.mean(), counts.shape)
+    return _correlation(counts, centred, np.broadcast_to(targets, counts.shape))
 
 
 def _spearman(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -73,23 +75,25 @@ def _correlation(counts: np.ndarray, first: np.ndarray, second: np.ndarray) -> n
     x, y = (values - (counts * values).sum(1, keepdims=True) / total for values in (first, second))
     squares = [(counts * values**2).sum(1) for values in (x, y)]
     product = np.sqrt(squares[0] * squares[1])
-    # Rounding leaves constant values a variance of about this, relative to their size.
-    varied = [part > 1e-20 * (counts * values**2).sum(1) for part, values in zip(squares, (first, second), strict=True)]
+    # Through rounding, constant values have a variance of about this, relative to their magnitude.
+    varied = [
+        square > 1e-20 * (counts * values**2).sum(1) for square, values in zip(squares, (first, second), strict=True)
+    ]
     return np.where(varied[0] & varied[1], (counts * x * y).sum(1) / product, np.nan)
 
 
 def _ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(resamples, n) average ranks inside each resample."""
+    """Compute average ranks within each resample: (resamples, n)."""
     order, starts = _ties(values)
     drawn = np.add.reduceat(counts[:, order], starts, axis=1)
-    of_ties = drawn.cumsum(1) - drawn + (drawn + 1) / 2
+    tie_ranks = drawn.cumsum(1) - drawn + (drawn + 1) / 2
     ranks = np.empty_like(counts)
-    ranks[:, order] = np.repeat(of_ties, np.diff([*starts, len(values)]), axis=1)
+    ranks[:, order] = np.repeat(tie_ranks, np.diff([*starts, len(values)]), axis=1)
     return ranks
 
 
 def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts `values`, and where in it each run of equal ones starts."""
+    """Return the order that sorts `values`, and the start of each run of equal values in it."""
     order = np.argsort(values, kind="stable")
     return order, np.flatnonzero(np.diff(values[order], prepend=-np.inf))
 
@@ -99,7 +103,7 @@ def _accuracy(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> n
 
 
 def _matthews(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of answers and targets; 0 where either is constant, as the metric has it."""
+    """Compute Pearson's correlation of answers and targets; 0 if either is constant, as for the metric."""
     return np.nan_to_num(_pearson(counts, (outputs >= 0).astype(np.float64), targets))
 
 

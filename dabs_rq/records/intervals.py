@@ -1,4 +1,4 @@
-"""Uncertainty of scores and of their differences: over seeds where there are several, else over test examples."""
+"""Uncertainty of scores and of their differences: over seeds if there are several, else over test examples."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dabs_rq.spec import MetricName
 
 
 def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of `values`, one per seed: Student's t over seeds, or for one seed the normal one
-    of its standard error over test examples."""
+    """Compute the 95 % interval of the mean of `values`, one per seed: Student's t over seeds, or for one seed the
+    normal interval from its standard error over test examples (`errors`)."""
     mean = statistics.mean(values)
     if len(values) == 1:
         half = 1.96 * errors[0]
@@ -29,8 +29,11 @@ def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, f
 
 
 def difference_error(metric: MetricName, first: Path, second: Path, resamples: int = RESAMPLES) -> float:
-    """The standard error of the difference of two records' scores, a fraction, over test examples: paired where both
-    scored the same ones, by a seeded bootstrap where the metric is no mean over examples."""
+    """Compute the standard error of the difference of two records' scores, as a fraction, over test examples.
+
+    The estimate is paired if both records have the same test examples. It is a seeded bootstrap unless the metric is a
+    mean over examples.
+    """
     a, b = record.predictions(first), record.predictions(second)
     if a.ids != b.ids or not np.array_equal(a.targets, b.targets):
         return math.hypot(*(record.read(file).standard_error or math.nan for file in (first, second)))

@@ -1,4 +1,4 @@
-"""Metrics: functions of raw outputs and targets of a split. A score is a fraction, or None where it is undefined."""
+"""Metrics: functions of the raw outputs and targets of a split. A score, the value of a metric, is a fraction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dabs_rq.spec import Binary, MetricName, Multiclass, Target
 
 @dataclass(frozen=True)
 class Metric:
-    """title: as the table writes it. compute: (outputs, targets) of one split -> score; it raises Undefined."""
+    """A metric. title: as the table prints it. compute: (outputs, targets) of one split -> score; raises Undefined."""
 
     name: MetricName
     title: str
@@ -20,59 +20,59 @@ class Metric:
 
 
 class Undefined(Exception):
-    """A metric has no value for these targets or outputs; the text says why."""
+    """The metric is undefined for these targets or outputs; the text explains why."""
 
 
 def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """bool (n,), right or wrong: the largest of (n, classes) outputs answers, or yes for a logit (n,) of at least 0."""
+    """Mark correct answers: bool (n,). The answer is the largest of (n, classes) outputs, or yes for a logit >= 0."""
     return (outputs >= 0) == targets if outputs.ndim == 1 else outputs.argmax(1) == targets
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Share of right answers."""
+    """Compute the share of correct answers."""
     return float(correct(outputs, targets).mean())
 
 
 def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Area under the ROC curve of each label of (n, labels), averaged over labels."""
+    """Compute the area under the ROC curve of each label of (n, labels), averaged over labels."""
     from sklearn.metrics import roc_auc_score
 
     one_sided = [label for label in range(targets.shape[1]) if len(np.unique(targets[:, label])) < 2]
     if one_sided:
-        raise Undefined(f"AUROC needs examples with and without each label; labels {one_sided} have only one kind")
+        raise Undefined(f"AUROC needs examples with and without each label; labels {one_sided} lack one of them")
     return float(roc_auc_score(targets, outputs, average="macro"))
 
 
 def pearson(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Pearson's correlation of outputs (n,) with targets (n,)."""
-    _varied(outputs, targets)
+    """Compute Pearson's correlation of outputs (n,) with targets (n,)."""
+    _check_varied(outputs, targets)
     return float(np.corrcoef(outputs.astype(np.float64), targets.astype(np.float64))[0, 1])
 
 
 def spearman(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Spearman's rank correlation of outputs (n,) with targets (n,); ties get average ranks."""
+    """Compute Spearman's rank correlation of outputs (n,) with targets (n,); ties get average ranks."""
     from scipy.stats import spearmanr
 
-    _varied(outputs, targets)
+    _check_varied(outputs, targets)
     return float(spearmanr(outputs, targets).statistic)
 
 
 def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,): what GLUE reports for CoLA."""
+    """Compute Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,), as GLUE does for CoLA."""
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(targets, outputs >= 0))
 
 
 def spearman_ordinal(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Spearman's rank correlation with ties ranked in order of appearance, as torchmetrics did before 0.6."""
+    """Compute Spearman's rank correlation with ties ranked in order of appearance, as torchmetrics did before 0.6."""
     from scipy.stats import rankdata
 
-    _varied(outputs, targets)
+    _check_varied(outputs, targets)
     return float(np.corrcoef(rankdata(outputs, "ordinal"), rankdata(targets, "ordinal"))[0, 1])
 
 
-def _varied(outputs: np.ndarray, targets: np.ndarray) -> None:
+def _check_varied(outputs: np.ndarray, targets: np.ndarray) -> None:
     for name, values in (("outputs", outputs), ("targets", targets)):
         if len(values) < 2 or np.ptp(values) == 0:
             raise Undefined(f"a correlation needs {name} that vary; these {len(values)} are constant")
@@ -99,10 +99,11 @@ def score(
     spearman_ties: str = "average",
     batch_size: int = 128,
 ) -> float:
-    """The score of a split, a fraction.
+    """Compute the score of a split, a fraction.
 
-    correlation: "whole" split, or "batches": the mean over batches of `batch_size` weighted by their sizes, as DABS
-    logs it. spearman_ties: "average" or "ordinal" ranks. Raises Undefined, with the reason.
+    correlation: "whole" computes it on the split; "batches" averages it over batches of `batch_size`, weighted by their
+    sizes, as DABS logs it. spearman_ties: "average" or "ordinal" ranks.
+    Raises: Undefined, with the reason.
     """
     if not np.isfinite(outputs).all():
         raise Undefined("outputs hold NaN or infinity")
@@ -119,7 +120,7 @@ def score(
         try:
             scores.append(compute(outputs[part], targets[part]))
         except Undefined:
-            scores.append(0.0)  # what the torchmetrics of that time gave for constant values and single examples
+            scores.append(0.0)  # as torchmetrics of that time for constant values and single examples
     return _finite(float(np.average(scores, weights=sizes)))
 
 
@@ -130,7 +131,7 @@ def _finite(value: float) -> float:
 
 
 def majority(target: Target, targets: np.ndarray) -> float | None:
-    """The accuracy of always answering the most frequent class; None where accuracy is not the measure."""
+    """Compute the accuracy of always answering the most frequent class; None if accuracy is not a legal metric."""
     if not isinstance(target, Multiclass | Binary):
         return None
     classes = target.classes if isinstance(target, Multiclass) else 2

@@ -1,4 +1,4 @@
-"""Under which code, versions and hardware something was computed."""
+"""Provenance of a result: commit, hashes of the code, package versions and hardware."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("dabs_rq", "torch", "pytorch-lightning", "datasets", "numpy", "sciki
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Commit (with "-dirty" where files differ from it), versions and hardware: the same for a whole process."""
+    """Collect commit (with "-dirty" if files differ from it), versions and hardware, once per process."""
     return {
         "commit": _commit(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -31,20 +31,22 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def code(*modules: str) -> dict[str, str]:
-    """Those modules and all of ours that they import, directly or not, each with a hash of its code apart from
-    comments, docstrings and layout. Hashes compare under one version of Python."""
+    """Hash the code of `modules` and of all our modules that they import, directly or indirectly.
+
+    Comments, docstrings and layout do not affect a hash. Hashes compare only under the same version of Python.
+    """
     hashes: dict[str, str] = {}
-    waiting = list(modules)
-    while waiting:
-        if (name := waiting.pop()) not in hashes:
+    pending = list(modules)
+    while pending:
+        if (name := pending.pop()) not in hashes:
             hashes[name] = digest(ast.dump(_parsed(name)))
-            waiting += _imports(name)
+            pending += _imports(name)
     return dict(sorted(hashes.items()))
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """Modules of ours that a module imports, at its top or later, and the packages they lie in."""
+    """List our modules that a module imports, at its top or inside functions, and their packages."""
     names: set[str] = set()
     file = _file(module)
     package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
@@ -59,7 +61,7 @@ def _imports(module: str) -> tuple[str, ...]:
 
 @cache
 def _parsed(module: str) -> ast.Module:
-    """The syntax tree of a module without docstrings."""
+    """Parse a module to a syntax tree without docstrings."""
     file = _file(module)
     assert file is not None
     tree = ast.parse(file.read_bytes())
@@ -74,7 +76,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @cache
 def _file(module: str) -> Path | None:
-    """The file of a module of ours, without importing it; None for other names."""
+    """Find the file of one of our modules without importing it; None for other names."""
     package, *rest = module.split(".")
     if package not in ("dabs_rq", "domains") and not package.startswith(registry.EXTRA):
         return None
@@ -87,13 +89,13 @@ def _file(module: str) -> Path | None:
 
 
 def refresh() -> None:
-    """Forget the code that was read: files of ours have changed in this process."""
+    """Clear the caches of source code, so that files that changed in this process are read again."""
     for cached in (code, _parsed, _imports, _file):
         cached.cache_clear()
 
 
 def is_ours(module: str) -> bool:
-    """Whether `code` knows a module: one of the project, of a domain, or of a folder in DABS_RQ_PATH."""
+    """Return whether `code` covers a module: one of the project, of a domain, or of a plug-in folder."""
     return _file(module) is not None
 
 

@@ -1,4 +1,4 @@
-"""Whether a record says what its predictions give: nothing that does not is kept, shown or compared."""
+"""Recomputes the score of a record from its predictions; a record that differs is not kept, shown or compared."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from dabs_rq.records import metrics, record
 from dabs_rq.records.metrics import Undefined
 from dabs_rq.records.record import Predictions, Record
 
-# What the file of a record rounds away.
+# Covers the rounding of numbers in a record's file.
 _TOLERANCE = 1e-6
 AGAIN = "delete it and run `suite` or `transfer` again"
 
 
 def predictions(file: Path, result: Record) -> Predictions:
-    """The predictions beside `result`, the record in `file`, from which its score follows under its own options.
+    """Read the predictions of `result`, the record in `file`, and check that its score follows from them.
 
-    Raises RecordError if they are missing or damaged, or give other numbers than the record has.
+    Raises RecordError if they are missing or damaged, or if the record holds other numbers.
     """
-    kept = record.predictions(file)
+    stored = record.predictions(file)
     try:
         domain, task = registry.domain(result.domain), registry.task(result.domain, result.task)
         score = metrics.score(
             task.metric,
-            kept.outputs,
-            kept.targets,
+            stored.outputs,
+            stored.targets,
             correlation=result.options["protocol.correlation"],
             spearman_ties=result.options["protocol.spearman_ties"],
             batch_size=result.options["transfer.batch_size"] or domain.batch_size,
         )
-        majority = metrics.majority(task.target, kept.targets)
+        majority = metrics.majority(task.target, stored.targets)
     except (OptionError, Undefined, ValueError, TypeError, IndexError, KeyError) as error:
-        raise RecordError(f"{file}: its predictions have no score ({error}); {AGAIN}") from error
-    given = {"metric": task.metric, "score": score, "n_examples": len(kept.ids), "majority": majority}
-    wrong = [
-        f"{name} {getattr(result, name)}, not {value}" for name, value in given.items() if _differ(result, name, value)
+        raise RecordError(f"{file}: no score follows from its predictions ({error}); {AGAIN}") from error
+    recomputed = {"metric": task.metric, "score": score, "n_examples": len(stored.ids), "majority": majority}
+    differences = [
+        f"{name} {getattr(result, name)}, not {value}"
+        for name, value in recomputed.items()
+        if _differ(result, name, value)
     ]
-    if wrong:
-        raise RecordError(f"{file} is not what its predictions give: {'; '.join(wrong)}. Was it edited? If so, {AGAIN}")
-    return kept
+    if differences:
+        raise RecordError(
+            f"{file} differs from its predictions: {'; '.join(differences)}. Was it edited? If so, {AGAIN}"
+        )
+    return stored
 
 
 def _differ(result: Record, name: str, value: object) -> bool:
-    said = getattr(result, name)
-    if isinstance(value, float) and isinstance(said, int | float):
-        return abs(said - value) > _TOLERANCE
-    return bool(said != value)
+    recorded = getattr(result, name)
+    if isinstance(value, float) and isinstance(recorded, int | float):
+        return abs(recorded - value) > _TOLERANCE
+    return bool(recorded != value)

@@ -1,4 +1,4 @@
-"""Records: one JSON per result, its predictions beside it. The JSON is written last: a record there is a whole one."""
+"""Records: one JSON file per result, next to its predictions. The JSON is written last, so a record implies both."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ NotNegative = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One result: a method's score on one task, and what it came from.
+    """One result: the score of a method on a task, and its provenance.
 
     Identity: data, scale, protocol, domain, method, variant, task, seed, split ("test", or an extra split's name).
-    score: a fraction, None where it is undefined. Only then status is "failed", and reason says why.
-    n_examples: scored ones; n_train: the probe's. majority: accuracy of the most frequent class, where that applies.
-    standard_error: of the score, over test splits of this size; None where it is undefined. also: scores by other
-    metrics, where they are defined.
-    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs, where inputs
-    are known by their files' times, so that they compare on one machine; train_labels, test_labels: of ids and targets
-    alone, the same everywhere. code: hashes of the modules that computed it.
+    score: a fraction; None if it is undefined. Exactly then status is "failed", and reason explains it.
+    n_examples: scored examples; n_train: the probe's training examples. majority: the accuracy of always predicting the
+    most frequent class, None where accuracy does not apply. standard_error: of the score, over test splits of this
+    size; None if undefined. also: scores of further metrics, without undefined ones.
+    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs; inputs enter
+    by their files' times, so these compare on one machine only. train_labels, test_labels: hashes of ids and targets,
+    equal on every machine. code: hashes of the modules that computed the record.
     """
 
     __pydantic_config__: ClassVar[Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
@@ -83,7 +83,7 @@ class Record:
 
 
 def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: np.ndarray) -> Path:
-    """Write predictions (id, target, output; in the split's order), then the record. Returns the record's file."""
+    """Write the predictions (id, target, output; in the split's order), then the record. Returns the record's file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -96,32 +96,32 @@ def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: 
 
 
 def read(file: Path) -> Record:
-    """The record in `file`. Raises RecordError, naming the file, each field that is wrong and what is wrong with it."""
+    """Read the record in `file`. Raises RecordError, which names the file and what is wrong with each field."""
     try:
         text = file.read_text(encoding="utf-8")
         values = json.loads(text)
-        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+        json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded when we write it again
     except OSError as error:
         raise RecordError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{file} is no JSON ({first_line(error)})") from error
+        raise RecordError(f"{file} is not JSON ({first_line(error)})") from error
     if not isinstance(values, dict):
         raise RecordError(f"{file}: a JSON object expected; got {type(values).__name__}")
     if type(written := values.get("format")) is not int or written != FORMAT:
         raise RecordError(f"{file} has record format {written}; this version reads {FORMAT}")
     from pydantic import ValidationError
 
-    wrong = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
+    problems = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
     try:
-        result = _adapter().validate_json(text)  # in Python mode, strict refuses a dict
+        result = _adapter().validate_json(text)  # validate_python with strict=True rejects a dict
     except ValidationError as error:
-        raise RecordError(f"{file}: {'; '.join(dict.fromkeys([*wrong, *map(_explained, error.errors())]))}") from error
+        raise RecordError(f"{file}: {'; '.join(dict.fromkeys([*problems, *map(_explain, error.errors())]))}") from error
     if (result.score is None) != (result.status == "failed"):
-        wrong.append(f"score {result.score!r} with status {result.status!r}")
+        problems.append(f"score {result.score!r} with status {result.status!r}")
     if result.status == "ok" and result.reason is not None:
-        wrong.append(f"reason {result.reason!r} with status 'ok'")
-    if wrong:
-        raise RecordError(f"{file}: {'; '.join(wrong)}")
+        problems.append(f"reason {result.reason!r} with status 'ok'")
+    if problems:
+        raise RecordError(f"{file}: {'; '.join(problems)}")
     return result
 
 
@@ -133,7 +133,7 @@ def _adapter() -> Any:
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """NaN and infinity anywhere in a JSON value, which Python reads and JSON does not have."""
+    """Yield (name, value) of each NaN and infinity in a JSON value; Python reads them although JSON forbids them."""
     if isinstance(value, float) and not math.isfinite(value):
         yield name, value
     elif isinstance(value, dict | list):
@@ -141,26 +141,28 @@ def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
             yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
 
 
-def _explained(wrong: Any) -> str:
-    name, value = ".".join(map(str, wrong["loc"])), repr(wrong["input"])
-    match wrong["type"]:
+def _explain(error: Any) -> str:
+    name, value = ".".join(map(str, error["loc"])), repr(error["input"])
+    match error["type"]:
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             return f"missing {name}"
         case "json_invalid":
-            return str(wrong["msg"])
+            return str(error["msg"])
         case "unexpected_keyword_argument":
             return f"unknown {name}"
     if name == "score":
-        return f"score {value} is no fraction"
+        return f"score {value} is not a fraction"
     shown = value if len(value) < 80 else f"{value[:80]}..."
-    return f"{name} {shown}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}"
+    return f"{name} {shown}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 def read_all(
     folder: Path, check: Callable[[Path, Record], None] | None = None
 ) -> tuple[list[Record], list[RecordError]]:
-    """All records below `folder` in the order of their paths, and the errors of those that cannot be read or that
-    `check` raises RecordError for."""
+    """Read all records under `folder`, sorted by path.
+
+    Returns the records, and the errors of files that cannot be read or for which `check` raises RecordError.
+    """
     records, errors = [], []
     for file in sorted(folder.rglob("*.json")):
         if file.name.startswith("."):
@@ -176,7 +178,7 @@ def read_all(
 
 
 class Predictions(NamedTuple):
-    """What a record's score was computed from. targets and outputs: as the metrics take them."""
+    """The data from which a record's score was computed. targets, outputs: in the shape that the metrics take."""
 
     ids: list[str]
     targets: np.ndarray
@@ -184,21 +186,21 @@ class Predictions(NamedTuple):
 
 
 def predictions(file: Path) -> Predictions:
-    """The predictions beside the record `file`. Raises RecordError if they are missing or damaged."""
+    """Read the predictions of the record `file`. Raises RecordError if they are missing or damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    beside = file.with_suffix(".parquet")
+    parquet_file = file.with_suffix(".parquet")
     try:
-        table = pq.read_table(beside, page_checksum_verification=True)
+        table = pq.read_table(parquet_file, page_checksum_verification=True)
         targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
         return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
     except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise RecordError(f"{beside}: no predictions ({error})") from error
+        raise RecordError(f"{parquet_file}: no readable predictions ({error})") from error
 
 
 def _array(column: Any) -> np.ndarray:
-    """(n,) of numbers, (n, k) of lists of k."""
+    """Convert a column: numbers to (n,), lists of k numbers to (n, k)."""
     import pyarrow as pa
 
     if not pa.types.is_list(column.type):

@@ -1,8 +1,8 @@
-"""Do two methods differ on a task? One comparison per task and pair of methods, and Holm's correction over tasks.
+"""Tests whether two methods differ on a task: one comparison per task and pair of methods, Holm-corrected over tasks.
 
-One seed: over test examples, by McNemar's exact test for accuracy and a paired bootstrap for the other metrics;
-training variance is not included. Several seeds: over the differences of the seeds that both methods have, with a test
-only from `TESTED_SEEDS` on. Test examples count as independent, also where some are of one patient or speaker.
+With one seed, the test is over test examples: McNemar's exact test for accuracy, a paired bootstrap for other metrics;
+it does not include training variance. With several seeds, it is over the differences of the seeds that both methods
+share, from `TESTED_SEEDS` seeds. Test examples count as independent, even if some are of one patient or speaker.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 TESTED_SEEDS = 6
 LEVEL = 0.05
 COLUMNS = ("task", "method", "against", "difference", "low", "high", "p", "p_holm", "basis")
-# Further columns of the frame that are not written.
+# Columns of the frame that are not written to comparisons.csv.
 _DOMAIN, _SEEDS = "domain", "seeds"
 
 
 class Scored(NamedTuple):
-    """What comparisons need of one record: `examples` is a hash of the test split's ids and targets; `right` says of
-    each example whether it was answered right where the metric is accuracy, else outputs and targets are kept."""
+    """The parts of a record that comparisons need.
+
+    examples: hash of the test split's ids and targets. right: bool (n,), whether each answer is correct; only for
+    accuracy. outputs, targets: only for other metrics.
+    """
 
     score: float
     error: float
@@ -43,36 +46,37 @@ class Scored(NamedTuple):
     targets: np.ndarray | None
 
 
-def scored(task: Task, one: Record, predictions: Predictions) -> Scored:
-    assert one.score is not None
+def scored(task: Task, result: Record, predictions: Predictions) -> Scored:
+    assert result.score is not None
     examples = digest(predictions.ids, predictions.targets.tobytes())
-    error = math.nan if one.standard_error is None else one.standard_error
+    error = math.nan if result.standard_error is None else result.standard_error
     if task.metric == "accuracy":
-        return Scored(one.score, error, examples, correct(predictions.outputs, predictions.targets), None, None)
-    return Scored(one.score, error, examples, None, predictions.outputs, predictions.targets)
+        return Scored(result.score, error, examples, correct(predictions.outputs, predictions.targets), None, None)
+    return Scored(result.score, error, examples, None, predictions.outputs, predictions.targets)
 
 
 def reference(methods: Sequence[str]) -> str:
-    """The method that marks in the table refer to: the initial encoder, or the first of `methods`."""
+    """Return the method that marks in the table refer to: none (the initial encoder), or the first of `methods`."""
     return "none" if "none" in methods else methods[0]
 
 
 def compare_row(task: Task, cells: Mapping[str, Mapping[int, Scored]], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """A comparison, in percent, of each pair of methods that share a seed. `cells`: method -> seed -> result."""
+    """Compare each pair of methods that share a seed, in percent. cells: method -> seed -> result."""
     first = reference(methods)
     ordered = [first, *(method for method in methods if method != first)]
     resamples: dict[int, np.ndarray] = {}
     rows = []
     for against, method in combinations(ordered, 2):
-        pairs = {seed: (one, cells[against][seed]) for seed, one in cells[method].items() if seed in cells[against]}
+        other = cells[against]
+        pairs = {seed: (result, other[seed]) for seed, result in cells[method].items() if seed in other}
         if not pairs:
             continue
-        differences = [one.score - other.score for one, other in pairs.values()]
+        differences = [result.score - baseline.score for result, baseline in pairs.values()]
         if len(pairs) > 1:
             low, high, p, basis = _over_seeds(differences)
         else:
-            ((seed, (one, other)),) = pairs.items()
-            low, high, p, basis = _over_examples(task, one, other, resamples)
+            ((seed, (result, baseline)),) = pairs.items()
+            low, high, p, basis = _over_examples(task, result, baseline, resamples)
             basis = f"{basis} of seed {seed}; training variance not included"
         row = {"task": task.name, "method": method, "against": against, "difference": 100 * float(np.mean(differences))}
         rows.append(row | {"low": 100 * low, "high": 100 * high, "p": p, "basis": basis, _SEEDS: len(pairs)})
@@ -93,50 +97,59 @@ def _over_seeds(differences: list[float]) -> tuple[float, float, float, str]:
 
 
 def _over_examples(
-    task: Task, one: Scored, other: Scored, resamples: dict[int, np.ndarray]
+    task: Task, result: Scored, baseline: Scored, resamples: dict[int, np.ndarray]
 ) -> tuple[float, float, float, str]:
-    """`resamples` keeps what was drawn for a method, for its next comparison."""
-    difference = one.score - other.score
-    if one.examples != other.examples:
-        half = 1.96 * math.hypot(one.error, other.error)
+    """Compare two results over test examples. resamples: caches each method's resampled scores."""
+    difference = result.score - baseline.score
+    if result.examples != baseline.examples:
+        half = 1.96 * math.hypot(result.error, baseline.error)
         return difference - half, difference + half, math.nan, "not paired: the two have different test examples"
-    if one.right is not None and other.right is not None:
-        only, without = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
-        count = len(one.right)
-        return *_bonett_price(only, without, count), mcnemar(only, without), f"McNemar's exact test, {count} examples"
-    for result in (one, other):
-        if id(result) not in resamples:
-            assert result.outputs is not None and result.targets is not None
-            resamples[id(result)] = resampled(task.metric, result.outputs, result.targets)
-    assert one.targets is not None
-    error = spread(resamples[id(one)] - resamples[id(other)])
+    if result.right is not None and baseline.right is not None:
+        result_only, baseline_only = (
+            int((result.right & ~baseline.right).sum()),
+            int((baseline.right & ~result.right).sum()),
+        )
+        count = len(result.right)
+        return (
+            *_bonett_price(result_only, baseline_only, count),
+            mcnemar(result_only, baseline_only),
+            f"McNemar's exact test, {count} examples",
+        )
+    for scored_result in (result, baseline):
+        if id(scored_result) not in resamples:
+            assert scored_result.outputs is not None and scored_result.targets is not None
+            resamples[id(scored_result)] = resampled(task.metric, scored_result.outputs, scored_result.targets)
+    assert result.targets is not None
+    error = spread(resamples[id(result)] - resamples[id(baseline)])
     low, high = difference - 1.96 * error, difference + 1.96 * error
-    basis = f"paired bootstrap ({RESAMPLES} resamples, normal approximation), {len(one.targets)} examples"
-    if error == 0:  # the same order of examples
+    basis = f"paired bootstrap ({RESAMPLES} resamples, normal approximation), {len(result.targets)} examples"
+    if error == 0:  # both results rank the examples alike
         return low, high, 1.0 if abs(difference) < 1e-12 else math.nan, basis
-    # Counting resamples could not go below 1 / RESAMPLES, which no correction over tens of rows leaves significant.
+    # Not by counting resamples: p could not fall below 1 / RESAMPLES, which is too large after Holm's correction.
     return low, high, math.erfc(abs(difference) / error / math.sqrt(2)), basis
 
 
-def mcnemar(only: int, without: int) -> float:
-    """Two-sided p of McNemar's exact test. `only`: examples that one method alone has right, `without`: the other."""
-    if only + without == 0:
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Compute the two-sided p of McNemar's exact test from the numbers of examples that only one method has right."""
+    if first_only + second_only == 0:
         return 1.0
     from scipy.stats import binomtest
 
-    return float(binomtest(only, only + without, 0.5).pvalue)
+    return float(binomtest(first_only, first_only + second_only, 0.5).pvalue)
 
 
-def _bonett_price(only: int, without: int, count: int) -> tuple[float, float]:
-    """95 % interval of a difference of paired proportions that keeps its level where few pairs differ (Bonett and Price
-    2012, J. Educ. Behav. Stat. 37:479): Wald's with one more differing pair of each kind."""
-    one, other = (only + 1) / (count + 2), (without + 1) / (count + 2)
-    half = 1.96 * math.sqrt((one + other - (one - other) ** 2) / (count + 2))
-    return max(-1.0, one - other - half), min(1.0, one - other + half)
+def _bonett_price(first_only: int, second_only: int, count: int) -> tuple[float, float]:
+    """Compute the 95 % interval of a difference of paired proportions: Wald's, with one more pair of each kind.
+
+    It keeps its level when few pairs differ. Source: Bonett and Price 2012, J. Educ. Behav. Stat. 37:479.
+    """
+    first, second = (first_only + 1) / (count + 2), (second_only + 1) / (count + 2)
+    half = 1.96 * math.sqrt((first + second - (first - second) ** 2) / (count + 2))
+    return max(-1.0, first - second - half), min(1.0, first - second + half)
 
 
 def holm(values: np.ndarray) -> np.ndarray:
-    """Holm's correction of p-values; NaN (not tested) stays NaN and does not count."""
+    """Apply Holm's correction to p-values; NaN (not tested) stays NaN and is not counted."""
     adjusted = np.full(len(values), np.nan)
     tested = np.flatnonzero(~np.isnan(values))
     order = tested[np.argsort(values[tested], kind="stable")]
@@ -145,18 +158,20 @@ def holm(values: np.ndarray) -> np.ndarray:
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The comparisons with `p_holm`: corrected over all tasks of the same two methods. `rows`: of `compare_row`, with
-    the domain."""
+    """Make a frame of comparisons with `p_holm`, corrected over all tasks of the same two methods.
+
+    rows: from `compare_row`, with the domain added.
+    """
     import pandas as pd
 
-    found = pd.DataFrame(rows, columns=[*COLUMNS, _DOMAIN, _SEEDS]).astype({"p": float, "p_holm": float})
-    for _, part in found.groupby(["method", "against"], sort=False):
-        if part[_SEEDS].max() > 1:  # tests that leave training variance out are no match for those that have it
+    comparisons = pd.DataFrame(rows, columns=[*COLUMNS, _DOMAIN, _SEEDS]).astype({"p": float, "p_holm": float})
+    for _, part in comparisons.groupby(["method", "against"], sort=False):
+        if part[_SEEDS].max() > 1:  # do not mix tests without training variance with tests that include it
             single = part.index[part[_SEEDS] == 1]
-            found.loc[single, "p"] = np.nan
-            found.loc[single, "basis"] += "; not tested beside rows of several seeds"
-        found.loc[part.index, "p_holm"] = holm(found.loc[part.index, "p"].to_numpy())
-    return found
+            comparisons.loc[single, "p"] = np.nan
+            comparisons.loc[single, "basis"] += "; not tested beside rows of several seeds"
+        comparisons.loc[part.index, "p_holm"] = holm(comparisons.loc[part.index, "p"].to_numpy())
+    return comparisons
 
 
 def to_csv(comparisons: pd.DataFrame) -> str:
@@ -168,34 +183,37 @@ def to_csv(comparisons: pd.DataFrame) -> str:
 
 
 def differs(comparisons: pd.DataFrame, methods: Sequence[str]) -> set[tuple[str, str, str]]:
-    """(domain, task, method) of the results that differ from the reference's, Holm-corrected."""
-    found = comparisons[(comparisons["against"] == reference(methods)) & (comparisons["p_holm"] < LEVEL)]
-    return set(zip(found[_DOMAIN], found["task"], found["method"], strict=True))
+    """Return (domain, task, method) of the results that differ significantly from the reference, Holm-corrected."""
+    significant = comparisons[(comparisons["against"] == reference(methods)) & (comparisons["p_holm"] < LEVEL)]
+    return set(zip(significant[_DOMAIN], significant["task"], significant["method"], strict=True))
 
 
 def note(comparisons: pd.DataFrame, methods: Sequence[str], title: str) -> str | None:
-    """What the mark of `differs` rests on, for a table whose reference is called `title`."""
-    made = comparisons[comparisons["against"] == reference(methods)]
-    if made.empty:
+    """Return the footnote that explains the marks of `differs`; None without comparisons.
+
+    title: the reference's title in the table.
+    """
+    against_reference = comparisons[comparisons["against"] == reference(methods)]
+    if against_reference.empty:
         return None
-    tested = made[made["p"].notna()]
+    tested = against_reference[against_reference["p"].notna()]
     if tested.empty:
-        seeds = sorted(made[_SEEDS].unique())
+        seeds = sorted(against_reference[_SEEDS].unique())
         return (
-            f"Differences between methods are not tested with {' or '.join(map(str, seeds))} seeds (they are from "
-            f"{TESTED_SEEDS} on); comparisons.csv has 95 % intervals of the differences."
+            f"Differences between methods are not tested with {' or '.join(map(str, seeds))} seeds (a test needs "
+            f"{TESTED_SEEDS}); comparisons.csv has 95 % intervals of the differences."
         )
     several = tested[_SEEDS].max() > 1
-    how = (
+    test_name = (
         f"paired t-test over {_range(tested[_SEEDS])} seeds"
         if several
         else "exact McNemar test for accuracy, paired bootstrap for other metrics, over the test examples of one seed "
         "as if they were independent; training variance not included"
     )
     rows = _range(tested.groupby("method", sort=False).size())
-    there = f"† differs from {title}" if differs(comparisons, methods) else f"No result differs from {title}"
+    statement = f"† differs from {title}" if differs(comparisons, methods) else f"No result differs from {title}"
     return (
-        f"{there} with p < {LEVEL}: {how}; Holm-corrected over the {rows} tested rows of each method. "
+        f"{statement} with p < {LEVEL}: {test_name}; Holm-corrected over the {rows} tested rows of each method. "
         "comparisons.csv has all pairs of methods."
     )
 

@@ -1,4 +1,4 @@
-"""Options by name to an `Options` object: from the declarations, configs/scale, configs/protocol and what is given."""
+"""Composes an `Options` object from declarations, configs/scale, configs/protocol and the options given by name."""
 
 from __future__ import annotations
 
@@ -20,31 +20,34 @@ from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
 from dabs_rq.typed import checked, field_names
 
 CONFIGS: Path = registry.PACKAGE.parent / "configs"
-# Where no method is given: several commands take these, those of one method take the last.
+# The default methods; a command of one method takes the last.
 PUBLISHED_METHODS = ("none", "emix", "rq")
 _PROGRESS_ONLY = ("pretrain.checkpoint_every",)
 
 
 @dataclass(frozen=True)
 class Composed:
-    """options: checked. values: every option of one domain and method by its name, JSON-able. overridden: those of
-    them that differ from what the scale, the protocol, the method and the encoder say by themselves."""
+    """Composed options.
+
+    options: checked. values: every option of one domain and method by name, JSON-able. overridden: the values that
+    differ from the defaults of the scale, the protocol, the method and the encoder.
+    """
 
     options: Options
     values: dict[str, Any]
     overridden: dict[str, Any]
 
     def variant(self, *, of_pretraining: bool) -> str:
-        """Which options the numbers are of: "default" if none is overridden, else a hash of those that are."""
+        """Name the variant: "default" if no option that affects the numbers is overridden, else a hash of those."""
         changed = self.changed(of_pretraining=of_pretraining)
         return digest(changed) if changed else "default"
 
     def changed(self, *, of_pretraining: bool) -> dict[str, Any]:
-        """Every overridden option that changes the numbers (of the checkpoint, or of the result)."""
-        return self.counted(self.overridden, of_pretraining=of_pretraining)
+        """Return every overridden option that affects the checkpoint or, unless `of_pretraining`, the score."""
+        return self.affecting_results(self.overridden, of_pretraining=of_pretraining)
 
-    def counted(self, values: Mapping[str, Any], *, of_pretraining: bool) -> dict[str, Any]:
-        """Those of `values` (option -> value) that change the numbers (of the checkpoint, or of the result)."""
+    def affecting_results(self, values: Mapping[str, Any], *, of_pretraining: bool) -> dict[str, Any]:
+        """Select the options in `values` that affect the checkpoint or, unless `of_pretraining`, the score."""
         acts = {f"protocol.{name}" for name in self.options.protocol.acting_on("pretraining", "data")}
         return {
             key: value
@@ -60,9 +63,9 @@ class Composed:
 
 
 def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Composed:
-    """The options that `given` (name -> value, not checked) make of the configs.
+    """Compose options from the configs and `given` (name -> value, not checked).
 
-    lenient: names that are ignored where the chosen methods and domains do not declare them.
+    lenient: names to ignore if the chosen methods and domains do not declare them.
     Raises OptionError for an unknown option or name, and for a value that is not legal.
     """
     options, values = _compose(given, frozenset(lenient))
@@ -75,8 +78,10 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:
     names = checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
     _check_names(names)
-    once = {key: tuple(dict.fromkeys(value)) for key in ("method", "domain", "tasks") if (value := getattr(names, key))}
-    names = dataclasses.replace(names, **once)
+    unique = {
+        key: tuple(dict.fromkeys(value)) for key in ("method", "domain", "tasks") if (value := getattr(names, key))
+    }
+    names = dataclasses.replace(names, **unique)
     scale, budgets, sizes = _scale(names.scale)
     method_names = names.method if names.method is not None else _default_methods()
     specs = [registry.method(name) for name in method_names]
@@ -90,15 +95,15 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         if key not in known and key not in lenient:
             raise unknown_option(key, known)
 
-    protocol = _protocol(names.protocol, protocol_type, _of(given, "protocol"))
-    encoder = checked(encoder_type, {**sizes.get(names.encoder, {}), **_of(given, "encoder")}, "encoder.")
+    protocol = _protocol(names.protocol, protocol_type, _in_group(given, "protocol"))
+    encoder = checked(encoder_type, {**sizes.get(names.encoder, {}), **_in_group(given, "encoder")}, "encoder.")
     groups = {}
     for group, kind in GROUPS.items():
-        settings = {**_from_protocol(kind, protocol), **budgets.get(group, {}), **_of(given, group)}
+        settings = {**_from_protocol(kind, protocol), **budgets.get(group, {}), **_in_group(given, group)}
         groups[group] = checked(kind, settings, f"{group}.")
     methods = []
     for spec in specs:
-        own = {key: value for key, value in _of(given, "method").items() if key in field_names(spec.options)}
+        own = {key: value for key, value in _in_group(given, "method").items() if key in field_names(spec.options)}
         options = checked(spec.options, {**_from_protocol(spec.options, protocol), **own}, "method.")
         methods.append(Chosen(spec.name, options))
     options = Options(
@@ -114,7 +119,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     return options, _flat(options, names)
 
 
-_NAMES = tuple(one.name for one in fields(Names))
+_NAMES = tuple(field.name for field in fields(Names))
 
 
 def _check_names(names: Names) -> None:
@@ -124,7 +129,7 @@ def _check_names(names: Names) -> None:
         if getattr(names, key) == ():
             raise OptionError(f"{key} is empty; leave it out to choose all")
     if len(set(names.seeds)) < len(names.seeds):
-        raise OptionError(f"seeds names one thing twice: {', '.join(map(str, names.seeds))}")
+        raise OptionError(f"seeds repeats a seed: {', '.join(map(str, names.seeds))}")
 
 
 def _default_methods() -> tuple[str, ...]:
@@ -140,51 +145,51 @@ def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type
 
 
 def unknown_option(key: str, known: Iterable[str]) -> OptionError:
-    """The error for an option that nothing chosen declares: the nearest names, and who declares it, if anybody does."""
-    near = difflib.get_close_matches(key, sorted(set(known)), n=3, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    hint += f" Or {' or '.join(map(repr, near[1:]))}?" if near[1:] else ""
+    """Return the error for an unknown option, with the nearest names and the domain or method that declares it."""
+    matches = difflib.get_close_matches(key, sorted(set(known)), n=3, cutoff=0.5)
+    hint = f" Did you mean {matches[0]!r}?" if matches else ""
+    hint += f" Or {' or '.join(map(repr, matches[1:]))}?" if matches[1:] else ""
     return OptionError(f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all.")
 
 
 def _owner(key: str) -> str:
-    """A hint for a protocol option that belongs to a domain or method which was not chosen."""
+    """Return a hint if a domain or method that was not chosen declares this protocol option, else ""."""
     group, _, name = key.partition(".")
     if group != "protocol":
         return ""
-    kinds = {f"domain {one}": registry.domain(one).protocol for one in registry.domain_names()}
-    kinds |= {f"method {one}": registry.method(one).protocol for one in registry.method_names()}
-    for owner, kind in kinds.items():
-        if name in field_names(kind):
+    protocols = {f"domain {domain}": registry.domain(domain).protocol for domain in registry.domain_names()}
+    protocols |= {f"method {method}": registry.method(method).protocol for method in registry.method_names()}
+    for owner, protocol in protocols.items():
+        if name in field_names(protocol):
             return f" protocol.{name} belongs to {owner}, which was not chosen."
     return ""
 
 
-def _of(given: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """The options of a group, without its name before them."""
+def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Return the options of a group, without its prefix."""
     prefix = f"{group}."
     return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
 
 
 def _from_protocol(kind: type[Any], protocol: Protocol) -> dict[str, Any]:
-    """The options whose default the protocol decides."""
-    decided = {}
+    """Return the options whose default the protocol sets."""
+    defaults = {}
     for declared in fields(kind):
         if source := declared.metadata.get("protocol"):
             if not hasattr(protocol, source):
                 raise OptionError(
-                    f"option {declared.name!r} of {kind.__module__} follows the protocol option {source!r}, which "
-                    "nothing that was chosen declares: declare it with MethodSpec(protocol=...)"
+                    f"option {declared.name!r} of {kind.__module__} follows the protocol option {source!r}, which no "
+                    "chosen domain or method declares: declare it with MethodSpec(protocol=...)"
                 )
-            decided[declared.name] = getattr(protocol, source)
-    return decided
+            defaults[declared.name] = getattr(protocol, source)
+    return defaults
 
 
 # ---- configs -----------------------------------------------------------------------------------------------------
 
 
 def choices(group: str) -> dict[str, Path]:
-    """Name -> file of the scales or protocols that there are."""
+    """List the scales or protocols in configs/: name -> file."""
     return {path.stem: path for path in sorted((CONFIGS / group).glob("*.yaml"))}
 
 
@@ -200,27 +205,27 @@ def _loaded(file: Path, _: int) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{file} is no YAML: {error}") from error
+        raise OptionError(f"{file} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise OptionError(f"{file}: a mapping expected, {type(content).__name__} found")
+        raise OptionError(f"{file}: expected a mapping, found {type(content).__name__}")
     return content
 
 
 def scales(inputs: str) -> list[str]:
-    """The scales that use the inputs of that name."""
+    """List the scales that use the set of inputs of that name."""
     return [name for name in choices("scale") if _scale(name)[0].inputs == inputs]
 
 
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """A scale, its budgets by group, and the sizes of encoders by their names."""
+    """Read a scale, its budgets by group, and the sizes of encoders by name."""
     file, content = _read("scale", name)
     facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
-    wrong = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
-    wrong += [f"missing {key}" for key, value in facts.items() if value is None]
+    problems = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
+    problems += [f"missing {key}" for key, value in facts.items() if value is None]
     for group, kind in GROUPS.items():
-        wrong += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
-    if wrong:
-        raise OptionError(f"{file}: {'; '.join(wrong)}")
+        problems += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
+    if problems:
+        raise OptionError(f"{file}: {'; '.join(problems)}")
     scale = checked(Scale, {"name": name, **facts}, f"{file}: ")
     return scale, {group: content.get(group, {}) for group in GROUPS}, content.get("encoders", {})
 
@@ -230,14 +235,14 @@ def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Prot
     like = content.get("like")
     if like not in COLUMNS:
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")
-    values = {one.name: one.metadata[like] for one in fields(kind) if "stage" in one.metadata}
+    values = {field.name: field.metadata[like] for field in fields(kind) if "stage" in field.metadata}
     values |= {key: value for key, value in content.items() if key in values}
     own = {key: value for key, value in given.items() if key in field_names(kind)}
     return checked(kind, {**values, **own, "name": name}, "protocol.")
 
 
 def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
-    """The protocol of that name, by default with the options of every domain and method."""
+    """Load a protocol, by default with the options of every domain and method."""
     if kind is None:
         of_domains = (domain.protocol for domain in registry.domains())
         kind = combined((*of_domains, *(registry.method(name).protocol for name in registry.method_names())))
@@ -248,7 +253,7 @@ def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
 
 
 def _flat(options: Options, names: Names) -> dict[str, Any]:
-    """Every option by name, JSON-able. The method is the one given, the last of the published where none is."""
+    """Return every option by name, JSON-able, with the options of the last method."""
     flat: dict[str, Any] = {}
     for group in ("scale", "protocol", *GROUPS):
         flat |= {f"{group}.{key}": value for key, value in _as_dict(getattr(options, group)).items()}
@@ -263,5 +268,5 @@ def _flat(options: Options, names: Names) -> dict[str, Any]:
 
 
 def _as_dict(options: Any) -> dict[str, Any]:
-    values = {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -1,6 +1,6 @@
 """The options of a run: frozen and typed. Each annotation holds the legal values; `compose` checks them.
 
-Facts about data are in domains/, budgets in configs/scale/, the options of a method or an encoder in its own file.
+Facts about data are in domains/, budgets in configs/scale/, options of a method or encoder in its own file.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Scale:
-    """What a file of configs/scale/ says beside budgets.
+    """The settings in a file of configs/scale/ other than budgets.
 
-    inputs: which of a domain's sets of inputs is used. needs_real_data: the made-up miniature is refused.
-    published_compares: published numbers are of this budget, so that they may stand beside these.
+    inputs: names the set of a domain's inputs to use. needs_real_data: refuse the made-up miniature.
+    published_compares: the published scores have this budget, so they can be compared.
     """
 
     name: str
@@ -43,8 +43,11 @@ class Chosen:
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """steps: optimizer steps. batch_size: null for the domain's own. max_examples: of the source, null for all.
-    checkpoint_every: steps between two resume points. accumulate: batches per optimizer step."""
+    """Options of pretraining.
+
+    steps: optimizer steps. batch_size: null takes the domain's. max_examples: of the source, null for all.
+    checkpoint_every: steps between two resume points. accumulate: batches per optimizer step.
+    """
 
     steps: Count = 100_000
     batch_size: Count | None = None
@@ -57,9 +60,12 @@ class PretrainOptions:
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """max_examples: of each split. features, probe: the protocol's unless given.
-    epochs, batch_size, lr, weight_decay: of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha);
-    max_iterations: of each of its fits (a record says whether the last one converged)."""
+    """Options of transfer.
+
+    max_examples: of each split. features, probe: by default as the protocol says. epochs, batch_size, lr, weight_decay:
+    of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits; records
+    say whether the last fit converged.
+    """
 
     max_examples: Count | None = None
     features: Literal["cached", "reencode"] = field(default="cached", metadata={"protocol": "features"})
@@ -74,9 +80,12 @@ class TransferOptions:
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """workers: processes that read and decode, for each device (0: none beside the main process). processes: how many
-    fill the prepared cache (null: one per processor). prepare: auto, always or never keep decoded examples on disk;
-    auto keeps what fits cache_gb. strict: a wrong example count is an error."""
+    """Options of data loading.
+
+    workers: processes per device that read and decode; 0 uses the main process. processes: fill the prepared cache;
+    null: one per processor. prepare: whether to cache decoded examples on disk; auto caches columns that fit cache_gb.
+    strict: raise an error for a wrong example count instead of a warning.
+    """
 
     workers: Annotated[int, Field(ge=0)] = 0
     processes: Count | None = None
@@ -89,12 +98,13 @@ class LoaderOptions:
 class TrainerOptions:
     """How to compute; passed to Lightning.
 
-    threads: of the processor, null for all (the last digits of a number depend on it). accelerator: auto, cpu, gpu,
-    ...; also for features and probes. devices: of each of `nodes` machines; all together share every batch of
-    pretraining. strategy: ddp_find_unused_parameters_true is for a method that leaves parameters without gradient.
-    gather_negatives: losses compare with the examples of all devices, false: of their own. precision: 32-true,
-    16-mixed, bf16-mixed, ... matmul: of float32 products, highest, high (TF32 where there is one) or medium. compile:
-    the encoder's blocks and the quantizer (the first step then takes a minute). logger: the CSV log is always written.
+    threads: CPU threads, null for all; the last digits of a score depend on it. accelerator: auto, cpu, gpu, ...; also
+    for features and probes. devices: per machine, on each of `nodes` machines; together they share every batch of
+    pretraining. strategy: ddp_find_unused_parameters_true is for a method that leaves parameters without gradients.
+    gather_negatives: losses compare the examples of all devices; false: of each device alone. precision: 32-true,
+    16-mixed, bf16-mixed, ... matmul: precision of float32 products: highest, high (TF32 if available) or medium.
+    compile: compile the encoder's blocks and the quantizer; the first step then takes a minute. logger: a logger in
+    addition to the CSV log, which is always written.
     """
 
     threads: Count | None = None
@@ -113,14 +123,14 @@ class TrainerOptions:
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """Where the jobs of a suite run; no number that is recorded depends on it.
+    """Where the jobs of a suite run; no recorded number depends on these options.
 
-    executor: in_process (one job after the other), processes (several on this machine), ray (this machine or a
-    cluster), or auto: processes, and in_process where there is a GPU. workers: jobs at a time (null: as many as there
-    are processors for; a cluster has its own number). cpus: threads of each job. ray_address: of a running cluster
-    (null: the environment's RAY_ADDRESS, else Ray is started here). pretrain_gpus (null: trainer.devices),
-    transfer_gpus: what such a job asks Ray for, where there are any; fractions let jobs share a GPU, so that probes of
-    one job are fitted while another encodes. gpu_tflops: what a GPU is taken to sustain, for the estimate of a dry run.
+    executor: in_process (one job at a time), processes (several on this machine), ray (this machine or a cluster), or
+    auto: processes, but in_process on a machine with a GPU. workers: jobs at a time; null: as many as the processors
+    allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null: RAY_ADDRESS, else
+    Ray starts here. pretrain_gpus (null: trainer.devices), transfer_gpus: the GPUs that such a job requests from Ray,
+    if there are any; with fractions, jobs share a GPU, so that one job encodes while another fits probes. gpu_tflops:
+    the assumed throughput of a GPU, for the estimate of a dry run.
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"
@@ -134,9 +144,12 @@ class SuiteOptions:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How results are shown; no number that is recorded depends on it. spread: over several seeds, std (standard
-    deviation) or interval (95 % of the mean, Student's t). published: the published numbers beside ours, where they
-    compare. averages: rows with means of domains and the average rank of each method."""
+    """How results are shown; no recorded number depends on these options.
+
+    spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's t). published: show
+    the published scores if they compare. averages: add rows with the means of domains and the average rank of each
+    method.
+    """
 
     spread: Literal["std", "interval"] = "std"
     published: bool = False
@@ -145,12 +158,12 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that a command works with, checked.
+    """All options of a command, checked.
 
-    domains, tasks: what to work on (None: all). methods: in the order given; `method_given` says whether somebody gave
-    them or they are the published three. data: root of the real data (None: made-up miniature data). runs: where
-    checkpoints, features and records go. out: where tables go. checkpoint: an encoder file to transfer instead of the
-    method's own. seeds: one run for each; they never change a split.
+    domains, tasks: None means all. methods: in the given order. method_given: False if `methods` is the default. data:
+    root of the real data; None uses made-up miniature data. runs: folder of checkpoints, features and records. out:
+    folder of tables. checkpoint: an encoder file to transfer instead of the method's own. seeds: one run per seed; they
+    never change a split.
     """
 
     scale: Scale
@@ -185,7 +198,7 @@ GROUPS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Names:
-    """The options that belong to no group. Paths are taken as they are, whatever characters they hold."""
+    """The options that belong to no group."""
 
     scale: str = "mini"
     protocol: str = "corrected"
@@ -202,5 +215,5 @@ class Names:
 
 PATHS = ("data", "runs", "out", "checkpoint")
 SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths")
-# The plural of an option that takes several values is understood as well.
+# Accepted plurals of options that take several values.
 PLURALS = {"methods": "method", "domains": "domain"}

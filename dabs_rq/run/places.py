@@ -1,17 +1,17 @@
-"""Where a run keeps what it makes. Nothing here reads or writes a file.
+"""The paths of a run's files. This module reads and writes no file.
 
     runs/
       miniature/<domain>-<hash>/            the made-up data root of a domain
       prepared/<key>/                       prepared examples
-      logs/                                 what the jobs of suites print
+      logs/                                 output of the jobs of suites
       <data>/<scale>/<protocol>/
         checkpoints/<domain>/<method>/<variant>/seed-<n>/encoder.safetensors
         features/<key>.npz
         records/<domain>/<method>/<variant>/seed-<n>/<task>.json, <task>.parquet
 
-`<data>` is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`: adding a source to a
-data root, or changing another domain's generator, makes nothing stale. What a checkpoint or record really read is in it
-as a hash of the examples.
+`<data>` is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`, so a new source in
+the data root, or a changed generator of another domain, makes nothing stale. Checkpoints and records hold a hash of the
+examples that they were computed from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dabs_rq.run.options import Options
 
 
 class Identity(NamedTuple):
-    """What identifies a result, apart from its task: the parts of its path."""
+    """The parts of a result's path, which identify it together with its task."""
 
     data: str
     scale: str
@@ -49,7 +49,7 @@ class Places:
 
     @property
     def data(self) -> Path | None:
-        """The root of the real data; None where the miniature is used."""
+        """The root of the real data; None if the run uses the miniature."""
         return None if self.options.data is None else self.options.data.expanduser()
 
     @property
@@ -82,18 +82,18 @@ class Places:
         return self.folder(domain) / "records"
 
     def records(self, identity: Identity) -> Path:
-        return self._of("records", identity)
+        return self._result_folder("records", identity)
 
     def checkpoints(self, identity: Identity) -> Path:
-        return self._of("checkpoints", identity)
+        return self._result_folder("checkpoints", identity)
 
-    def _of(self, kind: str, identity: Identity) -> Path:
+    def _result_folder(self, kind: str, identity: Identity) -> Path:
         below = self.folder(identity.domain) / kind / identity.domain / identity.method / identity.variant
         return below / f"seed-{identity.seed}"
 
     @property
     def results(self) -> Path:
-        """Where tables go: `out` if given, else results/ for the miniature and below runs/ for real data."""
+        """The folder of tables: `out` if given, else results/ for the miniature and a folder in runs/ for real data."""
         options = self.options
         if options.out is not None:
             return options.out.expanduser()

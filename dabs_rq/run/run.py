@@ -1,4 +1,4 @@
-"""One run: its options, and what follows from them."""
+"""A run: its options, and the objects and paths that follow from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
-from dabs_rq.files import atomic_folder, only_one
+from dabs_rq.files import atomic_folder, locked
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import words as command_line
 from dabs_rq.run.compose import Composed, compose
@@ -20,15 +20,15 @@ from dabs_rq.run.places import Identity, Places
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Input, Tokens
 
-# Options that only some methods or domains declare: a run that is narrowed to others leaves them out.
+# Only some methods or domains declare these options; `replace` drops them if it chooses others.
 _DECLARED_BY_CHOICE = ("method.", "protocol.")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is `given` (option -> value, JSON-able), and the options composed from it.
+    """A run. given: option -> value, JSON-able. composed: the options composed from it.
 
-    Runs can be pickled: the other process composes them again, plug-ins included.
+    A run can be pickled: unpickling composes it again, plug-ins included.
     """
 
     given: Mapping[str, Any]
@@ -36,29 +36,29 @@ class Run:
 
     @classmethod
     def of(cls, words: Iterable[str] = ()) -> Run:
-        """The run of a command line's words. Raises OptionError for options that do not exist or do not fit."""
+        """Make the run of a command line's words. Raises OptionError for unknown or illegal options."""
         return cls.compose(command_line.parse(words))
 
     @classmethod
     def compose(cls, given: Mapping[str, Any], lenient: Iterable[str] = ()) -> Run:
-        """The run of options by name. Raises OptionError, and MissingDataError where the data root is no folder."""
+        """Make the run of options by name. Raises OptionError, or MissingDataError if the data root is no folder."""
         run = cls(dict(given), compose(given, lenient=lenient))
         run._check()
         return run
 
     def replace(self, options: Mapping[str, Any] | None = None, /, **names: Any) -> Run:
-        """The same run with other options, checked again: `run.replace({"pretrain.steps": 5}, domain="text")`.
+        """Change options and check again: `run.replace({"pretrain.steps": 5}, domain="text")`.
 
-        None takes an option back to its default. Options of a method or domain that is no longer chosen are left out.
+        None restores the default of an option. Options of a method or domain that is no longer chosen are dropped.
         """
         changes = {**names, **(options or {})}
-        kept = {key: value for key, value in self.given.items() if key not in changes}
-        lenient = [key for key in kept if key.startswith(_DECLARED_BY_CHOICE)]
-        given = kept | {key: value for key, value in changes.items() if value is not None}
+        unchanged = {key: value for key, value in self.given.items() if key not in changes}
+        lenient = [key for key in unchanged if key.startswith(_DECLARED_BY_CHOICE)]
+        given = unchanged | {key: value for key, value in changes.items() if value is not None}
         given |= {key: [given[key]] for key in ("domain", "method") if isinstance(given.get(key), str)}
         run = Run.compose(given, lenient)
         used = run.composed.values.keys() | {"scale", "protocol", "encoder", "method"}
-        methods = {f"method.{name}" for one in run.options.methods for name in vars(one.options)}
+        methods = {f"method.{name}" for method in run.options.methods for name in vars(method.options)}
         return Run({key: value for key, value in given.items() if key in used | methods}, run.composed)
 
     def __reduce__(self) -> Any:
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command line that gives this run."""
+        """The words of the command line for this run."""
         return command_line.to_words(self.given)
 
     def _check(self) -> None:
@@ -75,16 +75,16 @@ class Run:
             raise OptionError(f"scale={options.scale.name} needs the real data: give data=/root (make: DATA=/root)")
         if (root := self.places.data) is not None and not root.is_dir():
             raise MissingDataError(
-                f"the data root {options.data} is no folder. Below it are the sources in their published layouts; "
-                "`python -m dabs_rq domains` tells which are expected where."
+                f"the data root {options.data} is not a folder. Below it are the sources in their published layouts; "
+                "`python -m dabs_rq domains` lists which are expected where."
             )
         if options.table.published and not self.published_compares:
             raise OptionError(
-                "table.published=true needs a scale of the full budget (scale=paper) and real data (data=/root): the "
-                f"published numbers are of both, this run is of scale={options.scale.name} on {self.about_data}"
+                "table.published=true needs a scale of the full budget (scale=paper) and real data (data=/root), like "
+                f"the published numbers; this run has scale={options.scale.name} on {self.about_data}"
             )
 
-    # ---- what was chosen ----
+    # ---- choices ----
 
     @property
     def options(self) -> Options:
@@ -101,14 +101,14 @@ class Run:
 
     @property
     def method(self) -> Chosen:
-        """The run's method; rq where none was given. Raises OptionError where several were."""
+        """The run's method, by default rq. Raises OptionError if several were given."""
         if self.options.method_given and len(self.options.methods) > 1:
             raise OptionError(f"give one method: method={'|'.join(self.methods)} (make: METHOD=)")
         return self.options.methods[-1]
 
     @cached_property
     def domain(self) -> Domain:
-        """The run's domain. Raises OptionError where none or several were given."""
+        """The run's domain. Raises OptionError unless exactly one was given."""
         names = self.options.domains or ()
         if len(names) != 1:
             raise OptionError(f"give one domain: domain={'|'.join(names or registry.domain_names())} (make: DOMAIN=)")
@@ -116,7 +116,7 @@ class Run:
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
-        """The domain's inputs at this scale, with the vocabulary of the tokenizer that is there."""
+        """The domain's inputs at this scale, with the vocabulary of the installed tokenizer."""
         declared = self.inputs_of(self.domain)
         if not any(isinstance(spec, Tokens) for spec in declared):
             return declared
@@ -125,24 +125,24 @@ class Run:
         return with_vocabulary(declared, self.root, self.options.protocol)
 
     def inputs_of(self, domain: Domain) -> tuple[Input, ...]:
-        """A domain's inputs at this scale as it declares them. Raises OptionError where it has none."""
-        wanted = self.options.scale.inputs
-        if wanted not in domain.inputs:
+        """Return a domain's declared inputs at this scale. Raises OptionError if the domain has none."""
+        name = self.options.scale.inputs
+        if name not in domain.inputs:
             raise OptionError(
-                f"scale {self.options.scale.name!r} uses the inputs {wanted!r}, which domain {domain.name!r} does not "
+                f"scale {self.options.scale.name!r} uses the inputs {name!r}, which domain {domain.name!r} does not "
                 f"declare; it declares {', '.join(domain.inputs)}"
             )
-        return domain.inputs[wanted]
+        return domain.inputs[name]
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """The chosen tasks of the domain, in table order."""
         names = [task.name for task in self.domain.tasks]
-        wanted = self.options.tasks if self.options.tasks is not None else names
-        for name in wanted:
+        chosen = self.options.tasks if self.options.tasks is not None else names
+        for name in chosen:
             if name not in names:
                 raise OptionError(unknown(f"task of domain {self.domain.name!r}", name, names))
-        return tuple(task for task in self.domain.tasks if task.name in wanted)
+        return tuple(task for task in self.domain.tasks if task.name in chosen)
 
     # ---- data ----
 
@@ -152,7 +152,7 @@ class Run:
 
     @property
     def published_compares(self) -> bool:
-        """Whether the published numbers may stand beside this run's."""
+        """Whether this run's scores can be compared with the published ones."""
         return self.options.scale.published_compares and not self.made_up
 
     @property
@@ -161,25 +161,25 @@ class Run:
 
     @property
     def data_note(self) -> str:
-        """What has to stand below every table of results."""
+        """The note about the data below every table of results."""
         if self.made_up:
             return "Made-up miniature data: these numbers say nothing about the published data sets."
         return f"Data under {self.options.data}."
 
     @cached_property
     def root(self) -> Path:
-        """The data root. The miniature is written when it is first asked for."""
+        """The data root. The miniature is written on first use."""
         if (data := self.places.data) is not None:
             return data
         name = self.domain.name
         generator = registry.miniature(name)
         root = self.places.miniature(name)
         if not root.exists():
-            with only_one(root):
+            with locked(root):
                 if not root.exists():
                     print(f"writing made-up miniature data for {name} to {root}")
-                    with atomic_folder(root) as writing:
-                        generator.write(writing, seed=miniature.SEED)
+                    with atomic_folder(root) as temporary:
+                        generator.write(temporary, seed=miniature.SEED)
         miniature.complete(name, root)
         return root
 
@@ -194,7 +194,7 @@ class Run:
         return Places(self.options)
 
     def identity(self, seed: int, *, of_pretraining: bool = False, method: str | None = None) -> Identity:
-        """Of this run's domain, method and variant. method: another name to file results under."""
+        """Identify a result of this run's domain, method and variant. method: replaces the method's name."""
         variant = self.composed.variant(of_pretraining=of_pretraining)
         return self.places.identity(self.domain.name, method or self.method.name, variant, seed)
 
@@ -209,7 +209,7 @@ class Run:
 
 
 def announce(run: Run, what: str) -> None:
-    """Say on what a command is about to work, before it starts, and take the threads it may have."""
+    """Print what a command is about to do and on which data, and set the number of threads."""
     import torch
 
     if run.options.trainer.threads is not None:

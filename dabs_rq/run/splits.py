@@ -1,4 +1,4 @@
-"""The examples of a run's domain: read, limited, checked against what is declared, and prepared."""
+"""Loads the examples of a run's domain: limits them, checks their counts and prepares them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dabs_rq.spec import Input
 
 @dataclass(frozen=True)
 class Splits:
-    """Splits of one domain. root: the data root, made up or not. inputs: those of the scale."""
+    """The splits of one domain. inputs: the domain's at the run's scale. root: the data root, real or miniature.
+    prepared: the folder of the prepared cache."""
 
     options: Options
     domain: Domain
@@ -32,7 +33,7 @@ class Splits:
         return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or os.cpu_count() or 1)
 
     def unlabelled(self, split: str) -> Examples | Stream:
-        """The domain's pretraining source, at most `max_examples` of it, prepared as far as the options say."""
+        """Load at most `max_examples` of the domain's pretraining source, prepared as loader.prepare says."""
         declared = self.domain.pretraining
         request = self.request(split)
         loaded = declared.load(request)
@@ -43,14 +44,14 @@ class Splits:
         return self.prepare(loaded.sample(limit))
 
     def of_task(self, task: Task, split: str) -> Examples:
-        """One split of a task, at most `max_examples` of it, chosen before anything is decoded."""
+        """Load at most `max_examples` of a task's split, chosen before anything is decoded."""
         request = self.request(split)
         loaded = task.load(request)
         self._check_size(request, task, loaded)
         return loaded.sample(self.options.transfer.max_examples)
 
     def labelled(self, task: Task) -> tuple[Examples, Examples]:
-        """A task's train and test split."""
+        """Load a task's train and test splits."""
         train, test = self.of_task(task, "train"), self.of_task(task, "test")
         if "all" in task.sizes and self.options.transfer.max_examples is None:
             count = len(train) + len(test)
@@ -58,7 +59,7 @@ class Splits:
         return train, test
 
     def prepare(self, examples: Examples) -> Examples:
-        """The examples with their inputs decoded and kept, as far as the options say."""
+        """Return the examples with prepared inputs, as loader.prepare says."""
         return examples.prepared(self.store.prepare)
 
     def _check_size(self, request: Request, declared: Pretraining | Task, examples: Examples) -> None:
@@ -66,7 +67,7 @@ class Splits:
             request.expect(f"{declared.source.title}, {split} examples", declared.sizes[split], len(examples))
 
     def request(self, split: str) -> Request:
-        """What a reader of the domain is asked for."""
+        """Make the request for a reader of the domain."""
         return Request(
             root=self.root,
             split=split,

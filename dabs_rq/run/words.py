@@ -1,4 +1,4 @@
-"""The words of a command line, "key=value", to options by name, and back."""
+"""Converts the words of a command line, "key=value", to options by name, and back."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def parse(words: Iterable[str]) -> dict[str, Any]:
-    """Options by name, not checked yet. A value is text, None for `null`, or a list: `[a,b]`, or `a,b` for an option
-    that takes several.
+    """Parse words to options by name, without checking them.
 
-    The last word counts where an option is given twice. Raises OptionError for a word of another form.
+    A value is text, None for `null`, or a list: `[a,b]`, or `a,b` for an option that takes several values. The last
+    word counts if an option is repeated.
+    Raises: OptionError for a word of another form.
     """
     given: dict[str, Any] = {}
     for word in words:
@@ -45,14 +46,14 @@ def _value(key: str, text: str) -> Any:
         try:  # a list without quotes
             return yaml.load(stripped, Loader=yaml.BaseLoader)
         except yaml.YAMLError as error:
-            raise OptionError(f"{key}: {text!r} is no list such as [a,b]: {str(error).splitlines()[0]}") from error
+            raise OptionError(f"{key}: {text!r} is not a list such as [a,b]: {str(error).splitlines()[0]}") from error
     if key in SEVERAL:
         return [part.strip() for part in stripped.split(",")] if stripped else []
     return stripped
 
 
 def to_words(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words that `parse` makes `given` of."""
+    """Return the words that `parse` converts to `given`."""
     return tuple(f"{key}={_text(key, value)}" for key, value in given.items())
 
 

@@ -1,7 +1,7 @@
-"""Extraction of archives that come from the network: nothing is written outside the folder, nothing without bound.
+"""Extracts untrusted archives: writes only inside the target folder, and limits the size of the contents.
 
-Refused are names that lead out, links that lead out, devices, and contents out of proportion to the archive. A symbolic
-link inside is left out with a warning: no data set here needs one, and without any no path can lead astray.
+Refuses names and links that point outside the folder, devices, and contents out of proportion to the archive. Skips
+other symbolic links with a warning: no dataset here needs one, and without links no path can leave the folder.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, cast
 
 from dabs_rq.errors import DataError, DataWarning
-from dabs_rq.sources.download import CHUNK, room
+from dabs_rq.sources.download import CHUNK, check_free_space
 
 ZIP, GZIPPED, PLAIN_TAR = (".zip",), (".tar.gz", ".tgz"), (".tar",)
-# Text packs up to about 20 : 1, deflate at most 1032 : 1; the data sets have 2 kB and more per file.
+# Text compresses up to about 20 : 1, deflate reaches at most 1032 : 1; the datasets have 2 kB or more per file.
 RATIO, SMALLEST = 100, 64 << 20
 BYTES_PER_MEMBER, FEWEST_MEMBERS = 256, 10_000
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
@@ -39,16 +39,16 @@ def extract(file: Path, into: Path) -> None:
         links = _extract_zip(file, into, limits) if file.name.endswith(ZIP) else _extract_tar(file, into, limits)
     except _DAMAGE as error:
         raise DataError(
-            f"{file}: damaged, or no archive ({type(error).__name__}: {error}). Delete it and fetch again; it may be a "
-            f"web page that was sent in its place."
+            f"{file}: damaged or not an archive ({type(error).__name__}: {error}). It may be a web page that was "
+            f"sent instead. Move it away and fetch again."
         ) from error
     if links:
-        warnings.warn(f"{file}: {links} symbolic links were left out", DataWarning, stacklevel=2)
+        warnings.warn(f"{file}: skipped {links} symbolic links", DataWarning, stacklevel=2)
 
 
 @dataclass
 class _Limits:
-    """What an archive may still unpack to, in proportion to its own size."""
+    """The bytes and members that an archive may still unpack to, in proportion to its own size."""
 
     file: Path
     bytes: int
@@ -60,7 +60,7 @@ class _Limits:
         return cls(file, max(RATIO * size, SMALLEST), FEWEST_MEMBERS + size // BYTES_PER_MEMBER)
 
     def take(self, name: str, size: int) -> None:
-        """Raises DataError if the member `name` of `size` bytes is one too many, or its name leads out."""
+        """Raise DataError if the member `name` of `size` bytes exceeds a limit or would be written outside."""
         if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
             raise self.refused(f"{name!r} would be written outside the folder")
         self.bytes -= size
@@ -71,12 +71,12 @@ class _Limits:
             raise self.refused(f"it holds more than {FEWEST_MEMBERS:,} files and one per {BYTES_PER_MEMBER} bytes")
 
     def link(self, name: str, points_to: str) -> None:
-        """Raises DataError if a path from the top of the archive leads out of it."""
+        """Raise DataError if the link's target, relative to the top of the archive, is outside the archive."""
         if posixpath.normpath(points_to).startswith(("/", "..")):
             raise self.refused(f"{name!r} is a link to {points_to!r}, outside the folder")
 
     def refused(self, why: str) -> DataError:
-        return DataError(f"{self.file}: refused, {why}. This is not what the publisher offers: do not use it.")
+        return DataError(f"{self.file}: refused, {why}. This is not the publisher's file: do not use it.")
 
 
 def _extract_zip(file: Path, into: Path, limits: _Limits) -> int:
@@ -87,7 +87,7 @@ def _extract_zip(file: Path, into: Path, limits: _Limits) -> int:
             limits.take(member.filename, member.file_size)
             if member.flag_bits & 1:
                 raise limits.refused(f"{member.filename!r} is encrypted")
-        room(into, sum(member.file_size for member in members), f"the contents of {file.name}")
+        check_free_space(into, sum(member.file_size for member in members), f"the contents of {file.name}")
         for member in members:
             mode = member.external_attr >> 16
             if stat.S_ISLNK(mode):
@@ -102,8 +102,8 @@ def _extract_zip(file: Path, into: Path, limits: _Limits) -> int:
 
 
 def _extract_tar(file: Path, into: Path, limits: _Limits) -> int:
-    """In one pass, through gzip's own reader, which checks the sum at the end of the file."""
-    room(into, file.stat().st_size, f"the contents of {file.name}")
+    """Extract in one pass, through gzip's own reader, which verifies the checksum at the end of the file."""
+    check_free_space(into, file.stat().st_size, f"the contents of {file.name}")
     links = 0
     with (
         gzip.open(file) if file.name.endswith(GZIPPED) else file.open("rb") as stream,
@@ -120,7 +120,9 @@ def _extract_tar(file: Path, into: Path, limits: _Limits) -> int:
             elif not (member.isfile() or member.isdir()):
                 raise limits.refused(f"{member.name!r} is neither a file nor a folder")
             tar.extract(member, into, filter="data")
-        while rest := cast(IO[bytes], tar.fileobj).read(CHUNK):  # zeros; anything else follows a damaged header
+        while rest := cast(IO[bytes], tar.fileobj).read(
+            CHUNK
+        ):  # only zeros are legal; other data follow a damaged header
             limits.take("", len(rest))
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("data after the last file")

@@ -1,4 +1,4 @@
-"""What there is: domains, their sources and tasks, and which of their data lie under the data root."""
+"""Lists domains, their sources and tasks, and the state of their data under the data root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dabs_rq.spec import Source
 
 
 def listing(run: Run) -> str:
-    """The text of `python -m dabs_rq domains`."""
+    """Return the text that `python -m dabs_rq domains` prints."""
     root = None if run.made_up else Path(run.options.data or "").expanduser()
     lines = []
     for domain in registry.domains():
@@ -25,7 +25,9 @@ def listing(run: Run) -> str:
         lines.append("")
     lines.append(f"methods: {', '.join(registry.method_names())}")
     if root is None:
-        lines.append("Without data= every command works on made-up miniature data. data=/root tells what is there.")
+        lines.append(
+            "Without data=, every command uses made-up miniature data. Add data=/root to see which data exist."
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`python -m dabs_rq data list|fetch|verify [source ...]`: what is under the data root, what is open, what is right."""
+"""`python -m dabs_rq data list|fetch|verify [source ...]`: lists, downloads and checks sources under the data root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIONS = ("list", "fetch", "verify")
 
 
 class Use(NamedTuple):
-    """One place at which a source is read: a domain's pretraining, or one of its tasks."""
+    """One use of a source: a domain's pretraining, or one of its tasks."""
 
     domain: Domain
     declared: Pretraining | Task
@@ -35,53 +35,56 @@ class Use(NamedTuple):
 
 
 def data(words: Sequence[str]) -> int:
-    """Run the command of `words`: an action, names of sources and options (key=value). Returns the exit code: 1 where
-    something has to be done still."""
-    named = [word for word in words if "=" not in word]
+    """Run the command in `words`: an action, names of sources and options (key=value).
+
+    Returns the exit code: 1 if a source is missing or wrong, or needs manual steps.
+    """
+    arguments = [word for word in words if "=" not in word]
     run = Run.of([word for word in words if "=" in word])
-    action = named[0] if named else "list"
+    action = arguments[0] if arguments else "list"
     if action not in ACTIONS:
         raise OptionError(unknown("action", action, ACTIONS))
     uses = _uses(run)
-    for name in named[1:]:
+    for name in arguments[1:]:
         if name not in uses:
             raise OptionError(unknown("source", name, uses))
-    chosen = {name: uses[name] for name in dict.fromkeys(named[1:] or uses)}
+    chosen = {name: uses[name] for name in dict.fromkeys(arguments[1:] or uses)}
     if action == "list":
         print("\n".join(_listing(run, chosen)))
         return 0
     if run.made_up:
-        raise OptionError(f"data {action} works on real data: give data=/root (make: DATA=/root)")
-    if action == "fetch" and not named[1:]:
+        raise OptionError(f"data {action} needs real data: give data=/root (make: DATA=/root)")
+    if action == "fetch" and not arguments[1:]:
         raise OptionError(f"say which sources to fetch: {', '.join(uses)}")
-    everything = action == "verify" and not named[1:]
-    done = [_try(name, _fetch if action == "fetch" else _verify, run, of, everything) for name, of in chosen.items()]
-    return 0 if all(done) else 1
+    everything = action == "verify" and not arguments[1:]
+    act = _fetch if action == "fetch" else _verify
+    successes = [_try(name, act, run, source_uses, everything) for name, source_uses in chosen.items()]
+    return 0 if all(successes) else 1
 
 
 def _uses(run: Run) -> dict[str, list[Use]]:
-    """Every source by name, in the order of the domains, with the places at which it is read."""
-    found: dict[str, list[Use]] = {}
+    """Return every source by name, in the order of the domains, with its uses."""
+    uses_by_source: dict[str, list[Use]] = {}
     for domain in registry.domains():
         if run.options.domains is not None and domain.name not in run.options.domains:
             continue
-        read: tuple[Pretraining | Task, ...] = (domain.pretraining, *domain.tasks)
-        for declared in read:
-            of = found.setdefault(declared.source.name, [])
-            if of and of[0].declared.source != declared.source:
+        declarations: tuple[Pretraining | Task, ...] = (domain.pretraining, *domain.tasks)
+        for declared in declarations:
+            source_uses = uses_by_source.setdefault(declared.source.name, [])
+            if source_uses and source_uses[0].declared.source != declared.source:
                 raise OptionError(f"two sources are called {declared.source.name!r}: rename one of them")
-            of.append(Use(domain, declared))
-    return found
+            source_uses.append(Use(domain, declared))
+    return uses_by_source
 
 
 def _try(name: str, act: Callable[[Run, list[Use], bool], bool], run: Run, uses: list[Use], everything: bool) -> bool:
-    """Whether `act` went well; an error is printed and does not keep the other sources from their turn."""
+    """Run `act` and return whether it succeeded. An error is printed and does not stop the other sources."""
     try:
         return act(run, uses, everything)
     except DataError as error:
         print(f"error: {name}: {error}", file=sys.stderr)
-    except OSError as error:  # such as a full disk or a folder that may not be written
-        print(f"error: {name}: {error}. What arrived is kept; run again when that is mended.", file=sys.stderr)
+    except OSError as error:  # such as a full disk or a read-only folder
+        print(f"error: {name}: {error}. What was downloaded is kept; fix this and run again.", file=sys.stderr)
     return False
 
 
@@ -92,17 +95,17 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
     root = None if run.made_up else run.root
     for name, uses in chosen.items():
         source = uses[0].declared.source
-        found = "" if root is None else f" {source.state(root)}:"
+        state = "" if root is None else f" {source.state(root)}:"
         if root is not None and source.hub and source.state(root) == "missing":
-            found = " not under the root, which it need not be:"
-        yield f"{name}:{found} {source.title}, {source.size} (for {', '.join(use.name for use in uses)})"
+            state = " not under the root, and not needed there:"
+        yield f"{name}:{state} {source.title}, {source.size} (for {', '.join(use.name for use in uses)})"
         yield f"    goes to: {Path(root or 'data root') / source.folder}"
         if root is not None and source.state(root) == "partial":
             yield f"    missing: {', '.join(map(str, source.missing(root)))}"
         yield f"    licence: {source.licence}; registration: {source.registration or 'none needed'}"
         yield f"    how: {_how(source)}"
     if root is None:
-        yield "data=/root tells what is there, `data fetch <source...> data=/root` downloads."
+        yield "data=/root adds what is present; `data fetch <source...> data=/root` downloads."
 
 
 def _how(source: Source) -> str:
@@ -110,7 +113,7 @@ def _how(source: Source) -> str:
         return f"loaded from the hub ({source.hub}) when first used"
     names = ", ".join(archive.name for archive in source.archives)
     if source.registration:
-        return f"by hand, `data fetch {source.name}` tells the steps" + (f" and downloads {names}" if names else "")
+        return f"by hand, `data fetch {source.name}` prints the steps" + (f" and downloads {names}" if names else "")
     return f"`data fetch {source.name}` downloads {names}" if names else f"by hand, from {source.url}"
 
 
@@ -121,40 +124,42 @@ def _fetch(run: Run, uses: list[Use], _: bool) -> bool:
     source = uses[0].declared.source
     if not fetch(source, run.root):
         return False
-    # What a person put there was checked by nobody.
+    # Files that a user put there have not been checked.
     return _verify(run, uses, False) if source.registration or not (source.archives or source.hub) else True
 
 
 def _verify(run: Run, uses: list[Use], everything: bool) -> bool:
-    """Print what is there of a source and how many examples its readers find. False if something is wrong, or missing
-    unless it is one of `everything`."""
+    """Print the state of a source and the numbers of examples that its readers find.
+
+    Returns whether all is correct. A missing source counts as correct if `everything` is verified.
+    """
     source, root = uses[0].declared.source, run.root
-    found, right = source.state(root), True
+    state, correct = source.state(root), True
     for archive in source.archives:
         file = download_path(source, archive, root)
         if size := size_of(part_of(file)):
-            print(f"{source.name}: {part_of(file)} has arrived up to byte {size:,}; fetch again to go on")
+            print(f"{source.name}: {part_of(file)} is complete up to byte {size:,}; fetch again to resume")
         if file.exists():
             problem = difference(archive, file)
             known = archive.md5 or archive.sha256
             print(f"{source.name}: {file}: {problem or ('checksum right' if known else 'no checksum is published')}")
-            right = right and problem is None
-    if found == "missing" and source.hub:
+            correct = correct and problem is None
+    if state == "missing" and source.hub:
         print(f"{source.name}: not under the root, loaded from the hub ({source.hub}) when first used")
-        return right
-    if found != "present":
+        return correct
+    if state != "present":
         missing = ", ".join(map(str, source.missing(root)))
-        print(f"{source.name}: {found}, expected {missing}")
-        return right and everything and found == "missing"
+        print(f"{source.name}: {state}, expected {missing}")
+        return correct and everything and state == "missing"
     for use in uses:
         for ok, text in _counts(run, use):
             print(f"{source.name}: {use.name}: {text}")
-            right = right and ok
-    return right
+            correct = correct and ok
+    return correct
 
 
 def _counts(run: Run, use: Use) -> Iterator[tuple[bool, str]]:
-    """(whether it is right, text) for every split: what the readers find, compared with what is declared."""
+    """Yield (whether it is correct, text) for every split: the counts that readers find and the declared ones."""
     declared = use.declared
     of_task = isinstance(declared, Task)
     extra = declared.extra_splits if isinstance(declared, Task) else ("validation",)
@@ -165,7 +170,7 @@ def _counts(run: Run, use: Use) -> Iterator[tuple[bool, str]]:
             try:
                 size = _count(run, use, split)
             except MissingDataError as error:
-                yield split in extra, f"{split}: not there" if split in extra else str(error)
+                yield split in extra, f"{split}: missing" if split in extra else str(error)
                 continue
             except DataError as error:
                 yield False, f"{split}: {error}"
@@ -173,13 +178,13 @@ def _counts(run: Run, use: Use) -> Iterator[tuple[bool, str]]:
             if split == "test" and sizes and "all" in declared.sizes:
                 _request(run, use, split).expect("all examples", declared.sizes["all"], sizes[0] + (size or 0))
         sizes.append(size or 0)
-        problems = [str(one.message) for one in seen if issubclass(one.category, DataWarning)]
+        problems = [str(warning.message) for warning in seen if issubclass(warning.category, DataWarning)]
         yield not problems, f"{split}: {'a stream, not counted' if size is None else f'{size:,} examples'}"
         yield from ((False, f"{split}: {problem}") for problem in problems)
 
 
 def _count(run: Run, use: Use, split: str) -> int | None:
-    """How many examples a split has; None for a stream. Warns with DataWarning where the source says otherwise."""
+    """Count the examples of a split; None for a stream. Warns with DataWarning if the declared count differs."""
     request = _request(run, use, split)
     loaded: Examples | Stream = use.declared.load(request)
     if isinstance(loaded, Stream):
@@ -190,6 +195,6 @@ def _count(run: Run, use: Use, split: str) -> int | None:
 
 
 def _request(run: Run, use: Use, split: str) -> Request:
-    """As a run asks, but with the inputs as declared: counting needs no tokenizer."""
+    """Make a request as a run does, but with the declared inputs, because counting needs no tokenizer."""
     splits = Splits(run.options, use.domain, run.inputs_of(use.domain), run.root, run.places.prepared)
     return splits.request(split)

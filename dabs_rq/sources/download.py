@@ -1,7 +1,7 @@
-"""Downloads of large files: resumed where they stopped, checked before anyone uses them.
+"""Downloads large files: resumes interrupted downloads and checks complete ones.
 
-What is not complete is called `<name>.part`, and gets its name when the last byte is there; `check` compares it with
-what the publisher says of it. HTTP is httpx2's, which also checks what arrives against the announced length.
+An incomplete file is called `<name>.part` and is renamed when it is complete; `check` compares it with the published
+size and checksum. HTTP is httpx2's, which also compares the received length with the announced one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dabs_rq.spec import Archive
 if TYPE_CHECKING:
     import httpx2
 
-ATTEMPTS = 5  # in a row without one byte more
+ATTEMPTS = 5  # successive attempts without progress
 PAUSE = 1.0  # seconds before the second attempt, doubled before every further one
 TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 1 << 20
@@ -29,14 +29,14 @@ SPARE = 100_000_000  # bytes that stay free on the disk
 
 
 class _TryAgain(Exception):
-    """An attempt that failed for a reason that may pass."""
+    """An attempt that failed for a temporary reason."""
 
 
 def download(archive: Archive, target: Path) -> None:
-    """Write what `archive.url` offers to `target`, going on with `<target>.part` where there is one.
+    """Download `archive.url` to `target`, resuming `<target>.part` if it exists.
 
-    Raises DataError if the server refuses or offers another size than declared, if the connection breaks ATTEMPTS times
-    without progress, or if the disk has no room. The content is not checked: see `check`.
+    Raises DataError if the server refuses or offers another size than declared, if ATTEMPTS successive attempts make no
+    progress, or if the disk is too full. Does not check the content: see `check`.
     """
     import httpx2
 
@@ -55,12 +55,12 @@ def download(archive: Archive, target: Path) -> None:
                 if failures >= ATTEMPTS or isinstance(error, httpx2.UnsupportedProtocol):
                     raise DataError(
                         f"{archive.url}: {str(error) or type(error).__name__}, after {size_of(part):,} bytes and "
-                        f"{failures} attempts without one more. They are kept in {part}: run the same command later, "
-                        f"it goes on from there. {_otherwise(target)}"
+                        f"{failures} attempts without progress. They are kept in {part}: run the same command later to "
+                        f"resume. {_manual_hint(target)}"
                     ) from error
                 time.sleep(PAUSE * 2**failures)
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                raise DataError(f"{archive.url}: {error}. {_otherwise(target)}") from error
+                raise DataError(f"{archive.url}: {error}. {_manual_hint(target)}") from error
     with part.open("rb") as written:
         os.fsync(written.fileno())
     part.replace(target)
@@ -68,31 +68,31 @@ def download(archive: Archive, target: Path) -> None:
 
 
 def check(archive: Archive, file: Path) -> None:
-    """Compare a file with the size and the checksum declared for it. One that differs is renamed to `<name>.wrong` and
-    DataError raised."""
+    """Compare a file with its declared size and checksum. If it differs, rename it to `<name>.wrong` and raise
+    DataError."""
     if problem := difference(archive, file):
         aside = file.with_name(f"{file.name}.wrong")
         file.replace(aside)
         raise DataError(
-            f"{archive.url}: {problem}. It is kept as {aside} and not used; delete it. Fetch again; if it comes out "
-            f"the same, the publisher has changed the file, or something in between answers for them."
+            f"{archive.url}: {problem}. It is kept as {aside} and not used. Fetch again; if that gives the same file, "
+            f"the publisher has changed it, or a proxy answers in their place."
         )
 
 
 def difference(archive: Archive, file: Path) -> str | None:
-    """How a file differs from the size and checksum declared for it; None if it does not, or none are."""
-    if archive.size is not None and (found := size_of(file)) != archive.size:
-        return f"{file.name} has {found:,} bytes, {archive.size:,} are declared"
+    """Describe how a file differs from its declared size and checksum; None if it does not, or none are declared."""
+    if archive.size is not None and (size := size_of(file)) != archive.size:
+        return f"{file.name} has {size:,} bytes, {archive.size:,} are declared"
     for name in ("sha256", "md5"):
         if (declared := getattr(archive, name)) is not None:
             with file.open("rb") as content:
-                found_sum = hashlib.file_digest(content, name).hexdigest()
-            return None if found_sum == declared else f"{file.name} has {name} {found_sum}, {declared} is declared"
+                checksum = hashlib.file_digest(content, name).hexdigest()
+            return None if checksum == declared else f"{file.name} has {name} {checksum}, {declared} is declared"
     return None
 
 
-def room(folder: Path, needed: int, what: str) -> None:
-    """Raises DataError unless `needed` bytes, and some to spare, are free where `folder` is."""
+def check_free_space(folder: Path, needed: int, what: str) -> None:
+    """Raise DataError unless `needed` bytes, and some to spare, are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE:
         raise DataError(f"{what} needs {megabytes(needed)} under {folder}, {megabytes(free)} are free there")
@@ -103,7 +103,7 @@ def megabytes(size: int) -> str:
 
 
 def part_of(target: Path) -> Path:
-    """Where a file lies until it is complete."""
+    """Return the path of an incomplete download."""
     return target.with_name(f"{target.name}.part")
 
 
@@ -112,17 +112,17 @@ def size_of(file: Path) -> int:
 
 
 def _version_of(part: Path) -> Path:
-    """Beside a part: by which name the server knows the version of the file that the part is of."""
+    """Return the path that stores the server's version (ETag or date) of the file that `part` belongs to."""
     return part.with_name(f"{part.name}.version")
 
 
 def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
-    """One attempt to get what is still missing of `part`."""
+    """Try once to download the rest of `part`."""
     offset, version = size_of(part), None
     if _version_of(part).exists():
         version = _version_of(part).read_text(encoding="utf-8")
     elif archive.md5 is None and archive.sha256 is None:
-        offset = 0  # nothing would tell whether both halves are of the same file
+        offset = 0  # nothing could detect that both parts are of different files
     if offset and offset == archive.size:
         return
     headers = {}
@@ -135,10 +135,10 @@ def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
         if archive.size is not None and total not in (None, archive.size):
             raise DataError(
                 f"{archive.url}: the server offers {total:,} bytes, {archive.size:,} are declared. The publisher may "
-                f"have changed the file. {_otherwise(part.with_suffix(''))}"
+                f"have changed the file. {_manual_hint(part.with_suffix(''))}"
             )
         expected = total if total is not None else archive.size
-        room(part.parent, max((expected or start) - start, 0), f"the download of {archive.name}")
+        check_free_space(part.parent, max((expected or start) - start, 0), f"the download of {archive.name}")
         _keep_version(response, part)
         _write(response, part, start, expected)
     if total is not None and size_of(part) < total:
@@ -146,33 +146,36 @@ def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
 
 
 def _span(response: httpx2.Response, archive: Archive, part: Path, offset: int) -> tuple[int | None, int | None]:
-    """(at which byte the response starts, length of the whole file or None if not said); start is None where
-    nothing is missing."""
-    status, given = response.status_code, response.headers.get("Content-Range", "")
+    """Return (start, total): the byte at which the response starts, None if nothing is missing, and the length of the
+    whole file, None if unknown."""
+    status, content_range = response.status_code, response.headers.get("Content-Range", "")
     if status == 416:
-        if given == f"bytes */{offset}":
+        if content_range == f"bytes */{offset}":
             return None, offset
-        part.unlink(missing_ok=True)  # longer than the file: of another one
+        part.unlink(missing_ok=True)  # it is longer than the file, so it belongs to another one
         raise _TryAgain(f"the server has nothing from byte {offset:,} on")
     if status in (408, 429) or status >= 500:
         raise _TryAgain(f"the server answers {status} {response.reason_phrase}")
     if status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", given)
-        if not found or int(found[1]) != offset:
+        matched = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+        if not matched or int(matched[1]) != offset:
             part.unlink(missing_ok=True)
-            raise _TryAgain(f"asked for bytes from {offset:,} on, the server answers {given or 'without a range'}")
-        return offset, None if found[2] == "*" else int(found[2])
+            answer = content_range or "without a range"
+            raise _TryAgain(f"requested bytes from {offset:,} on, the server answers {answer}")
+        return offset, None if matched[2] == "*" else int(matched[2])
     if status != 200:
         raise DataError(
-            f"{archive.url}: the server answers {status} {response.reason_phrase}. {_otherwise(part.with_suffix(''))}"
+            f"{archive.url}: the server answers {status} {response.reason_phrase}. {_manual_hint(part.with_suffix(''))}"
         )
-    length = response.headers.get("Content-Length", "")  # absent where the server makes the file while sending it
+    length = response.headers.get("Content-Length", "")  # absent if the server generates the file while sending it
     return 0, int(length) if length.isdigit() else None
 
 
 def _keep_version(response: httpx2.Response, part: Path) -> None:
     tag = response.headers.get("ETag", "")
-    version = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")  # a weak tag will not do
+    version = (
+        tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+    )  # a weak tag does not identify bytes
     if version:
         write_text(_version_of(part), version)
     else:
@@ -182,13 +185,15 @@ def _keep_version(response: httpx2.Response, part: Path) -> None:
 def _write(response: httpx2.Response, part: Path, start: int, expected: int | None) -> None:
     from tqdm import tqdm
 
-    # A server that cannot send the rest sends all: what was there is overwritten.
+    # A server that cannot send a range sends the whole file, which replaces the part.
     with (
         part.open("ab" if start else "wb") as file,
         tqdm(desc=part.stem, total=expected, initial=start, unit="B", unit_scale=True, disable=None) as bar,
     ):
         reached = start
-        for chunk in response.iter_raw():  # as it comes: what a fixed size gathers is lost when the line breaks
+        for (
+            chunk
+        ) in response.iter_raw():  # without a chunk size: a partly filled chunk would be lost if the connection breaks
             reached += len(chunk)
             if expected is not None and reached > expected:
                 raise DataError(f"{response.url}: sends more than the {expected:,} bytes that were expected")
@@ -196,5 +201,5 @@ def _write(response: httpx2.Response, part: Path, start: int, expected: int | No
             bar.update(len(chunk))
 
 
-def _otherwise(target: Path) -> str:
+def _manual_hint(target: Path) -> str:
     return f"A file that you got in another way is taken if you put it at {target}."

@@ -1,11 +1,11 @@
-"""One source from its publisher to its place under the data root.
+"""Fetches a source: downloads its archives and extracts them to the source's folder under the data root.
 
-    <root>/.downloads/<source>/<file>.part     arriving
-    <root>/.downloads/<source>/<file>          complete and checked
-    <root>/.downloads/<source>/<file>.json     what it gave, once that is in its place
-    <beside the source's folder>/.<folder>.fetching-...   being extracted
+    <root>/.downloads/<source>/<file>.part     incomplete download
+    <root>/.downloads/<source>/<file>          complete and checked download
+    <root>/.downloads/<source>/<file>.json     the paths that it was extracted to, written when they are in place
+    <parent of the source's folder>/.<folder>.fetching-...   temporary folder of an extraction
 
-Contents reach their place by renaming, what the source needs last: a source that was interrupted never looks present.
+Contents are moved by renaming, the source's `needs` last, so that an interrupted source never looks present.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dabs_rq.data.requests import missing_text
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
 from dabs_rq.sources.archives import extract, is_archive
-from dabs_rq.sources.download import check, download, megabytes, part_of, room, size_of
+from dabs_rq.sources.download import check, check_free_space, download, megabytes, part_of, size_of
 from dabs_rq.spec import Archive, Source
 
 DOWNLOADS = ".downloads"
@@ -32,11 +32,14 @@ def download_path(source: Source, archive: Archive, root: Path) -> Path:
 
 
 def fetch(source: Source, root: Path) -> bool:
-    """Download and extract what is open of a source. True if all it needs is there then, or comes from the hub; False
-    if a person has to act, to whom the steps were printed. Raises DataError if it cannot be fetched."""
+    """Download and extract a source's archives.
+
+    Returns True if the source is then complete or comes from the hub; False if it needs manual steps, which are
+    printed. Raises DataError if it cannot be fetched.
+    """
     begun = (root / DOWNLOADS / source.name).is_dir()
     if source.archives and (begun or source.missing(root)):
-        with _alone(source, root):
+        with _locked(source, root):
             _fetch_archives(source, root)
     missing = source.missing(root)
     if not missing:
@@ -46,14 +49,14 @@ def fetch(source: Source, root: Path) -> bool:
         print(f"{source.name}: nothing to fetch, loaded from the hub ({source.hub}) when first used")
         return True
     if source.registration or not source.archives:
-        print(by_hand(source, root))
+        print(manual_steps(source, root))
         return False
-    given = sorted({one for archive in source.archives for one in _given(source, archive, root)})
-    raise DataError(f"{missing_text(source, root, missing)}\n  what came out of the archives: {', '.join(given)}")
+    extracted = sorted({path for archive in source.archives for path in _placed_paths(source, archive, root)})
+    raise DataError(f"{missing_text(source, root, missing)}\n  the archives held: {', '.join(extracted)}")
 
 
-def by_hand(source: Source, root: Path) -> str:
-    """What a person has to do to get a source that cannot be downloaded without one."""
+def manual_steps(source: Source, root: Path) -> str:
+    """Return the steps to get a source that cannot be downloaded automatically."""
     steps = [
         f"Get it: {source.registration or 'no registration is needed, but its links are not known to be stable'}. "
         f"{source.url} ({source.size}; {source.licence})",
@@ -67,11 +70,11 @@ def by_hand(source: Source, root: Path) -> str:
 
 
 def _fetch_archives(source: Source, root: Path) -> None:
-    waiting = [archive for archive in source.archives if not _done(source, archive, root)]
-    if not waiting:
+    pending = [archive for archive in source.archives if not _is_placed(source, archive, root)]
+    if not pending:
         return
-    _room(source, waiting, root)
-    for archive in waiting:
+    _check_free_space(source, pending, root)
+    for archive in pending:
         file = download_path(source, archive, root)
         if not file.exists():
             print(f"{source.name}: downloading {archive.url}", flush=True)
@@ -80,20 +83,22 @@ def _fetch_archives(source: Source, root: Path) -> None:
         print(f"{source.name}: checking {sums} and extracting {file.name}", flush=True)
         check(archive, file)
         _place(source, archive, file, root)
-    kept = sum(size_of(download_path(source, archive, root)) for archive in source.archives)
-    print(f"{source.name}: {root / DOWNLOADS / source.name} keeps the archives ({megabytes(kept)}); it may be deleted")
+    archive_bytes = sum(size_of(download_path(source, archive, root)) for archive in source.archives)
+    folder = root / DOWNLOADS / source.name
+    print(f"{source.name}: {folder} keeps the archives ({megabytes(archive_bytes)}), which are not needed any more")
 
 
-def _room(source: Source, waiting: list[Archive], root: Path) -> None:
-    """Raises DataError unless there is room for what is still to come and, at least once more, its contents."""
-    files = {archive: download_path(source, archive, root) for archive in waiting}
+def _check_free_space(source: Source, pending: list[Archive], root: Path) -> None:
+    """Raise DataError unless the disk has room for the rest of the downloads and once more for their contents."""
+    files = {archive: download_path(source, archive, root) for archive in pending}
     arrived = sum(max(size_of(file), size_of(part_of(file))) for file in files.values())
-    room(root, max(2 * sum(archive.size or 0 for archive in waiting) - arrived, 0), source.title)
+    needed = max(2 * sum(archive.size or 0 for archive in pending) - arrived, 0)
+    check_free_space(root, needed, source.title)
 
 
 @contextmanager
-def _alone(source: Source, root: Path) -> Iterator[None]:
-    """Raises DataError if another process is fetching into the same folder. A killed one leaves no lock behind."""
+def _locked(source: Source, root: Path) -> Iterator[None]:
+    """Hold a lock on the source's folder. Raises DataError if another process holds it; a killed process does not."""
     from filelock import FileLock, Timeout
 
     lock = root / DOWNLOADS / f"{source.folder.replace('/', '-')}.lock"
@@ -105,46 +110,46 @@ def _alone(source: Source, root: Path) -> Iterator[None]:
         raise DataError(f"{source.name}: another process is fetching into {root / source.folder} ({lock})") from error
 
 
-# ---- from an archive to its place ----------------------------------------------------------------------------------
+# ---- extraction ----------------------------------------------------------------------------------------------------
 
 
-def _note(source: Source, archive: Archive, root: Path) -> Path:
+def _placed_file(source: Source, archive: Archive, root: Path) -> Path:
     file = download_path(source, archive, root)
     return file.with_name(f"{file.name}.json")
 
 
-def _given(source: Source, archive: Archive, root: Path) -> list[str]:
-    """What an archive gave, relative to the source's folder; nothing where it was never placed."""
+def _placed_paths(source: Source, archive: Archive, root: Path) -> list[str]:
+    """List the paths that an archive was extracted to, relative to the source's folder; empty if it was not."""
     try:
-        return json.loads(_note(source, archive, root).read_text(encoding="utf-8"))["gave"]
+        return json.loads(_placed_file(source, archive, root).read_text(encoding="utf-8"))["gave"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _done(source: Source, archive: Archive, root: Path) -> bool:
-    given = _given(source, archive, root)
-    return bool(given) and all((root / source.folder / one).exists() for one in given)
+def _is_placed(source: Source, archive: Archive, root: Path) -> bool:
+    paths = _placed_paths(source, archive, root)
+    return bool(paths) and all((root / source.folder / path).exists() for path in paths)
 
 
 def _place(source: Source, archive: Archive, file: Path, root: Path) -> None:
-    target = (root / source.folder).resolve()  # which may be a link to another disk
+    target = (root / source.folder).resolve()  # it may be a link to another disk
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.fetching-"
-    for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in target.parent.glob(f"{prefix}*"):  # of a killed process
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as work:
         contents = _contents(archive, file, Path(work))
-        made = Path(work) / "made"
-        (made / archive.into).parent.mkdir(parents=True, exist_ok=True)
-        contents.rename(made / archive.into)
-        gave = [str(one.relative_to(made)) for one in sorted((made / archive.into).iterdir())]
-        gave += [need for need in source.needs if (made / need).exists() and need not in gave]
-        _move(made, target, {target / need for need in source.needs})
-    write_text(_note(source, archive, root), json.dumps({"url": archive.url, "gave": gave}, indent=1))
+        staging = Path(work) / "staging"
+        (staging / archive.into).parent.mkdir(parents=True, exist_ok=True)
+        contents.rename(staging / archive.into)
+        placed = [str(path.relative_to(staging)) for path in sorted((staging / archive.into).iterdir())]
+        placed += [need for need in source.needs if (staging / need).exists() and need not in placed]
+        _move(staging, target, {target / need for need in source.needs})
+    write_text(_placed_file(source, archive, root), json.dumps({"url": archive.url, "gave": placed}, indent=1))
 
 
 def _contents(archive: Archive, file: Path, work: Path) -> Path:
-    """The folder with what is wanted of an archive, extracted below `work`."""
+    """Extract the wanted part of an archive into `work` and return its folder."""
     contents = work / "outer"
     contents.mkdir()
     if not is_archive(file.name):
@@ -164,28 +169,26 @@ def _contents(archive: Archive, file: Path, work: Path) -> Path:
 
 
 def _names(folder: Path) -> str:
-    names = sorted(one.name for one in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "nothing"
 
 
-def _move(made: Path, target: Path, needs: set[Path]) -> None:
-    """Move the folder `made` to `target` by renaming: as a whole where nothing is there, else what it holds, files in
-    place of those of the same name, paths in `needs` (and those above them) last."""
+def _move(folder: Path, target: Path, needs: set[Path]) -> None:
+    """Move `folder` to `target` by renaming. If `target` exists, move the entries one by one; files replace files of
+    the same name, and paths in `needs` and their parents come last."""
     if not target.exists():
-        made.rename(target)
+        folder.rename(target)
         return
 
     def needed(entry: Path) -> bool:
         place = target / entry.name
         return any(place == need or place in need.parents for need in needs)
 
-    for entry in sorted(made.iterdir(), key=lambda entry: (needed(entry), entry.name)):
+    for entry in sorted(folder.iterdir(), key=lambda entry: (needed(entry), entry.name)):
         place = target / entry.name
         if entry.is_dir() and place.is_dir():
             _move(entry, place, needs)
         elif place.is_dir() or (entry.is_dir() and place.exists()):
-            raise DataError(
-                f"{place}: a file where a folder belongs, or the other way round. Move it away, fetch again"
-            )
+            raise DataError(f"{place}: expected a folder but found a file, or vice versa. Move it away and fetch again")
         else:
             entry.replace(place)

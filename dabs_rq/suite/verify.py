@@ -168,8 +168,8 @@ class _CurrentData:
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
     composed = run.composed
-    recorded = composed.counted(options, of_pretraining=of_pretraining)
-    current = composed.counted(run.values, of_pretraining=of_pretraining)
+    recorded = composed.affecting_results(options, of_pretraining=of_pretraining)
+    current = composed.affecting_results(run.values, of_pretraining=of_pretraining)
     keys = sorted(key for key in recorded.keys() | current.keys() if recorded.get(key) != current.get(key))
     return [f"options: {key} was {recorded.get(key)}, is {current.get(key)}" for key in keys]
 

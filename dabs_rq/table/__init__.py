@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry
-from dabs_rq.files import digest, only_one, write_text
+from dabs_rq.files import digest, locked, write_text
 from dabs_rq.records import intervals, significance
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
@@ -141,7 +141,7 @@ def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
     subfolder for a variant. Return the folder."""
     folder = run.places.results if table.variant == "default" else run.places.results / f"variant-{table.variant}"
-    with only_one(folder):
+    with locked(folder):
         write_text(folder / "table.csv", to_csv(table))
         write_text(folder / "table.tex", to_latex(table))
         write_text(folder / "table.md", to_markdown(table))

@@ -12,16 +12,21 @@ from torch import nn
 from dabs_rq.errors import TrainingError
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Target
-from dabs_rq.transfer.features import Kept, Reencoded
+from dabs_rq.transfer.features import CachedFeatures, ReencodedFeatures
 from dabs_rq.transfer.fitted import Fitted, probe_loss
 
 
 def fit_adamw(
-    batches: Kept | Reencoded, width: int, target: Target, outputs: int, options: TransferOptions, seed: int
+    batches: CachedFeatures | ReencodedFeatures,
+    width: int,
+    target: Target,
+    outputs: int,
+    options: TransferOptions,
+    seed: int,
 ) -> Fitted:
-    """A linear layer trained with AdamW for `options.epochs` epochs.
+    """Train a linear layer with AdamW for `options.epochs` epochs.
 
-    Raises TrainingError if that is not one optimizer step, or if the loss is not finite.
+    Raises TrainingError if that makes no optimizer step, or if the loss is not finite.
     """
     if options.epochs * batches.order.per_epoch < 1:
         raise TrainingError(f"the probe would take no optimizer step: transfer.epochs={options.epochs}")

@@ -1,4 +1,4 @@
-"""Features: the frozen encoder's pooled outputs, computed once per checkpoint and split and kept on disk."""
+"""Pooled features of the frozen encoder, computed once per checkpoint and split and cached on disk."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
-from dabs_rq.files import atomic_path, digest, only_one
+from dabs_rq.files import atomic_path, digest, locked
 from dabs_rq.records.provenance import code, is_ours
 
 CPU = torch.device("cpu")
-BATCH = 256  # a feature does not depend on its batch, so this is about memory only
+BATCH = 256  # affects memory only: a feature does not depend on its batch
 
 
 def device(accelerator: str = "auto") -> torch.device:
-    """Where features and the adamw probe are computed. accelerator: trainer.accelerator, as Lightning takes it; "auto"
-    takes a GPU if there is one. Raises OptionError for a GPU that is not there."""
-    there = torch.cuda.is_available()
-    if accelerator in ("gpu", "cuda") and not there:
+    """Choose the device for features and the adamw probe.
+
+    accelerator: trainer.accelerator, in Lightning's words; "auto" takes a GPU if there is one.
+    Raises: OptionError if a GPU is requested but not available.
+    """
+    has_gpu = torch.cuda.is_available()
+    if accelerator in ("gpu", "cuda") and not has_gpu:
         raise OptionError(f"trainer.accelerator={accelerator}, but this machine has no GPU that torch can use")
-    return torch.device("cuda" if there and accelerator in ("auto", "gpu", "cuda") else "cpu")
+    return torch.device("cuda" if has_gpu and accelerator in ("auto", "gpu", "cuda") else "cpu")
 
 
 @torch.no_grad()
 def encode(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
-    """Features (B, D) of one batch of raw inputs, in the mode that the encoder is in."""
-    return encoder.features(tuple(to_model_input(each.to(encoder.device)) for each in raw))
+    """Compute features (B, D) of one batch of raw inputs, in the encoder's current mode (train or eval)."""
+    return encoder.features(tuple(to_model_input(tensor.to(encoder.device)) for tensor in raw))
 
 
 def extract(encoder: Encoder, examples: Examples, workers: int = 0, place: torch.device = CPU) -> np.ndarray:
-    """Features (n, D) float32 of all examples in order, in eval mode, computed at `place`."""
+    """Compute features (n, D) float32 of all examples in order, in eval mode, on the device `place`."""
     encoder = encoder.to(place).eval()
     parts = [
         encode(encoder, batch[0]).float().cpu()
@@ -56,40 +59,45 @@ def extract(encoder: Encoder, examples: Examples, workers: int = 0, place: torch
 def cached(
     encoder: Encoder, weights: str, examples: Examples, folder: Path, workers: int = 0, place: torch.device = CPU
 ) -> np.ndarray:
-    """`extract`, kept in `folder` under a key of the encoder's `weights` (their hash) and architecture, of what it sees
-    and of the code that computes it - never of the task, so that tasks with the same inputs share one pass."""
+    """Read the result of `extract` from the feature cache in `folder`, or compute and store it.
+
+    weights: hash of the encoder's weights. The cache key, see `key`, does not include the task, so tasks with the same
+    inputs share features.
+    """
     file = folder / f"{key(encoder, weights, examples)}.npz"
-    with only_one(file):
+    with locked(file):
         if (features := _read(file)) is not None and len(features) == len(examples):
             return features
         features = extract(encoder, examples, workers, place)
-        with atomic_path(file) as temporary, temporary.open("wb") as opened:
-            np.savez(opened, features=features)
+        with atomic_path(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, features=features)
         return features
 
 
 def key(encoder: Encoder, weights: str, examples: Examples) -> str:
-    """Everything that decides the features of `examples`."""
+    """Hash everything that determines the features of `examples`: weights, architecture, code and inputs."""
     module = type(encoder).__module__
     computed_by = code(__name__, *([module] if is_ours(module) else []))
     return digest(weights, module, encoder.architecture, repr(encoder.inputs), computed_by, examples.inputs_key)
 
 
 def _read(file: Path) -> np.ndarray | None:
-    """The features in `file`, whose checksum holds; None if there are none."""
+    """Read the features in `file`, whose checksums numpy verifies. Returns None if it is missing or damaged."""
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as kept:
-            return kept["features"]
+        with np.load(file, allow_pickle=False) as archive:
+            return archive["features"]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
         print(f"{file} is damaged; computing it again")
         return None
 
 
-class Reencoded:
-    """Training features as DABS makes them: every epoch encoded anew, with dropout on. Running statistics stay as they
-    are, since the encoder is frozen."""
+class ReencodedFeatures:
+    """Batches of training features as in DABS: encoded again in every epoch, with dropout on.
+
+    Running statistics of batch norm do not change, because the encoder is frozen.
+    """
 
     def __init__(
         self,
@@ -105,7 +113,7 @@ class Reencoded:
         self.seed, self.workers = seed, workers
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (features, targets) of one epoch."""
+        """Yield batches of (features, targets) of one epoch."""
         self.encoder.train()
         for module in self.encoder.modules():
             if isinstance(module, _BatchNorm):
@@ -117,8 +125,8 @@ class Reencoded:
         self.encoder.eval()
 
 
-class Kept:
-    """Training features computed once, in shuffled batches."""
+class CachedFeatures:
+    """Shuffled batches of training features that were computed once."""
 
     def __init__(
         self, features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, device: torch.device = CPU

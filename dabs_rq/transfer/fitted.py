@@ -1,4 +1,4 @@
-"""What the two linear probes share: what a fitted one gives, and what it minimises."""
+"""Shared by the two linear probes: the interface of a fitted probe, and the loss."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dabs_rq.spec import Binary, Multiclass, Multilabel, Target
 
 
 class Fitted(Protocol):
-    """A fitted probe. `about` says how it was fitted, for the record."""
+    """A fitted probe. about: how it was fitted, for the record."""
 
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        """Raw outputs, float32: (n, outputs) for several, (n,) for one logit or number."""
+        """Compute raw outputs of features (n, D), float32: (n, outputs), or (n,) for a single output."""
 
 
 def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:
-    """What a target kind minimises: cross entropy, binary cross entropy or squared error."""
+    """Compute the loss of a target kind: cross entropy, binary cross entropy or squared error."""
     if isinstance(target, Multiclass):
         return F.cross_entropy(outputs, targets.long())
     if isinstance(target, Multilabel):

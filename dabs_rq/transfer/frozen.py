@@ -1,4 +1,4 @@
-"""The frozen encoder of a run: its own checkpoint, or a file that the options name."""
+"""Loads the frozen encoder of a run, from its own checkpoint or from the option checkpoint=."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dabs_rq.spec import Input
 
 
 def frozen_encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
-    """The frozen encoder, the hash of its weights, and the method its records are filed under."""
-    given = run.options.checkpoint
-    file = given.expanduser() if given else run.checkpoint_file(seed)
-    if not given and not file.exists():
+    """Load the frozen encoder. Returns it, the hash of its weights, and the method name for its records."""
+    checkpoint_option = run.options.checkpoint
+    file = checkpoint_option.expanduser() if checkpoint_option else run.checkpoint_file(seed)
+    if not checkpoint_option and not file.exists():
         options = run.options
         raise CheckpointError(
             f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
@@ -27,17 +27,18 @@ def frozen_encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
         )
     encoder = _load(run, file)
     encoder.requires_grad_(False)
-    encoder.mask_padding = run.options.protocol.padding_mask  # which DABS's files do not say
+    encoder.mask_padding = run.options.protocol.padding_mask  # DABS's files do not store it
     weights = checkpoint.weights_hash(encoder)
-    return encoder, weights, f"checkpoint:{weights}" if given else run.method.name
+    return encoder, weights, f"checkpoint:{weights}" if checkpoint_option else run.method.name
 
 
 def _load(run: Run, file: Path) -> Encoder:
-    """The encoder in `file`; if it does not fit the inputs of this scale, the error names the scale that it fits."""
+    """Load the encoder in `file`. If it does not fit the inputs of this scale, the error names the scales that it
+    fits."""
     options = run.options.encoder.options
-    # DABS's files do not say these; ours do.
-    given = {name: getattr(options, name) for name in ("heads", "head_width", "pool") if hasattr(options, name)}
-    read = partial(checkpoint.load_encoder, file, **given)
+    # Used for DABS's files only: ours store these values.
+    attention = {name: getattr(options, name) for name in ("heads", "head_width", "pool") if hasattr(options, name)}
+    read = partial(checkpoint.load_encoder, file, **attention)
     try:
         return read(inputs=run.inputs)
     except CheckpointError as error:

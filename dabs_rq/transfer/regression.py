@@ -1,4 +1,4 @@
-"""The linear probe of regularised regression, of a strength selected on held-out examples."""
+"""The linear probe by regularised regression, with a strength selected on held-out examples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
 from dabs_rq.transfer.fitted import Fitted, probe_loss
 
-HOLD_OUT = 10  # one in so many training examples is held out to select the strength
-SMALL = 10**8  # multiplications per step below which threads cost more than they save, above all on a busy machine
+HOLD_OUT = 10  # one in ten training examples is held out to select the strength
+SMALL = 10**8  # below this many multiplications per step, threads cost more than they save, mostly on a busy machine
 
 
 def fit_regression(
@@ -28,26 +28,26 @@ def fit_regression(
     options: TransferOptions,
     seed: int,
 ) -> Fitted:
-    """Logistic (ridge, for a Regression target) regression on standardised features, by L-BFGS.
+    """Fit logistic regression by L-BFGS (ridge regression for a Regression target) on standardised features.
 
-    Its strength is the one of `options.strengths` with the best score (then the least loss) on a held-out tenth of the
-    training examples, stratified, and apart by `groups` where there are any; then it is fitted to all of them.
+    Selects the strength in `options.strengths` with the best score (ties: the least loss) on a held-out tenth of the
+    training examples, see `hold_out`, then fits to all training examples.
     """
     if not options.strengths or min(options.strengths) <= 0:
-        raise TrainingError(f"transfer.strengths are numbers above 0, at least one; got {options.strengths}")
+        raise TrainingError(f"transfer.strengths needs one or more numbers above 0; got {options.strengths}")
     features = np.asarray(features, dtype=np.float64)
     fitting, held_out = hold_out(targets, groups, target, seed)
     trials = []
     model = None
-    for strength in sorted(options.strengths):  # each fit starts from the weaker one before it
+    for strength in sorted(options.strengths):  # each fit starts from the solution of the previous, smaller value
         model = _fit(features[fitting], targets[fitting], target, strength, options, model)
         outputs = model.outputs(features[held_out])
         try:
             value = score(metric, outputs, targets[held_out])
         except Undefined:
             value = 0.0
-        several = torch.from_numpy(outputs.reshape(len(outputs), -1))
-        loss = float(probe_loss(target, several, torch.from_numpy(targets[held_out])))
+        as_columns = torch.from_numpy(outputs.reshape(len(outputs), -1))
+        loss = float(probe_loss(target, as_columns, torch.from_numpy(targets[held_out])))
         trials.append((value, -loss, strength))
     value, _, strength = max(trials)
     final = _fit(features, targets, target, strength, options, model)
@@ -59,7 +59,10 @@ def fit_regression(
 def hold_out(
     targets: np.ndarray, groups: np.ndarray | None, target: Target, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to fit on and indices to select by: about a tenth, stratified by class, no group on both sides."""
+    """Divide the training examples: returns indices to fit on, and about a tenth to select by.
+
+    Stratified by class; no group is on both sides.
+    """
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 
     stratify = isinstance(target, Multiclass | Binary)
@@ -77,11 +80,11 @@ def hold_out(
             pairs = StratifiedShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, targets)
         else:
             pairs = ShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank)
-        # A side that lacks what makes it usable (a second class) is of no use: take the next fold, if there is one.
+        # A probe cannot be fitted to a single class: then take the next fold, if there is one.
         for fitting, held_out in pairs:
             if not stratify or len(np.unique(targets[fitting])) > 1:
                 return fitting, held_out
-    raise TrainingError("the training split is too small, or too uniform in its groups, to hold a part of it out")
+    raise TrainingError("the training split is too small, or its groups are too uniform, to hold out a part of it")
 
 
 @dataclass
@@ -92,7 +95,7 @@ class _Regression:
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        return self._outputs(features).astype(np.float32)  # as they are kept, so that what is kept has this very score
+        return self._outputs(features).astype(np.float32)  # as stored, so that stored outputs have exactly this score
 
     def _outputs(self, features: np.ndarray) -> np.ndarray:
         scaled = self.scaler.transform(np.asarray(features, dtype=np.float64))
@@ -107,7 +110,7 @@ class _Regression:
             return logits
         if logits.ndim == 1:  # two classes
             logits = np.stack([-logits / 2, logits / 2], axis=1)
-        # Classes that the training split lacks get an output below all others.
+        # Classes that are missing in the training split get an output below all others.
         full = np.full((len(scaled), self.target.classes), logits.min(axis=1, keepdims=True) - 10.0)
         full[:, model.classes_] = logits
         return full
@@ -136,15 +139,15 @@ def _fit(
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
         warnings.filterwarnings("ignore", "The number of unique classes")  # few examples of many classes
-        for place, column in enumerate(columns):
+        for index, column in enumerate(columns):
             if len(np.unique(column)) < 2:
                 models.append(float(column[0]))
                 continue
             model = LogisticRegression(C=strength, max_iter=options.max_iterations, warm_start=True)
-            before = start.models[place] if start else None
-            if isinstance(before, LogisticRegression) and np.array_equal(before.classes_, np.unique(column)):
-                model.coef_, model.intercept_ = before.coef_.copy(), before.intercept_.copy()
-                model.classes_ = before.classes_
+            previous = start.models[index] if start else None
+            if isinstance(previous, LogisticRegression) and np.array_equal(previous.classes_, np.unique(column)):
+                model.coef_, model.intercept_ = previous.coef_.copy(), previous.intercept_.copy()
+                model.classes_ = previous.classes_
             models.append(model.fit(scaled, column))
     iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
     about = {"iterations": iterations, "converged": iterations < options.max_iterations}
@@ -152,5 +155,5 @@ def _fit(
 
 
 def _constant_or_logit(model: Any, scaled: np.ndarray) -> np.ndarray:
-    """A label that the training split has, or lacks, everywhere gets one output for all."""
+    """Compute the outputs of one label; they are constant if the label was constant in the training split."""
     return np.full(len(scaled), 2 * model - 1) if isinstance(model, float) else model.decision_function(scaled)

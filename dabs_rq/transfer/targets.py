@@ -1,4 +1,4 @@
-"""Whether the targets of a split can be evaluated, and whether a probe can learn from them."""
+"""Checks whether the targets of a split can be evaluated, and whether a probe can learn from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dabs_rq.spec import Multiclass, Regression, Target
 
 
 def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
-    """The targets, if there are any and they are of their kind. Raises TrainingError with the reason."""
+    """Return the targets if they can be evaluated. Raises TrainingError if there are none or a value is illegal.
+
+    what: names the split in the error.
+    """
     if targets is None or len(targets) == 0:
         raise TrainingError(f"{what} is empty")
     if isinstance(target, Regression):
@@ -23,8 +26,8 @@ def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np
 
 
 def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
-    """The targets, if a probe can learn from them. Raises TrainingError with the reason."""
+    """Return the targets if a probe can learn from them. Raises TrainingError with the reason."""
     targets = check_evaluable(targets, target, what)
     if len(np.unique(targets)) < 2:
-        raise TrainingError(f"{what} has one class only ({targets.flat[0]}): nothing can be learned from it")
+        raise TrainingError(f"{what} has only one class ({targets.flat[0]}): nothing can be learned from it")
     return targets

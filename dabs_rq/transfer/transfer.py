@@ -1,4 +1,4 @@
-"""Transfer: a frozen encoder and a task to a record."""
+"""Transfer: probes a frozen encoder on tasks and writes a record for each."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from dabs_rq.errors import (
     RecordError,
     ResourceError,
     TrainingError,
-    memory_told,
+    explain_out_of_memory,
 )
-from dabs_rq.files import only_one
+from dabs_rq.files import locked
 from dabs_rq.records import recheck, record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import Undefined, majority, score
@@ -40,18 +40,18 @@ from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.frozen import frozen_encoder
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
-NEEDS_LESS = "Fewer jobs at a time leave more for each: suite.workers, or on Ray a larger suite.transfer_gpus"
+MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
 
 
 def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     """Probe the run's encoder on the run's tasks. Finished records are kept.
 
-    Returns the files of all records, and the errors of the tasks that could not be done: the others go on.
-    Raises CheckpointError if there is no encoder to probe.
+    Returns the files of all records, and the errors of failed tasks; a failed task does not stop the others.
+    Raises: CheckpointError if there is no encoder to probe.
     """
     encoder, weights, method = frozen_encoder(run, seed)
     folder = run.places.records(run.identity(seed, method=method))
-    with only_one(folder):
+    with locked(folder):
         files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
     if checkpoint.weights_hash(encoder) != weights:
         raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
@@ -73,11 +73,11 @@ def _probe_tasks(
             files.append(file)
             continue
         try:
-            with memory_told(NEEDS_LESS):
+            with explain_out_of_memory(MEMORY_ADVICE):
                 files += _probe_task(run, seed, task, encoder, weights, folder, method)
         except (DataError, TrainingError, ResourceError) as error:
             errors.append(type(error)(f"{task.name}: {error}"))
-        except DabsRqError:  # of what all tasks share
+        except DabsRqError:  # concerns all tasks
             raise
         except Exception as error:
             traceback.print_exc()
@@ -86,7 +86,7 @@ def _probe_tasks(
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
-    """Hashes of the code that makes a record of `task` out of an encoder."""
+    """Hash the code that computes a record of `task` from an encoder."""
     domain, encoder = run.domain.name, run.options.encoder
     return code(
         __name__,
@@ -97,18 +97,21 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
 
 
 def is_finished(file: Path, weights: str) -> bool:
-    """Whether there is a task's record of a score with these weights. If it, or one of the task's other splits, cannot
-    be read or has predictions that do not give its score, all are made again."""
+    """Return whether the task has a record with a score for these weights.
+
+    Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
+    its records are computed again.
+    """
     if not file.exists():
         return False
     try:
-        own = record.read(file)
-        if own.status != "ok" or own.checkpoint != weights:
+        test_record = record.read(file)
+        if test_record.status != "ok" or test_record.checkpoint != weights:
             return False
         for split_file in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
-            of_split = record.read(split_file)
-            if of_split.status == "ok":
-                recheck.predictions(split_file, of_split)
+            split_record = record.read(split_file)
+            if split_record.status == "ok":
+                recheck.predictions(split_file, split_record)
     except RecordError as error:
         print(f"{error}; computing it again")
         return False
@@ -123,15 +126,15 @@ def _probe_task(
     train_targets = check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
     evaluated = [
         (split, run.splits.prepare(part), check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
-        for split, part in [*_extra(run, task), ("test", test)]  # whose record says that the task is finished: last
+        for split, part in [*_extra(run, task), ("test", test)]  # the test record marks a finished task: write it last
     ]
     train = run.splits.prepare(train)
-    kept = partial(_features, run, encoder, weights)
-    fitted = _fit(run, seed, task, encoder, train, train_targets, kept)
+    compute_features = partial(_features, run, encoder, weights)
+    fitted = _fit(run, seed, task, encoder, train, train_targets, compute_features)
 
     files = []
     for split, examples, targets in evaluated:
-        outputs = fitted.outputs(kept(examples))
+        outputs = fitted.outputs(compute_features(examples))
         result = Record(
             **run.identity(seed, method=method)._asdict(),
             task=task.name,
@@ -157,13 +160,13 @@ def _probe_task(
         files.append(record.write(folder, result, examples.ids, targets, outputs))
         shown = result.reason if result.score is None else f"{100 * result.score:.2f} % {task.metric}"
         print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
-    *others, own = files
-    return [own, *others]  # the table's first
+    *others, test_file = files
+    return [test_file, *others]
 
 
 def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """Fields of a record: the score and its standard error, or why there is no score, and the task's other metrics.
-    Each is computed on its own; one that is undefined leaves the others alone."""
+    """Compute fields of a record: the score and its standard error, or the reason why it is undefined, and the scores
+    of the task's further metrics. An undefined metric does not affect the others."""
     options, protocol = run.options.transfer, run.options.protocol
     measure = partial(
         score,
@@ -192,9 +195,9 @@ def _fit(
     encoder: Encoder,
     train: Examples,
     targets: np.ndarray,
-    kept: Callable[[Examples], np.ndarray],
+    compute_features: Callable[[Examples], np.ndarray],
 ) -> Fitted:
-    """The probe that the options ask for; `kept` gives the features that are computed once."""
+    """Fit the probe that the options choose. compute_features: reads or computes cached features."""
     options = run.options.transfer
     if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
         raise OptionError(
@@ -203,14 +206,16 @@ def _fit(
         )
     if options.probe == "lbfgs":
         if options.features == "reencode":
-            raise OptionError("transfer.probe=lbfgs needs features that stay the same: give transfer.features=cached")
-        return regression.fit_regression(kept(train), targets, train.groups, task.target, task.metric, options, seed)
+            raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
+        return regression.fit_regression(
+            compute_features(train), targets, train.groups, task.target, task.metric, options, seed
+        )
     size, place = options.batch_size or run.domain.batch_size, features.device(run.options.trainer.accelerator)
-    batches: features.Kept | features.Reencoded
+    batches: features.CachedFeatures | features.ReencodedFeatures
     if options.features == "cached":
-        batches = features.Kept(kept(train), targets, size, seed, place)
+        batches = features.CachedFeatures(compute_features(train), targets, size, seed, place)
     else:
-        batches = features.Reencoded(encoder, train, size, seed, run.options.loader.workers, place)
+        batches = features.ReencodedFeatures(encoder, train, size, seed, run.options.loader.workers, place)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
     return adamw.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
 
@@ -221,7 +226,7 @@ def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> n
 
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
-    """The task's further splits, where their files are there."""
+    """Load the task's extra splits, skipping those whose files are missing."""
     present: list[Any] = []
     for split in task.extra_splits:
         try:

@@ -42,10 +42,10 @@ fgvc-aircraft-2013b/data/images_box.txt                <7-digit number> <xmin> <
 
 
 def load(request: Request) -> Examples:
-    """The official train and validation lists together as "train", and the test list; sorted by variant and number.
+    """Load the official train and validation lists together as "train", or the test list, sorted by variant and number.
 
-    Classes are the variants in Python's order. The boxes go to Pillow as they are, as in DABS, though they are said to
-    count from 1: the crop is at most a pixel off, and without the banner at the bottom.
+    Classes are the variants in Python's sort order. As in DABS, Pillow gets the boxes unchanged, although they are
+    documented to count from 1: the crop is at most one pixel off, and excludes the banner at the bottom.
     """
     root = request.folder(SOURCE)
     data = root / DATA

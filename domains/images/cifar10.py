@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 
 def load(request: Request) -> Examples:
-    """The five data batches ("train") or the test batch, in the order of the files."""
+    """Load the five data batches ("train") or the test batch, in file order."""
     folder = request.folder(SOURCE)
     paths = [f"{FOLDER}/{name}" for name in BATCHES[request.split]]
     labels = [read_batch(folder / path).labels for path in paths]
@@ -80,7 +80,7 @@ def _decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.n
 
 
 def read_batch(file: Path) -> Batch:
-    """One batch file. Raises DataError if it is damaged, holds something else, or wants to run anything."""
+    """Read one batch file. Raises DataError if it is damaged, holds something else, or needs to run code."""
     return _read_batch(file, file.stat().st_mtime_ns)
 
 
@@ -93,11 +93,11 @@ def _read_batch(file: Path, changed: int) -> Batch:
         data, labels = content["data"], content["labels"]
     except DataError:
         raise
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
-        raise DataError(f"{file}: no CIFAR-10 batch, or damaged ({type(error).__name__}: {error})") from error
+    except Exception as error:  # a damaged pickle can raise any type
+        raise DataError(f"{file}: damaged or not a CIFAR-10 batch ({type(error).__name__}: {error})") from error
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{file}: data is {found}, expected uint8 {(len(labels), 3 * 32 * 32)}")
+        actual = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise DataError(f"{file}: data is {actual}, expected uint8 {(len(labels), 3 * 32 * 32)}")
     numbers = [class_number(label, TARGET, f"{file}: row {row}") for row, label in enumerate(labels)]
     return Batch(data.reshape(-1, 3, 32, 32), np.array(numbers, np.int64))
 
@@ -117,7 +117,7 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuilds numpy arrays and plain containers, and nothing else. The published files were written by Python 2."""
+    """Loads only numpy arrays and plain containers. Python 2 wrote the published files."""
 
     def __init__(self, opened: Any, file: Path) -> None:
         super().__init__(opened, encoding="latin1")

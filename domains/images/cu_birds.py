@@ -42,7 +42,7 @@ CUB_200_2011/train_test_split.txt     <number> <1: train, 0: test>
 
 
 def load(request: Request) -> Examples:
-    """The official split, in the order of images.txt. Whole pictures: the bounding boxes are not used."""
+    """Load the official split, in the order of images.txt. Pictures are not cropped to their bounding boxes."""
     root = request.folder(SOURCE)
     folder = root / FOLDER
     labels_file, split_file = folder / "image_class_labels.txt", folder / "train_test_split.txt"

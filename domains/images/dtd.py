@@ -39,7 +39,7 @@ dtd/labels/train1.txt, val1.txt, test1.txt          banded/banded_0002.jpg
 
 
 def load(request: Request) -> Examples:
-    """The first official split, its train and validation lists together as "train". Classes by name of folder."""
+    """Load the first official split; its train and validation lists are "train". Classes are the sorted folders."""
     root = request.folder(SOURCE)
     folder = root / FOLDER
     names = sorted(path.name for path in (folder / "images").iterdir() if path.is_dir() and path.name[0] != ".")

@@ -36,16 +36,16 @@ validation/<wnid>/*.JPEG   the same class folders (not needed to pretrain; the f
 
 
 def load(request: Request) -> Examples:
-    """All pictures of a split, by class folder and name. Targets are class numbers in the order of the folders."""
+    """Load all pictures of a split, sorted by class folder and name. Targets are the indices of the sorted folders."""
     folder = request.folder(SOURCE)
     split = folder / request.split
     if not split.is_dir():
         raise MissingDataError(missing_text(SOURCE, request.root, [split]))
     classes = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        raise DataError(f"{split}: no class folder in it")
+        raise DataError(f"{split}: it has no class folder")
     request.expect(f"ImageNet class folders ({request.split})", CLASSES, len(classes))
-    # One Arrow array per class: the names of the 1.28 M files are never all held as Python strings.
+    # One Arrow array per class, so that the names of 1.28 M files are never all in memory as Python strings.
     listed = [_paths(split / name, f"{request.split}/{name}") for name in classes]
     paths = pa.concat_arrays(listed)
     return Examples(

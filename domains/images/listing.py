@@ -1,4 +1,4 @@
-"""From the listed pictures of a labelled source to examples, with the checks that all share."""
+"""Makes examples from the listed pictures of a labelled source, with checks that all sources share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Picture(NamedTuple):
 
 
 def labelled(request: Request, folder: Path, pictures: Sequence[Picture]) -> Examples:
-    """The examples of `pictures` in their order. Raises DataError if there is none, one is missing or listed twice."""
+    """Make examples of `pictures` in order. Raises DataError if the list is empty, or a picture is missing or listed
+    twice."""
     if not pictures:
         raise DataError(f"{folder}: no picture is listed for split {request.split!r}")
     named_by: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the two protocols decide about GTSRB."""
+"""Protocol options of GTSRB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dabs_rq.protocol import Protocol, option
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesProtocol(Protocol):
-    # What GTSRB's 80/20 split keeps together: nothing, or the frames of one physical sign.
+    # Split GTSRB 80/20 by single frames, or by tracks (all frames of one physical sign).
     gtsrb_split: Literal["image", "track"] = option(
         "transfer", published="image", corrected="track", moves=("traffic_sign",)
     )

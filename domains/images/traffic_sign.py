@@ -43,9 +43,9 @@ GTSRB/Final_Training/Images/00000/GT-00000.csv ...      Filename;Width;Height;Ro
 
 
 def load(request: Request) -> Examples:
-    """80/20 within every class, of single frames or of whole tracks (protocol.gtsrb_split). Groups are the tracks.
+    """Split every class 80/20 by single frames or by tracks (protocol.gtsrb_split). Groups are the tracks.
 
-    Differs from DABS, which shuffles the frames in the order of the file system: here they are sorted first.
+    Differs from DABS, which shuffles the frames in file system order: here they are sorted first.
     """
     root = request.folder(SOURCE)
     folders = sorted((root / IMAGES).glob("[0-9][0-9][0-9][0-9][0-9]"))
@@ -60,7 +60,7 @@ def _units(frames: list[Picture], kept_together: str) -> list[list[Picture]]:
 
 
 def _frames(folder: Path) -> list[Picture]:
-    """The frames of one class folder as its csv lists them, sorted by name, that is by track and frame."""
+    """List the frames in the csv of one class folder, sorted by name, that is by track and frame."""
     file = folder / f"GT-{folder.name}.csv"
     (where, header), *rows = list(lines(file)) or [(f"{file}:1", "")]
     if header != HEADER:
@@ -68,7 +68,7 @@ def _frames(folder: Path) -> list[Picture]:
     frames = [_frame(folder, where, text) for where, text in rows]
     unlisted = {path.name for path in folder.glob("*.ppm")} - {Path(frame.path).name for frame in frames}
     if unlisted:
-        raise DataError(f"{file}: {len(unlisted)} pictures beside it have no line, the first is {min(unlisted)}")
+        raise DataError(f"{file}: {len(unlisted)} pictures in its folder have no line, the first is {min(unlisted)}")
     return sorted(frames)
 
 

@@ -48,7 +48,7 @@ imagelabels.mat                           labels, 1 to 102
 
 
 def load(request: Request) -> Examples:
-    """DABS's seeded 80/20 split by class, classes in order of first appearance (not the official split)."""
+    """Load DABS's seeded 80/20 split by class, with classes in order of first appearance (not the official split)."""
     folder = request.folder(SOURCE)
     classes: dict[int, list[Picture]] = defaultdict(list)
     for number, value in enumerate(_labels(folder / LABELS), 1):
@@ -63,8 +63,10 @@ def _labels(file: Path) -> np.ndarray:
 
     try:
         labels = np.asarray(loadmat(file)["labels"])
-    except Exception as error:  # scipy raises whatever the damaged bytes lead to
-        raise DataError(f"{file}: no MATLAB file with labels, or damaged ({type(error).__name__}: {error})") from error
+    except Exception as error:  # scipy can raise any type for a damaged file
+        raise DataError(
+            f"{file}: damaged or not a MATLAB file with labels ({type(error).__name__}: {error})"
+        ) from error
     if labels.ndim != 2 or len(labels) != 1 or labels.dtype.kind not in "iu":
         raise DataError(f"{file}: labels is {labels.dtype} {labels.shape}, expected whole numbers (1, n)")
     return labels[0]

@@ -1,6 +1,6 @@
 """mC4 in seven languages, the unlabelled source of the multilingual domain: a stream, too large to index.
 
-The languages take turns, text by text, until the first of them ends, as in DABS. Nothing is filtered: an empty text is
+As in DABS, the languages take turns, text by text, until the first of them ends. Nothing is filtered: an empty text is
 an example of special tokens and padding.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from dabs_rq.data.readers.text import not_on_hub, tokens
+from dabs_rq.data.readers.text import not_on_hub, tokens_input
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.data.streams import Stream
@@ -37,7 +37,7 @@ SHARDS = 8
 SHUFFLED_TOGETHER = 10_000  # examples, over all shards
 REPEATS = 4  # DABS's four workers each read the whole stream
 ROWS_AT_ONCE = 64
-READ_BYTES = 1 << 18  # of a file at a time, so that no row group is ever held as a whole
+READ_BYTES = 1 << 18  # read buffer, so that no whole row group is in memory
 
 SOURCE = Source(
     name="mc4",
@@ -58,23 +58,24 @@ several files of a split are called train-00000-of-01024.parquet ...; any number
 
 
 def load(request: Request) -> Stream:
-    """The stream of a split: "shuffled" from 8 shards, each an eighth of every language, or "repeated", as DABS reads
-    it: one shard in the order of the files, every batch four times in a row.
+    """Make the stream of a split.
 
-    Read below the data root if anything of mC4 is there, else from the hub. Raises MissingDataError if only some of the
-    languages are there, or if the hub cannot be reached.
+    protocol.mc4_order: "shuffled" reads 8 shards, each an eighth of every language; "repeated" reads one shard in file
+    order and yields every batch four times in succession, as DABS does. Reads from the data root if it holds any file
+    of mC4, else from the hub.
+    Raises: MissingDataError if only some languages are on disk, or if the hub cannot be reached.
     """
     files = {language: _files(request, language) for language in LANGUAGES}
     if all(files.values()):
         root = request.root / SOURCE.folder
         shards = _local_shards(request, root, files)
-        content = digest_files(root, (str(file.relative_to(root)) for found in files.values() for file in found))
+        content = digest_files(root, (str(file.relative_to(root)) for paths in files.values() for file in paths))
     elif request.made_up or any((request.root / SOURCE.folder).glob("*/*.parquet")):
         raise MissingDataError(_which_are_missing(request, files))
     else:
         shards = _hub_shards(request)
         content = digest(SOURCE.hub, request.split)
-    encode = Encode(tokens(request), request.root)
+    encode = Encode(tokens_input(request), request.root)
     order = request.protocol.mc4_order
     return Stream(
         shards=shards,
@@ -91,7 +92,7 @@ def _shards(request: Request) -> int:
 
 @dataclass(frozen=True)
 class Ids:
-    """Texts to the input of the domain: ids (n, length) int32."""
+    """Encodes texts to the input of the domain: ids (n, length) int32."""
 
     encode: Encode
 
@@ -101,13 +102,13 @@ class Ids:
 
 @dataclass(frozen=True)
 class InTurns:
-    """A shard: parts of all languages in turns. `length`: examples until the first part ends, None where unknown."""
+    """A shard: parts of all languages, read in turns. length: examples until the first part ends, None if unknown."""
 
     parts: tuple[Rows | HubRows, ...]
     length: int | None
 
     def read(self, start: int) -> Iterator[tuple[str, str]]:
-        """(id, text) from number `start` on, to the end of the shard. Files are opened in the process that reads."""
+        """Yield (id, text) from number `start` to the end of the shard. Opens files in the reading process."""
         turn, place = divmod(start, len(self.parts))
         readers = [part.read(turn + (number < place)) for number, part in enumerate(self.parts)]
         in_turns = _until_one_ends(readers[place:] + readers[:place])
@@ -117,9 +118,9 @@ class InTurns:
 def _until_one_ends(readers: list[Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
     while True:
         for reader in readers:
-            if (found := next(reader, None)) is None:
+            if (example := next(reader, None)) is None:
                 return
-            yield found
+            yield example
 
 
 # ---- on disk -------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def _until_one_ends(readers: list[Iterator[tuple[str, str]]]) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows [first, stop) of the files of a language, counted over all of them. files: (path below `root`, rows)."""
+    """Rows [first, stop) of a language, counted over all its files. files: (path relative to `root`, rows)."""
 
     root: Path
     files: tuple[tuple[str, int], ...]
@@ -153,8 +154,8 @@ def _files(request: Request, language: str) -> list[Path]:
 def _which_are_missing(request: Request, files: dict[str, list[Path]]) -> str:
     missing = [language for language in LANGUAGES if not files[language]]
     return (
-        f"mC4, split {request.split!r}, is not there in {', '.join(missing)}. All of {', '.join(LANGUAGES)} are read "
-        f"in turns, never some of them alone.\n{missing_text(SOURCE, request.root, _expected(request, missing))}"
+        f"mC4, split {request.split!r}, is missing in {', '.join(missing)}. All of {', '.join(LANGUAGES)} are needed, "
+        f"because they are read in turns.\n{missing_text(SOURCE, request.root, _expected(request, missing))}"
     )
 
 
@@ -163,35 +164,35 @@ def _expected(request: Request, languages: Sequence[str]) -> list[Path]:
 
 
 def _local_shards(request: Request, root: Path, files: dict[str, list[Path]]) -> tuple[InTurns, ...]:
-    of_language = [
+    language_files = [
         tuple((str(file.relative_to(root)), _count_rows(file)) for file in files[language]) for language in LANGUAGES
     ]
-    totals = [sum(rows for _, rows in found) for found in of_language]
+    totals = [sum(rows for _, rows in files_and_rows) for files_and_rows in language_files]
     shards = _shards(request)
-    for language, found, total in zip(LANGUAGES, of_language, totals, strict=True):
+    for language, files_and_rows, total in zip(LANGUAGES, language_files, totals, strict=True):
         if total < shards:
             raise DataError(
-                f"{root / found[0][0]}: {total} rows are all there is of {language}, split {request.split!r}; "
+                f"{root / files_and_rows[0][0]}: {language}, split {request.split!r}, has only {total} rows; "
                 f"at least {shards} are needed, one for each shard"
             )
-    made = []
+    mixed_shards = []
     for number in range(shards):
         parts = tuple(
-            Rows(root, found, total * number // shards, total * (number + 1) // shards)
-            for found, total in zip(of_language, totals, strict=True)
+            Rows(root, files_and_rows, total * number // shards, total * (number + 1) // shards)
+            for files_and_rows, total in zip(language_files, totals, strict=True)
         )
-        made.append(InTurns(parts, len(parts) * min(part.stop - part.first for part in parts)))
-    return tuple(made)
+        mixed_shards.append(InTurns(parts, len(parts) * min(part.stop - part.first for part in parts)))
+    return tuple(mixed_shards)
 
 
 def _open(file: Path) -> ParquetFile:
-    """Raises DataError if `file` is no parquet table or lacks a column of texts."""
+    """Open a file. Raises DataError if it is not a parquet table or lacks a column of texts."""
     from pyarrow.parquet import ParquetFile
 
     try:
         opened = ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: damaged or no parquet table ({error})") from error
+        raise DataError(f"{file}: damaged or not a parquet table ({error})") from error
     schema = opened.schema_arrow
     if COLUMN not in schema.names:
         raise DataError(f"{file}: expected a column {COLUMN}, found {', '.join(schema.names)}")
@@ -206,14 +207,14 @@ def _count_rows(file: Path) -> int:
 
 
 def _rows(file: Path, low: int, high: int) -> Iterator[tuple[int, str]]:
-    """(number, text) of rows [low, high); row groups before and after them are not looked at."""
+    """Yield (number, text) of rows [low, high) without reading row groups before or after them."""
     with _open(file) as opened:
         groups = range(opened.metadata.num_row_groups)
         ends = np.cumsum([opened.metadata.row_group(group).num_rows for group in groups])
-        wanted = [group for group in groups if ends[group] > low and (group == 0 or ends[group - 1] < high)]
-        row = int(ends[wanted[0] - 1]) if wanted[0] else 0
+        needed = [group for group in groups if ends[group] > low and (group == 0 or ends[group - 1] < high)]
+        row = int(ends[needed[0] - 1]) if needed[0] else 0
         try:
-            for batch in opened.iter_batches(ROWS_AT_ONCE, row_groups=wanted, columns=[COLUMN]):
+            for batch in opened.iter_batches(ROWS_AT_ONCE, row_groups=needed, columns=[COLUMN]):
                 inside = batch.column(0).slice(max(0, low - row), max(0, high - max(low, row)))
                 for number, text in enumerate(inside.to_pylist(), max(low, row)):
                     if text is None:
@@ -231,8 +232,8 @@ def _rows(file: Path, low: int, high: int) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class HubRows:
-    """Of a language on the hub every `shards`-th file from number `shard` on; every `shards`-th text where there are
-    fewer files than shards."""
+    """Every `shards`-th file of a language on the hub from number `shard` on; every `shards`-th text if there are fewer
+    files than shards."""
 
     config: str
     split: str
@@ -255,17 +256,17 @@ class HubRows:
     def _texts(self, source: datasets.IterableDataset) -> Iterator[Any]:
         where = f"{SOURCE.hub} on the hub, {self.config}, split {self.split!r}"
         try:
-            # `iter` and not iteration: that one would leave the other loader workers' share of the files to them.
+            # `iter`, because plain iteration would divide the files among the loader workers.
             for table in source.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
                 if COLUMN not in table.column_names:
                     raise DataError(f"{where}: expected a column {COLUMN}, found {', '.join(table.column_names)}")
                 yield from table[COLUMN].to_pylist()
         except DataError:
             raise
-        except Exception as error:  # whatever the network makes of it
+        except Exception as error:  # a network failure can raise any type
             raise DataError(
-                f"{where}: reading broke off ({type(error).__name__}: {error}). If it was the network, run again: "
-                "pretraining goes on from its last resume point."
+                f"{where}: reading failed ({type(error).__name__}: {error}). If the network failed, run again: "
+                "pretraining resumes from its last resume point."
             ) from error
 
 
@@ -276,7 +277,7 @@ def _hub_shards(request: Request) -> tuple[InTurns, ...]:
     for config in configs:
         try:
             _on_hub(config, request.split)
-        except Exception as error:  # the hub's client lets errors of several libraries through
+        except Exception as error:  # the hub's client raises errors of several libraries
             raise not_on_hub(request, SOURCE, _expected(request, LANGUAGES), config, error) from error
     return tuple(
         InTurns(tuple(HubRows(config, request.split, number, shards) for config in configs), None)

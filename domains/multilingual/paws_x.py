@@ -1,7 +1,7 @@
 """PAWS-X: pairs of sentences with many words in common, paraphrases or not, in seven languages.
 
-The training pairs of the other languages are machine translations of the English ones, with some sentences lost; the
-others are human translations, with "NS" where there was nothing to translate. As in DABS, none is left out.
+The training pairs of the other languages are machine translations of the English pairs, some of them blank; the other
+splits are human translations, with "NS" for untranslated sentences. As in DABS, no pair is left out.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
-from dabs_rq.data.readers.index import repeated
-from dabs_rq.data.readers.text import Place
+from dabs_rq.data.readers.index import first_duplicate
+from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
@@ -48,32 +48,31 @@ several files of a split are called train-00000-of-00002.parquet ...
 
 
 def load(request: Request, language: str) -> Examples:
-    """The pairs of one language in the order of the file; ids are "train/17", by the hub's split and the pair's id.
+    """Load the pairs of one language in file order; ids such as "train/17" are the hub's split and the pair's id.
 
-    The true test split comes from where the others do: where anything of the language is under the data root, the hub
-    is not asked for it.
+    If the data root holds any file of the language, the true test split is not loaded from the hub.
     """
     source = SOURCE
     if request.split == TRUE_TEST and any((request.root / SOURCE.folder / language).glob("*.parquet")):
         source = replace(SOURCE, hub=None)
-    place = text.find(request, source, language, HUB_SPLITS[request.split])
-    table = place.open(("id", *SENTENCES, "label"))
+    location = text.find_table(request, source, language, HUB_SPLITS[request.split])
+    table = location.open(("id", *SENTENCES, "label"))
     return Examples(
-        ids=_ids(place, HUB_SPLITS[request.split]),
-        inputs=(text.from_table(place, SENTENCES, np.arange(len(table)), text.tokens(request), request.root),),
-        targets=text.labels(place, 1, "0 or 1 (paraphrase) expected"),
+        ids=_ids(location, HUB_SPLITS[request.split]),
+        inputs=(text.from_table(location, SENTENCES, np.arange(len(table)), text.tokens_input(request), request.root),),
+        targets=text.labels(location, 1, "0 or 1 (paraphrase) expected"),
     )
 
 
-def _ids(place: Place, split: str) -> pa.Array:
-    """The ids in column "id", after the split. Raises DataError if there is one twice, or a row without."""
-    column = place.column("id")
+def _ids(location: TableLocation, split: str) -> pa.Array:
+    """Read column "id" and prefix the split. Raises DataError for a repeated or missing id."""
+    column = location.column("id")
     if column.null_count:
-        raise DataError(f"{place.row(pc.index(column.is_null(), True).as_py())}: no id")
+        raise DataError(f"{location.row(pc.index(column.is_null(), True).as_py())}: no id")
     ids = pc.cast(column, pa.string()).combine_chunks()
-    if twice := repeated(ids):
-        row, first = twice
-        raise DataError(f"{place.row(row)}: id {ids[row]} is that of an earlier pair too ({place.row(first)})")
+    if duplicate := first_duplicate(ids):
+        row, first = duplicate
+        raise DataError(f"{location.row(row)}: id {ids[row]} repeats that of an earlier pair ({location.row(first)})")
     return pc.binary_join_element_wise(split, ids, "/")
 
 

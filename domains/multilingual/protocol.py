@@ -1,4 +1,4 @@
-"""What the two protocols decide about mC4."""
+"""Protocol options of mC4."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dabs_rq.protocol import Protocol, option
 
 @dataclass(frozen=True, kw_only=True)
 class MultilingualProtocol(Protocol):
-    # mC4: in the order of the files, every batch four times in a row, or shuffled in blocks, every batch once.
+    # Read mC4 in file order with every batch repeated four times, or shuffled in blocks with every batch once.
     mc4_order: Literal["repeated", "shuffled"] = option(
         "pretraining", published="repeated", corrected="shuffled", moves=("multilingual",)
     )

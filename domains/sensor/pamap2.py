@@ -1,8 +1,8 @@
 """PAMAP2 activity monitoring: windows of heart rate and three inertial units, by activity.
 
-A subject's file is decoded once into an array (rows, 1 + 52): the activity id, then heart rate and 3 x 17 IMU columns.
-Windows are slices of it, so a prepared array stays memory-mapped and no item searches for its rows. What was never
-measured is NaN in that array and 0 in a window, after the z-score where there is one: the mean.
+A subject's file is decoded once to an array (rows, 1 + 52): the activity id, then heart rate and 3 x 17 IMU columns.
+Windows are slices of it, so a prepared array stays memory-mapped. A missing value is NaN in that array and 0 in a
+window, which is the mean if columns are z-scores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from domains.sensor.windows import Recordings, Sampler
 
 PROTOCOL_FOLDER = "PAMAP2_Dataset/Protocol"
 COLUMNS = 54  # timestamp, activity id, heart rate, 3 x 17 IMU
-# In DABS's order, which makes the labels: lying, sitting, standing, walking, running, cycling, Nordic walking,
+# In DABS's order, which defines the labels: lying, sitting, standing, walking, running, cycling, Nordic walking,
 # ascending and descending stairs, vacuum cleaning, rope jumping. DABS leaves out ironing (17), and so do we.
 ACTIVITIES = (1, 2, 3, 4, 5, 6, 7, 12, 13, 16, 24)
 # Every id that the dataset documents: 0 is transient, the rest are ironing and the optional activities.
@@ -63,10 +63,10 @@ SOURCE = Source(
 
 
 def decode(row: dict[str, Any], root: Path, interpolation: str, by_activity: bool) -> np.ndarray:
-    """One subject's file as float32 (rows, 53): activity id, heart rate, IMU columns in file order.
+    """Decode one subject's file to float32 (rows, 53): activity id, heart rate, IMU columns in file order.
 
-    interpolation: "file" or "bout", see `Protocol.pamap2_interpolation`. by_activity: only rows of `ACTIVITIES`, all
-    rows of the first before those of the second, as DABS's boolean filter concatenates them; else every row.
+    interpolation: "file" or "bout", see `SensorProtocol.pamap2_interpolation`. by_activity: keep only rows of
+    `ACTIVITIES`, sorted by activity, as DABS's boolean filter concatenates them; False keeps every row.
     Raises DataError with file and line for a wrong number of columns, a non-number or an unknown activity id.
     """
     values = _parse(root / row["path"])
@@ -82,7 +82,7 @@ def decode(row: dict[str, Any], root: Path, interpolation: str, by_activity: boo
 
 
 def _parse(path: Path) -> np.ndarray:
-    """A .dat file as float64 (rows, 53), without its timestamps."""
+    """Read a .dat file to float64 (rows, 53), without timestamps."""
     from pyarrow import csv
 
     names = [str(column) for column in range(COLUMNS)]
@@ -104,7 +104,7 @@ def _parse(path: Path) -> np.ndarray:
 
 
 def _fault(path: Path, reason: str) -> DataError:
-    """The error for a file that does not parse: its first bad line, found in a second, slow reading."""
+    """Return the error for a file that cannot be parsed; reads it again, slowly, to find the first bad line."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if not (text := line.rstrip("\r\n")):
@@ -130,9 +130,11 @@ def _is_number(text: str) -> bool:
 
 
 def _interpolate(values: np.ndarray, backwards: bool) -> None:
-    """Fill NaN in place, per column: linearly between readings, after the last one with it, before the first one with
-    it if `backwards`, else not at all. With backwards=False this is pandas' `interpolate()`. Columns without any
-    reading stay NaN."""
+    """Fill NaN in place, per column: linearly between readings, and with the last reading after it.
+
+    backwards: also fill with the first reading before it. With False this is pandas' `interpolate()`. Columns without
+    any reading stay NaN.
+    """
     missing = np.isnan(values)
     for column in np.flatnonzero(missing.any(axis=0)):
         gaps, known = np.flatnonzero(missing[:, column]), np.flatnonzero(~missing[:, column])
@@ -142,7 +144,7 @@ def _interpolate(values: np.ndarray, backwards: bool) -> None:
 
 
 def _runs(ids: np.ndarray) -> list[tuple[int, int]]:
-    """(start, stop) of every maximal run of equal ids."""
+    """List (start, stop) of every maximal run of equal ids."""
     borders = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
     return list(pairwise(borders)) if len(ids) else []
 
@@ -151,19 +153,19 @@ def _runs(ids: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _recordings(request: Request) -> Recordings:
-    """The subjects of a split. Stretches are bouts, or with random labelled draws all rows of an activity."""
+    """Load the subjects of a split. Stretches are bouts, or all rows of an activity for random labelled draws."""
     if request.split not in SUBJECTS:
         raise OptionError(unknown("PAMAP2 split", request.split, SUBJECTS))
     root, protocol = request.folder(SOURCE), request.protocol
     paths = {subject: f"{PROTOCOL_FOLDER}/subject{subject}.dat" for subject in SUBJECTS[request.split]}
-    found = {subject: path for subject, path in paths.items() if (root / path).exists()}
-    if not found:
+    present = {subject: path for subject, path in paths.items() if (root / path).exists()}
+    if not present:
         raise MissingDataError(missing_text(SOURCE, request.root, [root / path for path in paths.values()]))
-    request.expect(f"PAMAP2 subject files of {request.split}", len(paths), len(found))
+    request.expect(f"PAMAP2 subject files of {request.split}", len(paths), len(present))
     interpolation, by_activity = protocol.pamap2_interpolation, protocol.pamap2_windows == "draws"
     column = request.prepare(
         Decoded(
-            items=pa.table({"path": list(found.values())}),
+            items=pa.table({"path": list(present.values())}),
             decode=partial(decode, root=root, interpolation=interpolation, by_activity=by_activity),
             root=root,
             shape=(None, COLUMNS - 1),
@@ -171,7 +173,7 @@ def _recordings(request: Request) -> Recordings:
             version=f"pamap2 1 interpolation={interpolation} by_activity={by_activity}",
         )
     )
-    arrays = [_array(column, row) for row in range(len(found))]
+    arrays = [_array(column, row) for row in range(len(present))]
     stretches = [
         (which, ACTIVITIES.index(activity), start, stop - start)
         for which, array in enumerate(arrays)
@@ -179,7 +181,7 @@ def _recordings(request: Request) -> Recordings:
         if (activity := int(array[start, 0])) in ACTIVITIES
     ]
     return Recordings(
-        subjects=np.array(list(found)),
+        subjects=np.array(list(present)),
         series=[array[:, 1:] for array in arrays],
         stretches=np.array(stretches, np.int64).reshape(-1, 4),
         classes=len(ACTIVITIES),
@@ -188,7 +190,7 @@ def _recordings(request: Request) -> Recordings:
 
 
 def _array(column: Column, row: int) -> np.ndarray:
-    """A subject's array: memory-mapped where it was prepared, else decoded now."""
+    """Return a subject's array, memory-mapped if it is prepared, else decoded."""
     return column[row] if isinstance(column, Stored) else column.take(np.array([row]))[0]
 
 
@@ -196,14 +198,14 @@ def _sampler(request: Request, labelled: bool) -> Sampler:
     recordings = _recordings(request)
     mean, std = np.zeros(COLUMNS - 2), np.ones(COLUMNS - 2)
     if request.protocol.pamap2_normalise and request.split == "train":
-        # Interpolated values count, rows of other activities do not: the statistics are those of the windows.
+        # The statistics are those of the windows: they include interpolated values, but no rows of other activities.
         mean, std = recordings.statistics()
     elif request.protocol.pamap2_normalise:
         training = _sampler(replace(request, split="train"), labelled)
         mean, std = training.mean, training.std
     spare = int(request.protocol.pamap2_windows == "draws")
     sampler = Sampler(recordings, mean, std, request.inputs[0].shape[0], spare, labelled)
-    if not sampler.room.any():
+    if not sampler.start_counts.any():
         files = ", ".join(f"subject{subject}.dat" for subject in recordings.subjects)
         raise DataError(
             f"{request.root / SOURCE.folder / PROTOCOL_FOLDER}: no window in {files}: it takes a run of "
@@ -223,13 +225,13 @@ def _draws(request: Request, sampler: Sampler) -> Examples:
 
 
 def load(request: Request) -> Examples:
-    """Labelled windows (320, 52), grouped by subject: a sweep of all bouts, or random draws as DABS makes them."""
+    """Load labelled windows (320, 52), grouped by subject: a sweep of all bouts, or random draws as in DABS."""
     sampler = _sampler(request, labelled=True)
     return sampler.sweep() if request.protocol.pamap2_windows == "sweep" else _draws(request, sampler)
 
 
 def load_unlabelled(request: Request) -> Examples:
-    """Windows without labels: always random draws for "train", of subject 105 as `load` has them for "validation"."""
+    """Load windows without labels: random draws for "train", the windows of `load` for "validation" (subject 105)."""
     sampler = _sampler(request, labelled=False)
     sweep = request.protocol.pamap2_windows == "sweep" and request.split != "train"
     return sampler.sweep() if sweep else _draws(request, sampler)

@@ -1,6 +1,6 @@
-"""Windows of labelled recordings: swept over all of them, or drawn at random.
+"""Windows of labelled recordings: a sweep over all rows, or random draws.
 
-Knows nothing of a dataset: a reader gives `Recordings` and gets `Examples`, whose windows are slices of its arrays.
+Independent of the dataset: a reader passes `Recordings` and gets `Examples`, whose windows are slices of the arrays.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ WORKERS = 4  # of DABS's loader, which under torch < 1.9 share one state of nump
 
 @dataclass(frozen=True)
 class Recordings:
-    """The subjects of a split, and the stretches of rows that a window may come from.
+    """The subjects of a split, and the stretches of rows that windows may come from.
 
-    series[s]: (rows, columns) float32 of subject `subjects[s]`. stretches: (n, 4) int, one stretch a row: its series,
-    class, first row and number of rows. classes: how many there are. key: identity of the arrays.
+    series[s]: (rows, columns) float32 of subject `subjects[s]`. stretches: (n, 4) int, a stretch per row: its series,
+    class, first row and number of rows. classes: the number of classes. key: identity of the arrays.
     """
 
     subjects: np.ndarray
@@ -32,7 +32,7 @@ class Recordings:
     key: str
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (columns,) float64 over the rows of all stretches, NaN left out."""
+        """Compute mean and standard deviation, (columns,) float64, over the rows of all stretches, ignoring NaN."""
         count, total, squares = np.zeros((3, self.series[0].shape[1]))
         for which, _, start, length in self.stretches:
             values = self.series[which][start : start + length].astype(np.float64)
@@ -41,20 +41,20 @@ class Recordings:
             squares += np.nansum(values**2, axis=0)
         mean = total / np.maximum(count, 1)
         std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
-        # Below the resolution of float32 a column is constant: dividing would only enlarge rounding.
+        # A deviation below the resolution of float32 means a constant column: dividing would only amplify rounding.
         return mean, np.where(std <= 1e-6 * np.abs(mean), 1.0, std)
 
 
 @dataclass(frozen=True)
 class ScaledWindows(Windows):
-    """Windows as (value - mean) / std per column, NaN as 0. `series_key` covers the scale."""
+    """Windows as (value - mean) / std per column, NaN as 0. series_key: includes mean and std."""
 
     mean: np.ndarray
     std: np.ndarray
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         windows = super().take(rows)
-        windows -= self.mean.astype(np.float32)  # float64 would be cast to piece by piece, at four times the cost
+        windows -= self.mean.astype(np.float32)  # mixed types would cast element by element, at four times the cost
         windows /= self.std.astype(np.float32)
         windows[np.isnan(windows)] = 0.0
         return windows
@@ -64,8 +64,8 @@ class ScaledWindows(Windows):
 class Sampler:
     """Makes the examples of one split.
 
-    mean, std: (columns,), what windows are scaled by. length: rows of a window. spare: rows that a stretch needs beyond
-    them before a window is drawn from it (DABS never draws the last start).
+    mean, std: (columns,), for scaling. length: rows of a window. spare: rows that a stretch needs beyond `length` for a
+    window to be drawn from it (DABS never draws the last start).
     """
 
     recordings: Recordings
@@ -76,36 +76,36 @@ class Sampler:
     labelled: bool = True
 
     @cached_property
-    def room(self) -> np.ndarray:
-        """How many starts every stretch has."""
+    def start_counts(self) -> np.ndarray:
+        """The number of possible starts in every stretch."""
         return np.maximum(self.recordings.stretches[:, 3] - self.length - self.spare + 1, 0)
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """How many starts every subject (row) has for every class (column)."""
+        """The number of possible starts of every subject (row) for every class (column)."""
         starts = np.zeros((len(self.recordings.subjects), self.recordings.classes), np.int64)
-        np.add.at(starts, tuple(self.recordings.stretches[:, :2].T), self.room)
+        np.add.at(starts, tuple(self.recordings.stretches[:, :2].T), self.start_counts)
         return starts
 
     def sweep(self) -> Examples:
-        """All non-overlapping windows of every stretch, in order of subject and row."""
+        """Take all non-overlapping windows of every stretch, in order of subject and row."""
         counts = self.recordings.stretches[:, 3] // self.length
         stretch = np.repeat(np.arange(len(counts)), counts)
         nth = np.arange(len(stretch)) - np.repeat(np.cumsum(counts) - counts, counts)
         return self._examples(stretch, nth * self.length, numbered=False)
 
     def fresh(self, count: int, seed: int, epoch: int) -> Examples:
-        """`count` draws that only (seed, epoch) decides: uniform over the pairs of subject and class that have room for
-        a window, which is what redrawing both until they have amounts to; then uniform over the starts."""
+        """Draw `count` windows by (seed, epoch): uniformly among the pairs of subject and class with room for a window,
+        then uniformly among the starts. This equals redrawing subject and class until a window fits."""
         generator = np.random.default_rng([seed, epoch])
         pairs = np.flatnonzero(self.starts)
         pair = pairs[generator.integers(len(pairs), size=count)]
         return self._drawn(pair, generator.integers(self.starts.ravel()[pair]))
 
     def cloned(self, count: int) -> Examples:
-        """`count` draws as workers with one and the same state make them: the first quarter, four times over.
+        """Draw `count` windows as four workers with the same random state do: a quarter of them, repeated four times.
 
-        The state is that of `np.random.seed(0)`, DABS's seed, at every epoch and in every run.
+        The state is that of `np.random.seed(0)`, DABS's seed, in every epoch and run.
         """
         state = np.random.RandomState(0)
         pair: list[int] = []
@@ -118,20 +118,20 @@ class Sampler:
         return self._drawn(np.tile(pair, WORKERS), np.tile(nth, WORKERS))
 
     def _drawn(self, pair: np.ndarray, nth: np.ndarray) -> Examples:
-        """Start number `nth` among those of `pair`, which is an index into the flat `starts`."""
+        """Return the windows at start number `nth` of each `pair`, an index into the flattened `starts`."""
         which, label = self.recordings.stretches[:, :2].T
         order = np.argsort(which * self.recordings.classes + label, kind="stable")
-        ends = np.cumsum(self.room[order])
+        ends = np.cumsum(self.start_counts[order])
         flat = self.starts.ravel()
         nth = nth + (np.cumsum(flat) - flat)[pair]
         place = np.searchsorted(ends, nth, side="right")
-        return self._examples(order[place], nth - (ends - self.room[order])[place], numbered=True)
+        return self._examples(order[place], nth - (ends - self.start_counts[order])[place], numbered=True)
 
     def _examples(self, stretch: np.ndarray, offset: np.ndarray, numbered: bool) -> Examples:
         recordings = self.recordings
         which, label, first, _ = recordings.stretches[stretch].T
         subject, start = recordings.subjects[which], first + offset
-        ids = [f"subject{one}/{row}" for one, row in zip(subject.tolist(), start.tolist(), strict=True)]
+        ids = [f"subject{number}/{row}" for number, row in zip(subject.tolist(), start.tolist(), strict=True)]
         if numbered:  # a window may be drawn twice
             ids = [f"{name}#{number}" for number, name in enumerate(ids)]
         windows = ScaledWindows(

@@ -41,7 +41,7 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """All takes of 48 speakers to train on and of 12 to test on, by speaker and name. Groups are the speakers."""
+    """Load all takes of 48 training or 12 test speakers, sorted by speaker and name. Groups are the speakers."""
     root = request.folder(SOURCE)
     speakers = sorted(entry.name for entry in os.scandir(root / "data") if entry.name.isdigit() and entry.is_dir())
     request.expect("AudioMNIST speakers", SPEAKERS, len(speakers))
@@ -53,13 +53,13 @@ def load(request: Request) -> Examples:
             continue
         folder = root / "data" / speaker
         for name in clips.names(folder, ".wav"):
-            if not (fits := _CLIP.fullmatch(name)) or fits[2] != speaker:
+            if not (match := _CLIP.fullmatch(name)) or match[2] != speaker:
                 raise DataError(f"{folder / name}: expected a name like <digit>_{speaker}_<take>.wav")
             paths.append(f"data/{speaker}/{name}")
-            digits.append(int(fits[1]))
+            digits.append(int(match[1]))
             groups.append(int(speaker))
     if not paths:
-        numbers = ", ".join(f"{one:02d}" for one in sorted(TEST_SPEAKERS))
+        numbers = ", ".join(f"{number:02d}" for number in sorted(TEST_SPEAKERS))
         raise DataError(f"{root / 'data'}: no clip for split {request.split!r}; the speakers for test are {numbers}")
     ids = pa.array(paths, pa.string())
     return Examples(

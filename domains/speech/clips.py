@@ -1,4 +1,4 @@
-"""From the clips of a source to a column of spectrograms, with the crops that `protocol.speech_crop` asks for."""
+"""Makes a column of spectrograms from the clips of a source, cropped as `protocol.speech_crop` says."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Column, Shared
 from dabs_rq.data.readers import audio
-from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError
 
-Where = Callable[[int], str]  # the file and line that name a row; only asked for in an error
+Where = Callable[[int], str]  # row -> the file and line that name it; called only for an error
 
 
 def column(request: Request, folder: Path, paths: pa.Array, statistics: audio.Statistics) -> Column:
-    """Spectrograms of `paths` (relative to `folder`). A path that occurs twice is decoded once.
+    """Make a column of spectrograms of `paths` (relative to `folder`). A repeated path is decoded once.
 
-    With speech_crop=head_or_tail a training clip that is longer than the input has two rows to choose from.
+    With speech_crop=head_or_tail, a training clip longer than the input chooses between two rows: head and tail.
     """
     unique = paths.unique()
     rows = np.arange(len(paths)) if len(unique) == len(paths) else pc.index_in(paths, unique).to_numpy()
@@ -44,13 +44,13 @@ def column(request: Request, folder: Path, paths: pa.Array, statistics: audio.St
 
 
 def names(folder: Path, suffix: str) -> list[str]:
-    """Names of the files in `folder` that end in `suffix`, sorted, without hidden ones."""
+    """List the files in `folder` that end in `suffix`, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.name.endswith(suffix) and not e.name.startswith("."))
+        return sorted(entry.name for entry in entries if entry.name.endswith(suffix) and not entry.name.startswith("."))
 
 
 def check_listed(folder: Path, paths: pa.Array, where: Where) -> None:
-    """Raises DataError, naming the line, if there is no path, one of them is no file or one is listed twice."""
+    """Raise DataError, naming the line, if there is no path, a path is not a file, or a path is listed twice."""
     if len(paths) == 0:
         raise DataError(f"{folder}: no clip is listed for this split")
     for row, path in enumerate(paths):
@@ -60,7 +60,7 @@ def check_listed(folder: Path, paths: pa.Array, where: Where) -> None:
 
 
 def check_once(paths: pa.Array, where: Where) -> None:
-    """Raises DataError, naming both lines, if a path is listed twice."""
-    if twice := repeated(paths):
-        row, first = twice
+    """Raise DataError, naming both lines, if a path is listed twice."""
+    if duplicate := first_duplicate(paths):
+        row, first = duplicate
         raise DataError(f"{where(row)}: {paths[row].as_py()} is listed already: {where(first)}")

@@ -1,4 +1,4 @@
-"""Fluent Speech Commands: spoken orders to a house; what is asked for, of which object, and where."""
+"""Fluent Speech Commands: spoken commands for a smart home, labelled with action, object and location."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = "fluent_speech_commands_dataset"
 TABLES = {"train": ("train_data.csv", "valid_data.csv"), "test": ("test_data.csv",)}
 SPEAKERS = 97
 STATISTICS = Statistics(mean=-31.809, std=13.127)
-# In DABS's order, which makes the labels. "none" is a class like the others.
+# In DABS's order, which defines the labels. "none" is an ordinary class.
 CLASSES = {
     "location": ("none", "kitchen", "bedroom", "washroom"),
     "action": ("change language", "activate", "deactivate", "increase", "decrease", "bring"),
@@ -55,8 +55,9 @@ SOURCE = Source(
 
 
 def load(request: Request, *, slot: str) -> Examples:
-    """The official split, its train and valid tables together as "train". Targets are `slot`, a column of the tables;
-    ids and inputs are the same for every slot. Groups are the speakers.
+    """Load the official split; its train and valid tables together are "train". Groups are the speakers.
+
+    slot: the column of the tables with the targets; ids and inputs are the same for every slot.
     """
     root = request.folder(SOURCE)
     data = root / FOLDER / "data"
@@ -66,25 +67,25 @@ def load(request: Request, *, slot: str) -> Examples:
     speakers = speakers.take(pc.array_sort_indices(speakers))
     request.expect("Fluent Speech Commands speakers", SPEAKERS, len(speakers))
     files = [data / name for name in TABLES[request.split]]
-    own = pa.concat_tables([tables[file.name] for file in files]).combine_chunks()
+    table = pa.concat_tables([tables[file.name] for file in files]).combine_chunks()
     ends = np.cumsum([len(tables[file.name]) for file in files])
     where = partial(_where, files, ends)
-    targets = pc.index_in(own[slot], pa.array(CLASSES[slot]))
+    targets = pc.index_in(table[slot], pa.array(CLASSES[slot]))
     if targets.null_count:
         row = int(np.flatnonzero(targets.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{where(row)}: {unknown(slot, own[slot][row].as_py(), CLASSES[slot])}")
-    paths = pc.binary_join_element_wise(FOLDER, own["path"].combine_chunks(), "/")
+        raise DataError(f"{where(row)}: {unknown(slot, table[slot][row].as_py(), CLASSES[slot])}")
+    paths = pc.binary_join_element_wise(FOLDER, table["path"].combine_chunks(), "/")
     clips.check_listed(root, paths, where)
     return Examples(
         ids=paths,
         inputs=(clips.column(request, root, paths, STATISTICS),),
         targets=targets.to_numpy().astype(np.int64),
-        groups=pc.index_in(own["speakerId"], speakers).to_numpy().astype(np.int64),
+        groups=pc.index_in(table["speakerId"], speakers).to_numpy().astype(np.int64),
     )
 
 
 def _where(files: list[Path], ends: np.ndarray, row: int) -> str:
-    """The file and line of a row of the tables of `files`, which end at rows `ends`."""
+    """Return the file and line of a row of the concatenated tables of `files`, which end at rows `ends`."""
     number = int(np.searchsorted(ends, row, side="right"))
     first = int(ends[number - 1]) if number else 0
     return next(islice(lines(files[number]), row - first + 1, None))[0]

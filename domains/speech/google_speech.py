@@ -20,13 +20,13 @@ from dabs_rq.errors import DataError, unknown
 from dabs_rq.spec import Archive, Multiclass, Source
 from domains.speech import clips
 
-# In DABS's order, which makes the labels.
+# In DABS's order, which defines the labels.
 WORDS = (
     *("eight", "right", "happy", "three", "yes", "up", "no", "stop", "on", "four", "nine", "zero", "down", "go"),
     *("six", "two", "left", "five", "off", "seven", "one", "cat", "bird", "marvin", "wow", "tree", "dog", "sheila"),
     *("bed", "house", "follow", "visual", "backward", "forward", "learn"),
 )
-NOISE = "_background_noise_"  # about a minute each, no words: left out under both protocols
+NOISE = "_background_noise_"  # clips of about a minute without words, excluded under both protocols
 VALIDATION, TESTING = "validation_list.txt", "testing_list.txt"
 COUNTS = {"clips": 105_829, VALIDATION: 9981, TESTING: 11_005}
 STATISTICS = Statistics(mean=-46.847, std=19.151)
@@ -57,7 +57,7 @@ validation_list.txt, testing_list.txt     backward/0165e0e8_nohash_0.wav
 
 
 class Clips(NamedTuple):
-    """Clips as paths relative to the source's folder, with the class and the speaker of each."""
+    """Clips: paths relative to the source's folder, classes and speakers."""
 
     paths: pa.Array
     labels: np.ndarray
@@ -68,23 +68,25 @@ class Clips(NamedTuple):
 
 
 def load(request: Request) -> Examples:
-    """The clips of testing_list.txt to test on, and to train on (protocol.google_speech_split) all others ("disjoint")
-    or, as DABS's code has it, all there are and those of validation_list.txt again ("leaking"). Groups are speakers.
+    """Load the clips of testing_list.txt to test on, and the training clips that protocol.google_speech_split chooses.
+
+    "disjoint" trains on all other clips. "leaking", as DABS's code does, trains on all clips, test clips included, and
+    once more on those of validation_list.txt. Groups are the speakers.
     """
     root = request.folder(SOURCE)
-    found = _all(request, root)
-    validation, testing = (_listed(request, root / name, found.paths) for name in (VALIDATION, TESTING))
+    all_clips = _all(request, root)
+    validation, testing = (_listed(request, root / name, all_clips.paths) for name in (VALIDATION, TESTING))
     if request.split == "test":
         rows = np.sort(testing)
     elif request.protocol.google_speech_split == "disjoint":
-        rows = np.setdiff1d(np.arange(len(found.paths)), testing)
+        rows = np.setdiff1d(np.arange(len(all_clips.paths)), testing)
     else:
-        rows = np.concatenate([np.arange(len(found.paths)), np.sort(validation)])
+        rows = np.concatenate([np.arange(len(all_clips.paths)), np.sort(validation)])
     if not len(rows):
         raise DataError(f"{root}: no clip is left for split {request.split!r}")
-    chosen = found.take(rows)
-    again = np.arange(len(rows)) >= len(found.paths)
-    ids = pc.binary_join_element_wise(chosen.paths, pc.if_else(pa.array(again), "#again", ""), "")
+    chosen = all_clips.take(rows)
+    repeated = np.arange(len(rows)) >= len(all_clips.paths)
+    ids = pc.binary_join_element_wise(chosen.paths, pc.if_else(pa.array(repeated), "#again", ""), "")
     return Examples(
         ids=ids,
         inputs=(clips.column(request, root, chosen.paths, STATISTICS),),
@@ -94,7 +96,7 @@ def load(request: Request) -> Examples:
 
 
 def _all(request: Request, root: Path) -> Clips:
-    """Every clip of every word, by word and name."""
+    """List every clip of every word, sorted by word and name."""
     words = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     words = [word for word in words if word != NOISE]
     for word in words:
@@ -104,24 +106,24 @@ def _all(request: Request, root: Path) -> Clips:
     paths, speakers = [pa.array([], pa.string())], [np.array([], np.int64)]
     for word in words:
         names = clips.names(root / word, ".wav")
-        fits = [_CLIP.fullmatch(name) for name in names]
-        if None in fits:
-            bad = root / word / names[fits.index(None)]
+        matches = [_CLIP.fullmatch(name) for name in names]
+        if None in matches:
+            bad = root / word / names[matches.index(None)]
             raise DataError(f"{bad}: expected a name like 0165e0e8_nohash_0.wav")
         paths.append(pa.array([f"{word}/{name}" for name in names], pa.string()))
-        speakers.append(np.array([int(one[1], 16) for one in fits if one], np.int64))
+        speakers.append(np.array([int(match[1], 16) for match in matches if match], np.int64))
     labels = [WORDS.index(word) for word in words]
-    found = Clips(
+    all_clips = Clips(
         pa.concat_arrays(paths),
         np.repeat(np.array(labels, np.int64), [len(part) for part in paths[1:]]),
         np.concatenate(speakers),
     )
-    request.expect("Speech Commands clips", COUNTS["clips"], len(found.paths))
-    return found
+    request.expect("Speech Commands clips", COUNTS["clips"], len(all_clips.paths))
+    return all_clips
 
 
 def _listed(request: Request, file: Path, paths: pa.Array) -> np.ndarray:
-    """The rows of `paths` that a list names, in its order. Raises DataError for a name that is not among them."""
+    """Return the rows of `paths` that a list names, in its order. Raises DataError for an unknown name."""
     listed = list(lines(file))
     named = pa.array([text for _, text in listed], pa.string())
     rows = pc.index_in(named, paths)

@@ -1,4 +1,4 @@
-"""LibriSpeech: 960 h of read English, unlabelled, to pretrain on; the speakers of its dev-clean subset as a task."""
+"""LibriSpeech: 960 h of read English, unlabelled, for pretraining; the speakers of its dev-clean subset as a task."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ SPEAKERS_SOURCE = Source(
 
 
 class Chapter(NamedTuple):
-    """Utterances of one speaker out of one chapter, as paths relative to the source's folder, sorted."""
+    """The utterances of one speaker in one chapter, as sorted paths relative to the source's folder."""
 
     speaker: int
     number: int
@@ -91,25 +91,25 @@ class Chapter(NamedTuple):
 
 
 def chapters(root: Path, subset: str) -> Iterator[Chapter]:
-    """All chapters of a subset: speakers by number, a speaker's chapters as DABS sorts them, by name.
+    """Yield all chapters of a subset: speakers sorted by number, a speaker's chapters by name, as in DABS.
 
-    Raises DataError for a chapter without utterances and for a recording in a folder that its name does not fit.
+    Raises DataError for a chapter without utterances, and for a recording whose name does not match its folder.
     """
-    below = f"{FOLDER}/{subset}"
-    found = False
-    for speaker in sorted(_numbered(root / below), key=int):
-        for chapter in _numbered(root / below / speaker):
-            folder = f"{below}/{speaker}/{chapter}"
+    subset_folder = f"{FOLDER}/{subset}"
+    any_chapter = False
+    for speaker in sorted(_numbered(root / subset_folder), key=int):
+        for chapter in _numbered(root / subset_folder / speaker):
+            folder = f"{subset_folder}/{speaker}/{chapter}"
             names = clips.names(root / folder, ".flac")
             for name in names:
-                if not (fits := _UTTERANCE.fullmatch(name)) or fits.groups() != (speaker, chapter):
+                if not (match := _UTTERANCE.fullmatch(name)) or match.groups() != (speaker, chapter):
                     raise DataError(f"{root / folder / name}: expected a name like {speaker}-{chapter}-0000.flac")
             if not names:
                 raise DataError(f"{root / folder}: chapter without any utterance (*.flac)")
-            found = True
+            any_chapter = True
             yield Chapter(int(speaker), int(chapter), [f"{folder}/{name}" for name in names])
-    if not found:
-        raise DataError(f"{root / below}: no utterance in it, expected {_LAYOUT.format(below)}")
+    if not any_chapter:
+        raise DataError(f"{root / subset_folder}: it holds no utterance, expected {_LAYOUT.format(subset_folder)}")
 
 
 def _numbered(folder: Path) -> list[str]:
@@ -117,16 +117,16 @@ def _numbered(folder: Path) -> list[str]:
 
 
 def load(request: Request) -> Examples:
-    """All utterances: "train" is the training subsets that are there, "validation" is dev-clean. No targets."""
+    """Load all utterances of the training subsets on disk ("train") or of dev-clean ("validation"). No targets."""
     if request.split == "train":
         root = request.root / SOURCE.folder
         subsets = [subset for subset in TRAIN if (root / FOLDER / subset).is_dir()]
         if not subsets:
-            request.folder(SOURCE)  # tells what is missing and how to get it
+            request.folder(SOURCE)  # raises an error with the missing files and how to get them
         request.expect("LibriSpeech training subsets", len(TRAIN), len(subsets))
     else:
         root, subsets = request.folder(SPEAKERS_SOURCE), [DEV]
-    # One Arrow array per chapter: the 281,241 paths are never all held as Python strings.
+    # One Arrow array per chapter, so that 281,241 paths are never all in memory as Python strings.
     listed, speakers = [], set()
     for subset in subsets:
         for chapter in chapters(root, subset):
@@ -139,22 +139,26 @@ def load(request: Request) -> Examples:
 
 
 def load_speakers(request: Request) -> Examples:
-    """dev-clean, 80/20 within every speaker (protocol.librispeech_split). Groups are the chapters.
+    """Split every speaker of dev-clean 80/20, as protocol.librispeech_split says. Groups are the chapters.
 
-    "utterance": DABS's shuffle, which leaves utterances of one chapter on both sides. "chapter": whole chapters for
-    test, those which together are nearest to a fifth of the speaker's utterances; of a single chapter its last fifth.
+    "utterance": DABS's shuffle, which puts utterances of one chapter on both sides. "chapter": the test split gets
+    whole chapters, whose total is closest to a fifth of the speaker's utterances; of a single chapter, the last fifth.
     """
     root = request.folder(SPEAKERS_SOURCE)
     by_speaker: dict[int, list[Chapter]] = {}
     for chapter in chapters(root, DEV):
         by_speaker.setdefault(chapter.speaker, []).append(chapter)
     request.expect("LibriSpeech dev-clean speakers", TARGET.classes, len(by_speaker))
-    label = {one: class_number(n, TARGET, f"{root / FOLDER / DEV}/{one}") for n, one in enumerate(by_speaker)}
+    label = {
+        speaker: class_number(n, TARGET, f"{root / FOLDER / DEV}/{speaker}") for n, speaker in enumerate(by_speaker)
+    }
     if request.protocol.librispeech_split == "utterance":
-        everything = [_utterances(own) for own in by_speaker.values()]
-        chosen = split_80_20(everything, request.split)
+        utterances = [_utterances(own_chapters) for own_chapters in by_speaker.values()]
+        chosen = split_80_20(utterances, request.split)
     else:
-        chosen = [one for own in by_speaker.values() for one in _by_chapter(own, request.split)]
+        chosen = [
+            utterance for own_chapters in by_speaker.values() for utterance in _by_chapter(own_chapters, request.split)
+        ]
     paths = pa.array([path for path, _ in chosen], pa.string())
     return Examples(
         ids=paths,
@@ -164,26 +168,26 @@ def load_speakers(request: Request) -> Examples:
     )
 
 
-def _utterances(own: list[Chapter]) -> list[tuple[str, Chapter]]:
-    return [(path, chapter) for chapter in own for path in chapter.paths]
+def _utterances(speaker_chapters: list[Chapter]) -> list[tuple[str, Chapter]]:
+    return [(path, chapter) for chapter in speaker_chapters for path in chapter.paths]
 
 
-def _by_chapter(own: list[Chapter], split: str) -> list[tuple[str, Chapter]]:
-    """One speaker's utterances of a split, in order."""
-    everything = _utterances(own)
-    if len(own) == 1:
-        cut = int(0.8 * len(everything))
-        return everything[:cut] if split == "train" else everything[cut:]
-    # Every number of utterances that some of the chapters make together; which of several sets makes it is drawn.
-    order = np.random.default_rng([42, own[0].speaker]).permutation(len(own))
+def _by_chapter(speaker_chapters: list[Chapter], split: str) -> list[tuple[str, Chapter]]:
+    """Return one speaker's utterances of a split, in order."""
+    utterances = _utterances(speaker_chapters)
+    if len(speaker_chapters) == 1:
+        cut = int(0.8 * len(utterances))
+        return utterances[:cut] if split == "train" else utterances[cut:]
+    # Find every number of utterances that a set of chapters adds up to; chapters come in random order.
+    order = np.random.default_rng([42, speaker_chapters[0].speaker]).permutation(len(speaker_chapters))
     sets: dict[int, tuple[int, ...]] = {0: ()}
     for index in order.tolist():
         for count, members in list(sets.items()):
-            sets.setdefault(count + len(own[index].paths), (*members, index))
-    fifth = 0.2 * len(everything)
-    count = min((count for count in sets if 0 < count < len(everything)), key=lambda count: abs(count - fifth))
-    held_out = {own[index].number for index in sets[count]}
-    return [one for one in everything if (one[1].number in held_out) == (split == "test")]
+            sets.setdefault(count + len(speaker_chapters[index].paths), (*members, index))
+    fifth = 0.2 * len(utterances)
+    count = min((count for count in sets if 0 < count < len(utterances)), key=lambda count: abs(count - fifth))
+    held_out = {speaker_chapters[index].number for index in sets[count]}
+    return [(path, chapter) for path, chapter in utterances if (chapter.number in held_out) == (split == "test")]
 
 
 LIBRISPEECH = Pretraining(source=SOURCE, load=load, sizes={"train": 281_241, "validation": 2703})

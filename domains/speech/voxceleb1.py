@@ -50,7 +50,7 @@ iden_split.txt                      <1: train, 2: development, 3: test> id10001/
 
 
 def load(request: Request) -> Examples:
-    """The clips that iden_split.txt lists, its parts 1 and 2 as "train", in its order. Groups are the videos.
+    """Load the clips that iden_split.txt lists, in its order; its parts 1 and 2 are "train". Groups are the videos.
 
     Classes are all speakers of the list, sorted, whichever split they are in.
     """
@@ -62,8 +62,8 @@ def load(request: Request) -> Examples:
     request.expect("VoxCeleb1 speakers", TARGET.classes, len(speakers))
     class_number(len(speakers) - 1, TARGET, f"{file}: its last speaker")
     videos = pc.index_in(listed.field("video"), pc.unique(listed.field("video")))
-    wanted = pc.is_in(listed.field("part"), pa.array(PARTS[request.split]))
-    rows = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
+    in_split = pc.is_in(listed.field("part"), pa.array(PARTS[request.split]))
+    rows = np.flatnonzero(in_split.to_numpy(zero_copy_only=False))
     paths = pc.binary_join_element_wise("wav", listed.field("path").take(pa.array(rows)), "/")
     clips.check_listed(root, paths, lambda row: f"{file}:{numbers[rows[row]]}")
     return Examples(
@@ -75,7 +75,7 @@ def load(request: Request) -> Examples:
 
 
 def _parse(file: Path) -> tuple[pa.StructArray, np.ndarray]:
-    """The groups of `LINE` on every line that is not blank (153,516 in the real list), and those lines' numbers."""
+    """Match `LINE` on every line that is not blank (153,516 in the real list); return its groups and line numbers."""
     from pyarrow import csv
 
     try:
@@ -86,7 +86,7 @@ def _parse(file: Path) -> tuple[pa.StructArray, np.ndarray]:
             convert_options=csv.ConvertOptions(column_types={"line": pa.string()}, strings_can_be_null=False),
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file}: no list of clips ({error})") from error
+        raise DataError(f"{file}: not a list of clips ({error})") from error
     text = pc.utf8_trim_whitespace(table["line"].combine_chunks())
     rows = np.flatnonzero(pc.not_equal(text, "").to_numpy(zero_copy_only=False))
     text = text.take(pa.array(rows))

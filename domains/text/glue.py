@@ -1,8 +1,8 @@
 """GLUE: ten tasks on English sentences and pairs of them, as DABS uses them.
 
-Each is two tables of the hub's copy, one per config and split; what is reported is "validation", since the labels of
-the hub's "test" are withheld. Labels keep the hub's numbers (0 is entailment in MNLI, QNLI and RTE, not in WNLI).
-Differs from GLUE: CoLA is scored by Pearson, its Matthews correlation is only recorded beside; no F1.
+A task has two tables of the hub's copy, one per split. Scores are of "validation", because the labels of the hub's
+"test" are withheld. Labels keep the hub's numbers (0 is entailment in MNLI, QNLI and RTE, not in WNLI).
+Differs from GLUE: the table has Pearson's correlation for CoLA, Matthews' is only in the record; no F1.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ HIGHEST = 5.0  # STS-B scores similarity from 0 to 5
 def load(
     request: Request, *, source: Source, configs: dict[str, str], fields: tuple[str, ...], target: Target
 ) -> Examples:
-    """The rows of a split whose texts are not empty: `fields` of the hub's `configs[split]`."""
+    """Load the rows of a split whose texts are not empty: `fields` of the hub's `configs[split]`."""
     split = SPLITS[request.split]
-    place = text.find(request, source, configs[request.split], split)
-    place.open((*fields, "label"))
-    rows = text.rows_with_text(place, fields)
-    labels = _labels(place, target)
+    location = text.find_table(request, source, configs[request.split], split)
+    location.open((*fields, "label"))
+    rows = text.rows_with_text(location, fields)
+    labels = _labels(location, target)
     if empty := len(labels) - len(rows):
-        message = f"{place}: {empty:,} of {len(labels):,} rows are left out, their {' or '.join(fields)} is empty"
+        message = f"{location}: {empty:,} of {len(labels):,} rows are left out, their {' or '.join(fields)} is empty"
         warnings.warn(message, DataWarning, stacklevel=2)
     return Examples(
-        # Not the task's name: MNLI's two tasks have the same training examples, whose features are computed once.
+        # Without the task's name: MNLI's two tasks have the same training examples and share their features.
         ids=text.row_ids(split, rows),
-        inputs=(text.from_table(place, fields, rows, text.tokens(request), request.root),),
+        inputs=(text.from_table(location, fields, rows, text.tokens_input(request), request.root),),
         targets=labels[rows],
     )
 
 
-def _labels(place: text.Place, target: Target) -> np.ndarray:
-    """The labels of all rows, as `target` has them."""
+def _labels(location: text.TableLocation, target: Target) -> np.ndarray:
+    """Read the labels of all rows and check them against `target`."""
     real = isinstance(target, Regression)
     highest = HIGHEST if real else max(target.outputs, 2) - 1
     expected = f"a number from 0 to {highest:g} expected (-1 where a split has no labels)"
-    return text.labels(place, highest, expected, real=real)
+    return text.labels(location, highest, expected, real=real)
 
 
 def _task(
@@ -66,7 +66,7 @@ def _task(
     train: str | None = None,
     note: str | None = None,
 ) -> Task:
-    """One task, trained on config `train` and tested on config `name`; both are the same unless said otherwise."""
+    """Declare a task that trains on config `train` (default: `name`) and tests on config `name`."""
     configs = {"train": train or name, "test": name}
     files = tuple(f"{configs[split]}/{SPLITS[split]}.parquet" for split in ("train", "test"))
     source = Source(

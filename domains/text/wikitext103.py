@@ -28,12 +28,12 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """Every line that is not blank is an example: a paragraph, or a heading. Without labels."""
-    place = text.find(request, SOURCE, CONFIG, request.split)
-    rows = text.rows_with_text(place, ("text",))
+    """Load every line that is not blank as an example: a paragraph or a heading. There are no labels."""
+    location = text.find_table(request, SOURCE, CONFIG, request.split)
+    rows = text.rows_with_text(location, ("text",))
     return Examples(
         ids=text.row_ids(request.split, rows),
-        inputs=(text.from_table(place, ("text",), rows, text.tokens(request), request.root),),
+        inputs=(text.from_table(location, ("text",), rows, text.tokens_input(request), request.root),),
     )
 
 

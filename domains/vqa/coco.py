@@ -58,18 +58,18 @@ def decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.nd
 
 
 def texts(columns: Mapping[str, Sequence[str]], file: Path, spec: Input, root: Path) -> Decoded:
-    """Token ids of the texts in `columns`: one column, or two that are encoded as a pair.
+    """Make a column of token ids from the texts in `columns`: one column, or two that form a pair.
 
-    file: where they were read from, below the data root `root`, where the tokenizer is.
+    file: the source of the texts, under the data root `root`, which holds the tokenizer.
     """
     assert isinstance(spec, Tokens)
     try:
-        held = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-    except UnicodeEncodeError as error:  # JSON may hold halves of a character
-        raise DataError(f"{file}: a text in it is no Unicode ({error})") from error
-    places = pa.array(np.zeros(len(next(iter(held.values()))), np.int8))
+        arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    except UnicodeEncodeError as error:  # JSON may hold lone surrogates
+        raise DataError(f"{file}: a text in it is not Unicode ({error})") from error
+    places = pa.array(np.zeros(len(next(iter(arrays.values()))), np.int8))
     paths = pa.DictionaryArray.from_arrays(places, pa.array([file.relative_to(root).as_posix()]))
-    return text.given(pa.table({"path": paths, **held}), tuple(columns), spec, root)
+    return text.from_items(pa.table({"path": paths, **arrays}), tuple(columns), spec, root)
 
 
 # ---- JSON files ----------------------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ _KINDS = {int: "a whole number of at most 63 bits", str: "text", list: "a list"}
 
 
 def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any, ...]]:
-    """The `fields` (name -> type) of every object in the list `name` of a file {name: [{...}, ...], ...}, in its order.
+    """Read the `fields` (name -> type) of every object in the list `name` of {name: [{...}, ...], ...}, in order.
 
-    Everything else is dropped while the file is parsed: of instances_train2017.json (450 MB of outlines) only the
-    picture of every instance is ever held.
-    Raises DataError naming the file, and the entry where one of them lacks a field.
+    Drops everything else while parsing: of instances_train2017.json (450 MB of outlines), only the picture of every
+    instance is held in memory.
+    Raises: DataError naming the file, and the entry if one lacks a field.
     """
 
     def keep(content: dict[str, Any]) -> Any:
@@ -92,24 +92,24 @@ def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any
         return tuple([content.get(field, _MISSING) for field in fields])
 
     try:
-        # Decoded from the mapped file, so that its bytes and its text are not held at once.
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        # Map the file, so that its bytes and its text are not both in memory.
+        with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             parsed = json.loads(str(content, "utf-8"), object_hook=keep)
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{file}: damaged or no JSON ({error}). Extract it from its archive again.") from error
-    found = parsed.get(name) if isinstance(parsed, dict) else None
-    if not isinstance(found, list):
+        raise DataError(f"{file}: damaged or not JSON ({error}). Extract it from its archive again.") from error
+    objects = parsed.get(name) if isinstance(parsed, dict) else None
+    if not isinstance(objects, list):
         raise DataError(f'{file}: expected {{"{name}": [...], ...}}, found no list of that name')
-    for number, entry in enumerate(found, 1):
+    for number, entry in enumerate(objects, 1):
         if fault := _fault(entry, fields):
             raise DataError(f"{file}: {name}, entry {number}: {fault}")
-    return found
+    return objects
 
 
 def _fault(entry: Any, fields: Mapping[str, type]) -> str | None:
-    """What is wrong with an entry, None if nothing is."""
+    """Describe what is wrong with an entry; None if it is correct."""
     if not isinstance(entry, tuple):
         return f"expected an object with {', '.join(fields)}, found {entry!r:.80}"
     for (field, kind), value in zip(fields.items(), entry, strict=True):

@@ -1,4 +1,4 @@
-"""MSCOCO 2017: pictures with a caption, the unlabelled source of the vision/language domain."""
+"""MSCOCO 2017: pictures with captions, the unlabelled source of the vision/language domain."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ val2017/, annotations/captions_val2017.json, annotations/instances_val2017.json 
 
 
 def load(request: Request) -> Examples:
-    """The pictures that have both a caption and an instance, each with the last of its captions, by picture id.
+    """Load the pictures that have a caption and an instance, each with its last caption, sorted by picture id.
 
-    What is taken is what DABS takes: it keeps the last of the (mostly five) captions in the order of the file, and
-    needs an instance for the label of its online probe, which has no part here, so there are no targets. Differs from
-    DABS in order only: there, a picture's place is that of its first caption in the file.
-    Most pictures of val2014, on which VQA is tested, are in train2017: pretraining has seen them, with captions.
+    The same pictures and captions as in DABS, which keeps the last of the (mostly five) captions in file order and
+    needs an instance to label its online probe. We have no online probe, so there are no targets. Only the order
+    differs: DABS sorts pictures by their first caption in the file.
+    Most pictures of val2014, on which VQA is tested, are in train2017, so pretraining has seen them with captions.
     """
     root = request.folder(SOURCE)
     name = FOLDERS[request.split]
@@ -60,16 +60,16 @@ def load(request: Request) -> Examples:
     if missing := [path for path in (root / name, captions_file, instances_file) if not path.exists()]:
         raise MissingDataError(missing_text(SOURCE, request.root, missing))
     captions = dict(entries(captions_file, "annotations", {"image_id": int, "caption": str}))
-    with_instance = {one for (one,) in entries(instances_file, "annotations", {"image_id": int})}
+    with_instance = {picture_id for (picture_id,) in entries(instances_file, "annotations", {"image_id": int})}
     chosen = sorted(captions.keys() & with_instance)
     if not chosen:
         raise DataError(f"{captions_file}: no picture has both a caption and an instance in {instances_file.name}")
-    paths = [f"{name}/{one:012d}.jpg" for one in chosen]
+    paths = [f"{name}/{picture_id:012d}.jpg" for picture_id in chosen]
     for path in paths:
         if not (root / path).is_file():
             raise DataError(f"{captions_file}: no such file {root / path}")
     picture, text = request.inputs
-    caption = {"caption": [captions[one] for one in chosen]}
+    caption = {"caption": [captions[picture_id] for picture_id in chosen]}
     return Examples(
         ids=paths,
         inputs=(

@@ -1,4 +1,4 @@
-"""VQA v1, multiple choice, as DABS asks it: is this the answer to that question about the picture?"""
+"""VQA v1, multiple choice, as a binary task like in DABS: is this the answer to that question about the picture?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = "coco-vqa"
 FOLDERS = {"train": "train2014", "test": "val2014"}
 QUESTIONS, ANNOTATIONS = "MultipleChoice_mscoco_{}_questions.json", "mscoco_{}_annotations.json"
 COUNTS = {"train": 248_349, "test": 121_512}  # questions in the real files
-SEEDS = {"train": (2014, 0), "test": (2014, 1)}  # what decides the swaps; no run's seed takes part
+SEEDS = {"train": (2014, 0), "test": (2014, 1)}  # decide the swaps, independently of the run's seed
 
 SOURCE = Source(
     name="vqa",
@@ -63,7 +63,7 @@ coco-vqa/mscoco_{train,val}2014_annotations.json
 
 
 class Question(NamedTuple):
-    """One question. choices: 18 answers; answer: the right one."""
+    """One question. choices: 18 answers. answer: the correct one."""
 
     number: int
     picture: int
@@ -73,14 +73,14 @@ class Question(NamedTuple):
 
 
 def load(request: Request) -> Examples:
-    """Pairs of a question and an answer, 1 with the right answer and 0 with another, by question id.
+    """Load pairs of a question and an answer, label 1 for the correct answer and 0 for another, sorted by question id.
 
-    With probability 1/2 the answer is replaced by one of the question's other choices, each as likely as the others.
-    A generator of the split's own decides: two numbers per question in the order of their ids, so the pairs are the
-    same in every run and under both protocols. (DABS leaves this to the state of Python's global generator, so its own
-    pairs cannot be had; and the published row is from before it mended this step, which gave at most 18 different pairs
-    of label 0.) Questions whose answer is none of their choices are left out, as in DABS, and counted in a
-    warning. The test split is val2014. Groups are pictures; each is decoded once for all its questions.
+    With probability 1/2 the answer is replaced by one of the question's other choices, all equally likely. The split's
+    own generator draws two numbers per question, in the order of ids, so the pairs are the same in every run and under
+    both protocols. DABS uses Python's global generator, so its own pairs cannot be reproduced. The published row is
+    from before DABS fixed this step, which had made at most 18 different pairs of label 0.
+    As in DABS, questions whose answer is not among their choices are left out; a warning counts them. The test split is
+    val2014. Groups are pictures; a picture is decoded once for all its questions.
     """
     root = request.folder(SOURCE)
     name = FOLDERS[request.split]
@@ -115,7 +115,7 @@ def load(request: Request) -> Examples:
         )
 
     distinct, first, row = np.unique(np.array(images, np.int64), return_index=True, return_inverse=True)
-    paths = [f"{DATA}/{name}/COCO_{name}_{one:012d}.jpg" for one in distinct.tolist()]
+    paths = [f"{DATA}/{name}/COCO_{name}_{picture_id:012d}.jpg" for picture_id in distinct.tolist()]
     for path, question_row in zip(paths, first, strict=True):
         if not (root / path).is_file():
             raise DataError(f"{questions_file}: question {numbers[question_row]}: no such file {root / path}")
@@ -133,7 +133,7 @@ def load(request: Request) -> Examples:
 
 
 def _questions(file: Path, annotations_file: Path) -> list[Question]:
-    """All questions with their right answers, by id."""
+    """Read all questions with their correct answers, sorted by id."""
     fields = {"question_id": int, "image_id": int, "multiple_choice_answer": str}
     annotated = {}
     for number, picture, answer in entries(annotations_file, "annotations", fields):
@@ -145,7 +145,7 @@ def _questions(file: Path, annotations_file: Path) -> list[Question]:
     for position, (number, picture, text, choices) in enumerate(entries(file, "questions", fields), 1):
         where = f"{file}: questions, entry {position}"
         if number not in annotated:
-            raise DataError(f"{where}: question {number} has no annotation of its own in {annotations_file}")
+            raise DataError(f"{where}: question {number} has no annotation in {annotations_file}")
         annotated_picture, answer = annotated.pop(number)
         if annotated_picture != picture:
             raise DataError(f"{where}: picture {picture}, but {annotated_picture} in {annotations_file}")
@@ -168,5 +168,5 @@ TASK = Task(
     metric="accuracy",
     load=load,
     published_comparable=False,
-    note="the published scores are from before DABS mended its pairs and compare with nothing here.",
+    note="the published scores are from before DABS fixed its pairs; they cannot be compared with ours.",
 )

@@ -1,7 +1,7 @@
-"""CheXpert, small release: frontal and lateral chest X-rays, to pretrain on and to find 5 observations in.
+"""CheXpert, small release: frontal and lateral chest X-rays, for pretraining and for detecting 5 observations.
 
-DABS's baselines used CheXpert-v1.0-small (pictures of about 390 x 320); where the full-resolution release lies beside
-it, DABS would read that, and we still read the small one.
+DABS's baselines used CheXpert-v1.0-small (pictures of about 390 x 320). If the full-resolution release is in the same
+folder, DABS would read that one; we read the small one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
-from dabs_rq.data.readers.index import csv_table, lines, repeated
+from dabs_rq.data.readers.index import csv_table, first_duplicate, lines
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, Task
 from dabs_rq.errors import DataError, MissingDataError
@@ -26,7 +26,7 @@ from dabs_rq.spec import Multilabel, Source
 RELEASE, FULL_RELEASE = "CheXpert-v1.0-small", "CheXpert-v1.0"
 PARTS = {"train": "train", "validation": "valid", "test": "valid"}  # the published scores are those of valid.csv
 TARGET = Multilabel(("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"))
-# Present, absent, uncertain, not mentioned. As in DABS, what is uncertain or not mentioned counts as absent.
+# Cells mean present, absent or uncertain; blank cells mean not mentioned. As in DABS, the last two count as absent.
 CELLS = {1.0: 1, 0.0: 0, -1.0: 0}
 BLANK = 0
 
@@ -51,10 +51,10 @@ SOURCE = Source(
 
 
 def load(request: Request) -> Examples:
-    """All views listed in train.csv ("train") or valid.csv ("validation", "test"), in its order. Groups are patients.
+    """Load all views in train.csv ("train") or valid.csv ("validation", "test"), in file order. Groups are patients.
 
     Raises DataError, with file and line, for a path outside the part, a path listed twice, a cell that is not 1, 0, -1
-    or blank, and a picture that is not there.
+    or blank, and a missing picture.
     """
     root, part = _folder(request), PARTS[request.split]
     file = root / RELEASE / f"{part}.csv"
@@ -65,7 +65,7 @@ def load(request: Request) -> Examples:
     patients = _patients(paths, part, file)
     targets = np.stack([_labels(table[label], label, file) for label in TARGET.labels], axis=1)
     _check_once(paths, file)
-    _check_there(paths, root, file)
+    _check_exist(paths, root, file)
     return Examples(
         ids=paths,
         inputs=(image.column(pa.table({"path": paths}), root, request.inputs[0].shape),),
@@ -87,26 +87,26 @@ def _folder(request: Request) -> Path:
 
 
 def _patients(paths: pa.Array, part: str, file: Path) -> np.ndarray:
-    """The number in patient00001 of every path, (n,) int64."""
-    shape = f"^{re.escape(f'{RELEASE}/{part}')}/patient(?P<patient>[0-9]{{1,9}})/[^/]+/[^/]+$"
-    found = pc.struct_field(pc.extract_regex(paths, shape), "patient")
-    if found.null_count:
-        row = int(np.argmax(found.is_null().to_numpy(zero_copy_only=False)))
+    """Extract the number in patient00001 from every path: (n,) int64."""
+    pattern = f"^{re.escape(f'{RELEASE}/{part}')}/patient(?P<patient>[0-9]{{1,9}})/[^/]+/[^/]+$"
+    numbers = pc.struct_field(pc.extract_regex(paths, pattern), "patient")
+    if numbers.null_count:
+        row = int(np.argmax(numbers.is_null().to_numpy(zero_copy_only=False)))
         raise DataError(
             f"{_where(file, row)}: expected a path like {RELEASE}/{part}/patient00001/study1/view1_frontal.jpg, "
             f"found {paths[row].as_py()!r}"
         )
-    return found.cast(pa.int64()).to_numpy()
+    return numbers.cast(pa.int64()).to_numpy()
 
 
 def _check_once(paths: pa.Array, file: Path) -> None:
-    if twice := repeated(paths):
-        row, before = twice
+    if duplicate := first_duplicate(paths):
+        row, before = duplicate
         raise DataError(f"{_where(file, row)}: {paths[row].as_py()} is listed already: {_where(file, before)}")
 
 
 def _labels(cells: pa.ChunkedArray, label: str, file: Path) -> np.ndarray:
-    """0 or 1 for every cell of one observation, (n,) int64. Few texts occur; each is read once."""
+    """Convert the cells of one observation to 0 or 1: (n,) int64. Parses each distinct text once."""
     encoded = cells.combine_chunks().dictionary_encode()
     values = [_label(text) for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy()
@@ -128,15 +128,15 @@ def _label(text: str) -> int | None:
         return None
 
 
-def _check_there(paths: pa.Array, root: Path, file: Path) -> None:
-    """One look per file, without a Path object for each: for train.csv half a second in all, on a local disk."""
+def _check_exist(paths: pa.Array, root: Path, file: Path) -> None:
+    """Raise DataError if a picture is missing. Makes no Path objects: train.csv takes half a second on a local disk."""
     for row, path in enumerate(paths.to_pylist()):
         if not os.access(f"{root}/{path}", os.R_OK):
             raise DataError(f"{_where(file, row)}: no such file {root / path}, or it may not be read")
 
 
 def _where(file: Path, row: int) -> str:
-    """File and line of a row of the table, found in a second, slow reading."""
+    """Return file and line of a row of the table; reads the file again, slowly."""
     return next(islice(lines(file), row + 1, None))[0]
 
 

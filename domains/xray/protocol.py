@@ -1,4 +1,4 @@
-"""What the two protocols decide about ChestX-ray8."""
+"""Protocol options of ChestX-ray8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dabs_rq.protocol import Protocol, option
 
 @dataclass(frozen=True, kw_only=True)
 class XrayProtocol(Protocol):
-    # What ChestX-ray8's 90/10 split keeps together: nothing, or the images of one patient.
+    # Split ChestX-ray8 90/10 by single images, or by patients.
     xray8_split: Literal["image", "patient"] = option(
         "transfer", published="image", corrected="patient", moves=("xray8",)
     )

@@ -14,20 +14,20 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import image
-from dabs_rq.data.readers.index import repeated
+from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, unknown
 from dabs_rq.spec import Multilabel, Source
 
 IMAGES = "images"
-# NIH's table under DABS's name, or under the two names that it was published with; the first that is there is read.
+# NIH's table under DABS's name, or under its two published names; the first that exists is read.
 TABLES = ("metadata.csv", "Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 TARGET = Multilabel(
     ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
 )
-# What else NIH's table names: these are no labels of the task.
+# Findings in NIH's table that are not labels of the task.
 OTHERS = ("Consolidation", "Edema", "Emphysema", "Fibrosis", "Hernia", "No Finding", "Pleural_Thickening")
 TRAIN_SHARE = 0.9
 
@@ -49,7 +49,7 @@ metadata.csv                  or, under NIH's own names, {" or ".join(TABLES[1:]
 
 
 class Metadata(NamedTuple):
-    """The needed columns of the table, (n,) each. targets: (n, 8) 0/1. lines: where each row stands in `file`."""
+    """The needed columns of the table, (n,) each. targets: (n, 8) 0/1. lines: the line of each row in `file`."""
 
     file: Path
     names: pa.Array
@@ -59,10 +59,10 @@ class Metadata(NamedTuple):
 
 
 def load(request: Request) -> Examples:
-    """DABS's 90/10 split of the pictures that are there, of single ones or of whole patients (protocol.xray8_split).
+    """Split the pictures on disk 90/10 as DABS does, by single pictures or by patients (protocol.xray8_split).
 
-    Groups are the patients. "image" is DABS's algorithm on sorted names: DABS shuffles them in the order in which the
-    file system lists them, so its own split cannot be had bit by bit.
+    Groups are the patients. "image" applies DABS's procedure to sorted names: DABS shuffles them in file system order,
+    so its own split cannot be reproduced exactly.
     """
     folder = request.folder(SOURCE)
     metadata = _metadata(folder, request.root)
@@ -90,28 +90,29 @@ def load(request: Request) -> Examples:
 
 
 def _by_image(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """As DABS: one permutation, the first int(0.9 n) are for training."""
+    """Split as DABS does: the first int(0.9 n) of one permutation are for training."""
     order = np.random.RandomState(42).permutation(n)
     cut = int(n * TRAIN_SHARE)
     return order[:cut], order[cut:]
 
 
 def _by_patient(patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Patients in one permutation, the first of them for training: as many as come closest to 0.9 of the pictures."""
-    _, which, counts = np.unique(patients, return_inverse=True, return_counts=True)
+    """Split one permutation of patients: the first are for training, as many as come closest to 0.9 of the pictures."""
+    _, patient_index, counts = np.unique(patients, return_inverse=True, return_counts=True)
     order = np.random.RandomState(42).permutation(len(counts))
-    reached = np.cumsum(counts[order])
-    cut = int(np.abs(reached - TRAIN_SHARE * len(patients)).argmin()) + 1
+    cumulative = np.cumsum(counts[order])
+    cut = int(np.abs(cumulative - TRAIN_SHARE * len(patients)).argmin()) + 1
     for_training = np.zeros(len(counts), bool)
     for_training[order[:cut]] = True
-    return np.flatnonzero(for_training[which]), np.flatnonzero(~for_training[which])
+    return np.flatnonzero(for_training[patient_index]), np.flatnonzero(~for_training[patient_index])
 
 
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 
 def _pictures(folder: Path, metadata: Metadata) -> tuple[pa.Array, np.ndarray]:
-    """Sorted names of the pictures in `folder`, and the row of each in the table. Raises DataError for one without."""
+    """Return the sorted names of the pictures in `folder`, and their rows in the table. Raises DataError for a picture
+    without a row."""
     with os.scandir(folder) as entries:
         names = pa.array(sorted(entry.name for entry in entries if not entry.name.startswith(".")), pa.string())
     if len(names) == 0:
@@ -121,7 +122,7 @@ def _pictures(folder: Path, metadata: Metadata) -> tuple[pa.Array, np.ndarray]:
         first = names.filter(rows.is_null())[0].as_py()
         raise DataError(
             f"{folder / first}: has no line in {metadata.file.name} ({rows.null_count} of {len(names)} entries have "
-            f"none). Pictures lie in {IMAGES}/ itself, and nothing else does."
+            f"none). Put the pictures into {IMAGES}/ itself, and nothing else."
         )
     return names, rows.to_numpy()
 
@@ -135,16 +136,16 @@ def _metadata(folder: Path, root: Path) -> Metadata:
     names, findings, patients = (pa.array(column, pa.string()) for column in columns)
     if len(names) == 0:
         raise DataError(f"{file}: lists no picture")
-    if twice := repeated(names):
-        row, before = twice
+    if duplicate := first_duplicate(names):
+        row, before = duplicate
         raise DataError(f"{file}:{places[row]}: {names[row].as_py()} is listed already: {file}:{places[before]}")
     return Metadata(file, names, _targets(findings, file, places), _numbers(patients, file, places), places)
 
 
 def _columns(file: Path) -> tuple[list[list[str]], np.ndarray]:
-    """`COLUMNS` of the table as lists of cells, and the line of each row.
+    """Read `COLUMNS` of the table as lists of cells, and the line of each row.
 
-    Python's csv rather than `csv_table`: NIH's lines end with a comma in some editions, in the header or everywhere.
+    Uses Python's csv, not `csv_table`: in some editions NIH's header, or every line, ends with a comma.
     """
     columns: list[list[str]] = [[] for _ in COLUMNS]
     places: list[int] = []
@@ -154,19 +155,19 @@ def _columns(file: Path) -> tuple[list[list[str]], np.ndarray]:
         raise DataError(
             f"{file}:1: expected columns {', '.join(COLUMNS)}; {', '.join(missing)} missing, found {header}"
         )
-    wanted = [header.index(name) for name in COLUMNS]
+    positions = [header.index(name) for name in COLUMNS]
     width = len(header) - (header[-1] == "")
     for line, cells in rows:
         if len(cells) != width and not (len(cells) == width + 1 and cells[-1] == ""):
             raise DataError(f"{file}:{line}: expected {width} cells, found {len(cells)}: {','.join(cells)!r}")
-        for column, place in zip(columns, wanted, strict=True):
-            column.append(cells[place])
+        for column, position in zip(columns, positions, strict=True):
+            column.append(cells[position])
         places.append(line)
     return columns, np.array(places, np.int64)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every line that is not blank."""
+    """Yield (line, cells) of every line that is not blank."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.reader(opened, strict=True)
@@ -174,11 +175,11 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
                 if cells:
                     yield reader.line_num, cells
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: no csv table ({error})") from error
+        raise DataError(f"{file}: not a csv table ({error})") from error
 
 
 def _targets(findings: pa.Array, file: Path, places: np.ndarray) -> np.ndarray:
-    """(n, 8) 0/1. The few hundred combinations that occur are read once each."""
+    """Convert findings to targets: (n, 8) 0/1. Parses each of the few hundred distinct combinations once."""
     encoded = findings.dictionary_encode()
     codes = encoded.indices.to_numpy()
     combinations = [text.split("|") for text in encoded.dictionary.to_pylist()]

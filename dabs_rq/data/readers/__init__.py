@@ -1,1 +1,1 @@
-"""One decode path per kind of file, shared by every domain."""
+"""Readers that all domains share: images, recordings, text and index files."""

@@ -1,8 +1,8 @@
-"""Recordings: from a file to a log-mel spectrogram (1, bands, frames), the one path for every speech source.
+"""Recordings: decodes a file to a log-mel spectrogram (1, bands, frames), for every speech source.
 
-DABS's recipe: channel 0 at the rate of the file, cut or padded with zeros to 150,526 samples; Slaney mel bands up to
-half that rate; decibels of the *squared* power, so that a range of 80 dB is 40 dB of power; scaled by the source's mean
-and deviation.
+Follows DABS: channel 0 at the rate of the file, cut or padded with zeros to 150,526 samples; Slaney mel bands up to
+half that rate; decibels of the *squared* power, so that a range of 80 dB is 40 dB of power; standardised by the
+source's mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
 
 VERSION = "mel-1"
-SAMPLES = 224 * 672 - 2  # 9.4 s at 16 kHz, and what gives 224 frames at a hop of 672
+SAMPLES = 224 * 672 - 2  # 9.4 s at 16 kHz; yields 224 frames at a hop of 672
 WINDOW = 2048
-HOPS = {224: 672, 112: 1344, 64: 2360, 32: 4800}  # DABS's, by frames
+HOPS = {224: 672, 112: 1344, 64: 2360, 32: 4800}  # frames -> DABS's hop
 FLOOR, RANGE_DB = 1e-10, 80.0
-_AT_ONCE = 512  # files a thread looks at before it reports
+_FILES_PER_TASK = 512  # files whose headers a thread reads per task
 
 
 class Statistics(NamedTuple):
-    """Mean and deviation of a source's log-mel values in dB, over clips, bands and frames."""
+    """Mean and standard deviation of a source's log-mel values, in dB, over clips, bands and frames."""
 
     mean: float
     std: float
 
 
 def column(items: pa.Table, root: Path, shape: tuple[int, ...], statistics: Statistics) -> Decoded:
-    """Spectrograms of `items` as float16 of `shape` (1, bands, frames).
+    """Make a column of spectrograms, float16 of `shape` (1, bands, frames).
 
-    items: "path", a file relative to `root`; where there is a column "tail", true keeps the end of a longer clip, false
-    its beginning.
+    items: has a column "path", a file relative to `root`, and may have a bool column "tail": true keeps the end of a
+    longer clip, false its beginning.
     """
     channels, bands, frames = shape
     if channels != 1:
@@ -57,53 +57,57 @@ def column(items: pa.Table, root: Path, shape: tuple[int, ...], statistics: Stat
 
 
 def decode(row: dict[str, Any], *, root: Path, bands: int, frames: int, statistics: Statistics) -> np.ndarray:
-    """The spectrogram of root/row["path"]: float16 (1, bands, frames)."""
+    """Decode root/row["path"] to a spectrogram: float16 (1, bands, frames)."""
     wave, rate = read(root / row["path"], tail=bool(row.get("tail")))
     return log_mel(wave, rate, bands, frames, statistics).astype(np.float16)[None]
 
 
 def hop(frames: int) -> int:
-    """Samples from one frame to the next: DABS's where it has that number of frames, else the least that gives it."""
+    """Return the samples from one frame to the next: DABS's hop for that number of frames, else the smallest that
+    yields it."""
     return HOPS.get(frames, SAMPLES // frames + 1)
 
 
 def read(file: Path, tail: bool = False) -> tuple[np.ndarray, int]:
-    """The first (with `tail` the last) `SAMPLES` samples of channel 0 as float32 in [-1, 1], or all if the clip has
-    fewer, and its rate in Hz. Only these samples are read.
+    """Read the first `SAMPLES` samples of channel 0 (the last with `tail`; all of a shorter clip), and the rate in Hz.
 
-    Raises DataError naming the file if it is damaged there, cut short, without samples or not finite.
+    Units: samples as float32 in [-1, 1].
+    Raises: DataError, naming the file, if it is damaged or cut short, or has no samples or values that are not finite.
     """
     import soundfile
 
     try:
         with soundfile.SoundFile(file) as sound:
-            wanted, rate = min(sound.frames, SAMPLES), sound.samplerate
+            expected, rate = min(sound.frames, SAMPLES), sound.samplerate
             if tail:
-                sound.seek(sound.frames - wanted)
-            wave = sound.read(wanted, dtype="float32", always_2d=True)[:, 0]
+                sound.seek(sound.frames - expected)
+            wave = sound.read(expected, dtype="float32", always_2d=True)[:, 0]
             log = sound.extra_info
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise _unreadable(file, error) from error
-    # libsndfile takes what is there of a wav file that was cut, and says so in its log alone. Headers of streams, which
-    # declare 0 or as much as they can, are not meant.
+    # libsndfile reads a truncated wav file without an error and reports the truncation only in its log. Headers of
+    # streams declare a size of 0 or the maximum; they do not mean a truncation.
     cut = re.search(r"data : (\d+) \(should be (\d+)\)", log)
-    if len(wave) < wanted or (cut and int(cut[2]) < int(cut[1]) < 0x7FFF_0000):
-        found = f"{cut[2]} of {cut[1]} bytes" if cut else f"{len(wave):,} of {wanted:,} samples"
-        raise DataError(f"{file}: cut short, {found} are there")
+    if len(wave) < expected or (cut and int(cut[2]) < int(cut[1]) < 0x7FFF_0000):
+        present = f"{cut[2]} of {cut[1]} bytes" if cut else f"{len(wave):,} of {expected:,} samples"
+        raise DataError(f"{file}: cut short, it holds {present}")
     if len(wave) == 0:
-        raise DataError(f"{file}: no samples in it")
+        raise DataError(f"{file}: it holds no samples")
     if not np.isfinite(wave).all():
-        raise DataError(f"{file}: samples that are no finite numbers")
+        raise DataError(f"{file}: it holds samples that are not finite")
     return wave, rate
 
 
 def log_mel(wave: np.ndarray, rate: int, bands: int, frames: int, statistics: Statistics) -> np.ndarray:
-    """At most `SAMPLES` samples (n,) in [-1, 1] to float32 (bands, frames), low bands first, scaled by `statistics`."""
+    """Compute the log-mel spectrogram, standardised by `statistics`.
+
+    Shape: wave (n,), n <= `SAMPLES`, in [-1, 1] -> float32 (bands, frames), low bands first.
+    """
     import torch
 
     padded = np.zeros(SAMPLES, np.float32)
     padded[: len(wave)] = wave
-    with _one_thread():  # everything torch does, for any of it may start threads
+    with _one_thread():  # any torch operation may start threads, so all of them are inside
         power = _transform(rate, bands, hop(frames))(torch.from_numpy(padded))
         decibels = 10 * torch.log10(torch.clamp(power.square(), min=FLOOR))
         decibels = torch.maximum(decibels, decibels.max() - RANGE_DB)
@@ -131,7 +135,8 @@ def _transform(rate: int, bands: int, step: int) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A clip is too small to share out, and a process forked to prepare would wait for its parent's threads."""
+    """Limit torch to one thread: a clip is too small for several, and a forked worker would wait forever for threads
+    of its parent."""
     import torch
 
     before = torch.get_num_threads()
@@ -145,25 +150,25 @@ def _one_thread() -> Iterator[None]:
 
 
 def lengths(root: Path, paths: pa.Array) -> np.ndarray:
-    """Samples of every file, (n,) int64, from the headers, several at a time. Raises DataError naming a bad file."""
+    """Read the number of samples of every file from its header: (n,) int64. Raises DataError naming a bad file."""
     import soundfile
 
-    def of(part: pa.Array) -> list[int]:
-        found = []
+    def read_headers(part: pa.Array) -> list[int]:
+        samples = []
         for path in part.to_pylist():
             try:
                 with soundfile.SoundFile(root / path) as sound:
-                    found.append(sound.frames)
+                    samples.append(sound.frames)
             except (soundfile.SoundFileError, RuntimeError, OSError) as error:
                 raise _unreadable(root / path, error) from error
-        return found
+        return samples
 
-    parts = [paths.slice(start, _AT_ONCE) for start in range(0, len(paths), _AT_ONCE)]
+    parts = [paths.slice(start, _FILES_PER_TASK) for start in range(0, len(paths), _FILES_PER_TASK)]
     with ThreadPoolExecutor() as threads:
-        return np.array([one for part in threads.map(of, parts) for one in part], np.int64)
+        return np.array([length for part in threads.map(read_headers, parts) for length in part], np.int64)
 
 
 def _unreadable(file: Path, error: Exception) -> DataError:
     if not file.is_file():
         return DataError(f"{file}: no such file")
-    return DataError(f"{file}: damaged or no recording ({type(error).__name__}: {error})")
+    return DataError(f"{file}: damaged or not a recording ({type(error).__name__}: {error})")

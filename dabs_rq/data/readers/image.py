@@ -1,6 +1,6 @@
-"""Pictures: from a file to an RGB array (3, height, width), the one path for every domain.
+"""Pictures: decodes a file to an RGB array (3, height, width), for every domain.
 
-The aspect ratio is not kept, nothing is normalised: Pillow's bilinear resize, as torchvision's Resize((h, w)) does it.
+Resizes with Pillow's bilinear filter, as torchvision's Resize((h, w)); ignores the aspect ratio; does not normalise.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
 
 VERSION = "image-1"
-# What Pillow raises for a damaged file, depending on the format and on where the damage is.
+# What Pillow raises for a damaged file depends on the format and on the position of the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 
 Box = tuple[int, int, int, int]
 
 
 def column(items: pa.Table, root: Path, shape: tuple[int, ...]) -> Decoded:
-    """Pictures of `items` as uint8 of `shape` (3, height, width).
+    """Make a column of pictures, uint8 of `shape` (3, height, width).
 
-    items: "path", a file relative to `root`; where there is a column "box", (left, top, right, bottom) to crop to.
+    items: has a column "path", a file relative to `root`, and may have a column "box", (left, top, right, bottom) in
+    pixels to crop to.
     """
     channels, height, width = shape
     if channels != 3:
@@ -42,7 +43,7 @@ def column(items: pa.Table, root: Path, shape: tuple[int, ...]) -> Decoded:
 
 
 def decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.ndarray:
-    """The picture root/row["path"], cropped to row["box"] if there is one: uint8 (3, height, width)."""
+    """Decode the picture root/row["path"], cropped to row["box"] if it has one: uint8 (3, height, width)."""
     file = root / row["path"]
     image = open_rgb(file)
     if box := row.get("box"):
@@ -51,25 +52,25 @@ def decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.nd
 
 
 def open_rgb(source: Path | BinaryIO, name: str | None = None) -> Image.Image:
-    """The whole picture as RGB, whatever its mode was. Raises DataError naming `name` (or the file) and the damage."""
+    """Open a picture and convert it to RGB. Raises DataError, naming `name` (or the file), if it is damaged."""
     try:
         with Image.open(source) as image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise DataError(f"{name or source}: no such file") from error
     except _DAMAGE as error:
-        raise DataError(f"{name or source}: damaged or no picture ({type(error).__name__}: {error})") from error
+        raise DataError(f"{name or source}: damaged or not a picture ({type(error).__name__}: {error})") from error
 
 
 def crop(image: Image.Image, box: Box, name: str) -> Image.Image:
-    """The part of `image` inside box (left, top, right, bottom), in pixels; black where the box leaves the picture."""
+    """Crop `image` to box (left, top, right, bottom), in pixels; pixels outside the picture are black."""
     left, top, right, bottom = box
     if not (left < right and top < bottom and left < image.width and top < image.height and right > 0 and bottom > 0):
-        raise DataError(f"{name}: box {tuple(box)} holds nothing of a picture of {image.width} x {image.height}")
+        raise DataError(f"{name}: box {tuple(box)} is empty or outside the picture of {image.width} x {image.height}")
     return image.crop((left, top, right, bottom))
 
 
 def to_array(image: Image.Image, width: int, height: int) -> np.ndarray:
-    """An RGB picture at that size: uint8 (3, height, width)."""
+    """Resize an RGB picture: uint8 (3, height, width)."""
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))

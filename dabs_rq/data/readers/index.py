@@ -1,4 +1,4 @@
-"""Index files to rows: lines, csv tables, class numbers, DABS's seeded split; errors name file and line."""
+"""Reads index files: lines, csv tables, class numbers, DABS's seeded split. Errors name file and line."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ T = TypeVar("T")
 
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
-    """(where, text) of every line that is not blank; `where` is "file:line"."""
+    """Yield (where, text) of every line that is not blank; `where` is "file:line"."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: no text ({error})") from error
+        raise DataError(f"{file}: not UTF-8 text ({error})") from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield f"{file}:{number}", line.strip()
 
 
 def keyed(file: Path) -> dict[str, tuple[str, str]]:
-    """key -> (rest of the line, where) of lines "key rest". Raises DataError on any other line and on a key twice."""
-    found: dict[str, tuple[str, str]] = {}
+    """Read lines "key rest" as key -> (rest, where). Raises DataError for another line and for a repeated key."""
+    entries: dict[str, tuple[str, str]] = {}
     for where, text in lines(file):
         key, *rest = text.split(maxsplit=1)
         if not rest:
             raise DataError(f"{where}: expected two parts with a space between, found {text!r}")
-        if key in found:
-            raise DataError(f"{where}: {key} has a line already: {found[key][1]}")
-        found[key] = (rest[0], where)
-    return found
+        if key in entries:
+            raise DataError(f"{where}: {key} is listed already: {entries[key][1]}")
+        entries[key] = (rest[0], where)
+    return entries
 
 
 def entry(table: dict[str, tuple[str, str]], key: str, file: Path, where: str) -> tuple[str, str]:
-    """The line of `key` in `table`, read by `keyed` from `file`. `where` is the line that asks for it."""
+    """Return the entry of `key` in `table`, which `keyed` read from `file`. where: the line that refers to it."""
     if key not in table:
         raise DataError(f"{where}: {key} has no line in {file}")
     return table[key]
 
 
 def class_number(value: str | int, target: Multiclass, where: str, first: int = 0) -> int:
-    """The class in [0, classes) that `value` names, where classes are counted from `first`."""
+    """Convert the label `value`, counted from `first`, to a class in [0, classes)."""
     last = first + target.classes - 1
     try:
         number = int(value)
     except (TypeError, ValueError):
         number = first - 1
     if not first <= number <= last:
-        raise DataError(f"{where}: label {value!r} is no whole number from {first} to {last}")
+        raise DataError(f"{where}: label {value!r} is not a whole number from {first} to {last}")
     return number - first
 
 
-def repeated(values: pa.Array) -> tuple[int, int] | None:
-    """The first row whose value an earlier one has too, and the first row that has it; None where all differ."""
+def first_duplicate(values: pa.Array) -> tuple[int, int] | None:
+    """Find the first row that repeats an earlier value: (that row, the earlier row). None if all values differ."""
     first = pc.index_in(values, values).to_numpy()
-    again = np.flatnonzero(first != np.arange(len(values)))
-    return (int(again[0]), int(first[again[0]])) if len(again) else None
+    duplicates = np.flatnonzero(first != np.arange(len(values)))
+    return (int(duplicates[0]), int(first[duplicates[0]])) if len(duplicates) else None
 
 
 def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
-    """DABS's own split: every class shuffled by one RandomState(42), int(0.8 n) of it "train", the rest "test"."""
+    """Split as DABS does: one RandomState(42) shuffles every class; int(0.8 n) are "train", the rest "test"."""
     state = np.random.RandomState(42)
     chosen: list[T] = []
     for members in classes:
@@ -80,9 +80,9 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
 
 
 def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
-    """`columns` of a csv file with a header line, as strings (empty cells are ""), in the order of the file.
+    """Read `columns` of a csv file with a header line, as strings (empty cells are ""), in file order.
 
-    Raises DataError if a column is missing, the file is no csv, or a line has another number of cells.
+    Raises DataError if a column is missing, the file is not csv, or a line has another number of cells.
     """
     from pyarrow import csv
 
@@ -92,7 +92,7 @@ def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: no csv table ({error})") from error
+        raise DataError(f"{file}: not a csv table ({error})") from error
     if missing := [name for name in columns if name not in table.column_names]:
         raise DataError(
             f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {table.column_names}"

@@ -1,4 +1,4 @@
-"""Text: tables on disk or on the hub, and columns of token ids of their rows, the one path for every domain."""
+"""Text: finds tables on disk or on the hub and makes columns of token ids from their rows, for every domain."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a table is: parquet files below the data root, or a split of a dataset on the hub."""
+class TableLocation:
+    """Where a table is stored: parquet files under the data root, or a split of a dataset on the hub."""
 
     files: tuple[Path, ...]
     hub: tuple[str, str, str] | None = None  # id, config, split
 
     def open(self, fields: Sequence[str]) -> datasets.Dataset:
-        """The table, memory-mapped. Raises DataError if a file is damaged or lacks one of `fields`."""
-        found = _open(self, tuple(file.stat().st_mtime_ns for file in self.files))
-        if missing := [name for name in fields if name not in found.column_names]:
+        """Open the table, memory-mapped. Raises DataError if a file is damaged or lacks one of `fields`."""
+        table = _open(self, tuple(file.stat().st_mtime_ns for file in self.files))
+        if missing := [name for name in fields if name not in table.column_names]:
             raise DataError(
                 f"{self}: expected columns {', '.join(fields)}; {', '.join(missing)} missing, "
-                f"found {', '.join(found.column_names)}"
+                f"found {', '.join(table.column_names)}"
             )
-        return found
+        return table
 
     def column(self, field: str) -> pa.ChunkedArray:
-        """One column, still memory-mapped."""
+        """Return one column, still memory-mapped."""
         return values(self.open((field,)), field)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.files)) or f"the hub's {' '.join(self.hub or ())}"
 
     def row(self, number: int) -> str:
-        """The file that holds row `number` of the table, and which of its rows, counted from 0, it is."""
+        """Describe where row `number` of the table is: "<file>, row <n>", counted from 0 in that file."""
         from pyarrow import parquet
 
         for file in self.files:
@@ -59,10 +59,12 @@ class Place:
         return f"{self}, row {number}"
 
 
-def find(request: Request, source: Source, config: str, split: str, hub_config: str | None = None) -> Place:
-    """The table `<folder>/<config>/<split>.parquet` (or the hub's `<split>-*.parquet`) of a source, else on the hub.
+def find_table(
+    request: Request, source: Source, config: str, split: str, hub_config: str | None = None
+) -> TableLocation:
+    """Find `<folder>/<config>/<split>.parquet` (or the parts `<split>-*.parquet`) under the data root, else on the hub.
 
-    Raises MissingDataError if it is at neither place.
+    Raises MissingDataError if the table is in neither.
     """
     folder = request.root / source.folder / config
     whole = folder / f"{split}.parquet"
@@ -70,30 +72,30 @@ def find(request: Request, source: Source, config: str, split: str, hub_config: 
     if files or source.hub is None or request.made_up:
         if not files:
             raise MissingDataError(missing_text(source, request.root, [whole]))
-        return Place(tuple(files))
-    place = Place((), (source.hub, hub_config or config, split))
+        return TableLocation(tuple(files))
+    location = TableLocation((), (source.hub, hub_config or config, split))
     try:
-        _open(place, ())
-    except Exception as error:  # the hub's client lets errors of several libraries through
+        _open(location, ())
+    except Exception as error:  # the hub's client raises errors of several libraries
         raise not_on_hub(request, source, [whole], hub_config or config, error) from error
-    return place
+    return location
 
 
 def not_on_hub(
     request: Request, source: Source, missing: Sequence[Path], config: str, error: Exception
 ) -> MissingDataError:
-    """The error for files that are not under the data root and cannot be had from the hub, for the reason `error`."""
+    """Return the error for files that are not under the data root and that the hub failed to deliver (`error`)."""
     text = missing_text(source, request.root, missing)
     return MissingDataError(f"{text}\n  on the hub ({source.hub}, {config}): {first_line(error)}")
 
 
 def _parts(folder: Path, split: str) -> list[Path]:
-    """`<split>-00000-of-00002.parquet` ..., in order. Raises MissingDataError if some of them are missing."""
+    """List `<split>-00000-of-00002.parquet` ..., in order. Raises MissingDataError if some of them are missing."""
     files = sorted(folder.glob(f"{split}-*.parquet"))
     for count in {matched[1] for file in files if (matched := re.search(r"-of-(\d+)\.parquet$", file.name))}:
-        wanted = [folder / f"{split}-{number:0{len(count)}d}-of-{count}.parquet" for number in range(int(count))]
-        if files != wanted:
-            missing = ", ".join(str(file) for file in wanted if file not in files) or "none"
+        expected = [folder / f"{split}-{number:0{len(count)}d}-of-{count}.parquet" for number in range(int(count))]
+        if files != expected:
+            missing = ", ".join(str(file) for file in expected if file not in files) or "none"
             raise MissingDataError(
                 f"{folder}: expected the {int(count)} parts of {split!r} and nothing else of it; "
                 f"found {', '.join(file.name for file in files)}, missing {missing}"
@@ -102,104 +104,110 @@ def _parts(folder: Path, split: str) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _open(place: Place, changed: tuple[int, ...]) -> datasets.Dataset:
+def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset:
     import datasets
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
-    if place.hub is not None:
-        return datasets.load_dataset(place.hub[0], place.hub[1], split=place.hub[2])
+    if location.hub is not None:
+        return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
     disable_progress_bar()
     try:
-        return datasets.Dataset.from_parquet([str(file) for file in place.files])
+        return datasets.Dataset.from_parquet([str(file) for file in location.files])
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, OSError) as error:
         raise DataError(
-            f"{', '.join(map(str, place.files))}: damaged or no parquet table ({error.__cause__ or error})"
+            f"{', '.join(map(str, location.files))}: damaged or not a parquet table ({error.__cause__ or error})"
         ) from error
     finally:
         enable_progress_bar()
 
 
 def values(table: datasets.Dataset, field: str) -> pa.ChunkedArray:
-    """One column of a table, still memory-mapped."""
+    """Return one column of a table, still memory-mapped."""
     return table.data.table[field]
 
 
-def tokens(request: Request) -> Tokens:
-    """The first of the domain's inputs that takes text."""
+def tokens_input(request: Request) -> Tokens:
+    """Return the first of the domain's inputs that takes text."""
     return next(spec for spec in request.inputs if isinstance(spec, Tokens))
 
 
-def rows_with_text(place: Place, fields: Sequence[str]) -> np.ndarray:
-    """The rows, in order, that are empty in none of `fields`. Only lengths are looked at, so no text is read.
+def rows_with_text(location: TableLocation, fields: Sequence[str]) -> np.ndarray:
+    """List the rows, in order, whose texts in all `fields` are not empty. Only lengths are read, not texts.
 
-    Raises DataError if there is no such row, or a row without value.
+    Raises DataError if there is no such row, or if a row has a null value.
     """
-    kept = []
+    nonempty = []
     for field in fields:
-        column = place.column(field)
+        column = location.column(field)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise DataError(f"{place}: column {field} holds {column.type}; text expected")
+            raise DataError(f"{location}: column {field} holds {column.type}; text expected")
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
-            raise DataError(f"{place.row(row)}: no value in column {field}; text expected")
-        kept.append(pc.greater(pc.binary_length(column), 0).to_numpy())
-    rows = np.flatnonzero(np.logical_and.reduce(kept))
+            raise DataError(f"{location.row(row)}: no value in column {field}; text expected")
+        nonempty.append(pc.greater(pc.binary_length(column), 0).to_numpy())
+    rows = np.flatnonzero(np.logical_and.reduce(nonempty))
     if not len(rows):
-        raise DataError(f"{place}: no row with text in {', '.join(fields)}")
+        raise DataError(f"{location}: no row has text in {', '.join(fields)}")
     return rows
 
 
-def labels(place: Place, highest: float, expected: str, *, real: bool = False) -> np.ndarray:
-    """Column "label" of all rows, (n,) int64, or float64 where they are `real` numbers.
+def labels(location: TableLocation, highest: float, expected: str, *, real: bool = False) -> np.ndarray:
+    """Read column "label" of all rows: (n,) int64, or float64 if they are `real` numbers.
 
-    Raises DataError, saying what is `expected`, at the first that is not from 0 to `highest`, such as the -1 of a split
+    Raises DataError, with the text `expected`, at the first label outside [0, highest], such as the -1 of a split
     without labels.
     """
-    column = place.column("label")
+    column = location.column("label")
     if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
-        raise DataError(f"{place}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
+        raise DataError(f"{location}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
     legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
     if (row := pc.index(legal, False).as_py()) >= 0:
-        raise DataError(f"{place.row(row)}: label {column[row].as_py()}; {expected}")
+        raise DataError(f"{location.row(row)}: label {column[row].as_py()}; {expected}")
     return column.to_numpy().astype(np.float64 if real else np.int64)
 
 
 def row_ids(split: str, rows: np.ndarray) -> pa.Array:
-    """Ids such as "train/17" of rows of a table, made without a Python object per row."""
+    """Make ids such as "train/17" for rows of a table, without a Python object per row."""
     return pc.binary_join_element_wise(split, pc.cast(pa.array(rows), pa.string()), "/")
 
 
-def from_table(place: Place, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
-    """Ids of `rows` of a table: one text or a pair, by `fields`. Nothing but the row numbers is held in memory."""
-    files = place.files or tuple(Path(part["filename"]) for part in place.open(fields).cache_files)
-    named = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
+def from_table(location: TableLocation, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
+    """Make a column of token ids from `rows` of a table; `fields` name one text or a pair.
+
+    Only the row numbers are held in memory.
+    """
+    files = location.files or tuple(Path(part["filename"]) for part in location.open(fields).cache_files)
+    paths = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
     encode = Encode(spec, root)
-    paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array(named[:1]))
+    path_column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array(paths[:1]))
     return Decoded(
-        items=pa.table({"path": paths, "row": np.asarray(rows, np.int64)}),
-        decode=partial(_decode_row, place=place, fields=fields, encode=encode),
+        items=pa.table({"path": path_column, "row": np.asarray(rows, np.int64)}),
+        decode=partial(_decode_row, location=location, fields=fields, encode=encode),
         root=root,
         shape=(spec.length,),
         dtype="int32",
-        version=digest(encode.key, fields, digest_files(root, named)),  # all files, "path" has the first
+        version=digest(encode.key, fields, digest_files(root, paths)),  # all files; column "path" has only the first
     )
 
 
-def _decode_row(row: dict[str, Any], *, place: Place, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
-    table, number = place.open(fields), row["row"]
+def _decode_row(row: dict[str, Any], *, location: TableLocation, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
+    table, number = location.open(fields), row["row"]
     texts = tuple(values(table, field)[number].as_py() for field in fields)  # several times faster than table[number]
     if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{place.row(number)}: {', '.join(fields)} are {texts}; text expected")
+        raise DataError(f"{location.row(number)}: {', '.join(fields)} are {texts}; text expected")
     return encode([texts])[0]
 
 
-def given(items: pa.Table, fields: tuple[str, ...], spec: Tokens, root: Path) -> Decoded:
-    """Ids of texts that are in `items` themselves, in columns `fields`; "path" is the file they were read from,
-    relative to the data root `root`, where the tokenizer is too, or absolute."""
+def from_items(items: pa.Table, fields: tuple[str, ...], spec: Tokens, root: Path) -> Decoded:
+    """Make a column of token ids from texts in memory, the columns `fields` of `items`.
+
+    items: has a column "path" too, the file of the texts, relative to `root` or absolute. root: the data root, which
+    holds the tokenizer.
+    """
     encode = Encode(spec, root)
     return Decoded(
         items=items,
-        decode=partial(_decode_given, fields=fields, encode=encode),
+        decode=partial(_decode_item, fields=fields, encode=encode),
         root=root,
         shape=(spec.length,),
         dtype="int32",
@@ -207,5 +215,5 @@ def given(items: pa.Table, fields: tuple[str, ...], spec: Tokens, root: Path) ->
     )
 
 
-def _decode_given(row: dict[str, Any], *, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
+def _decode_item(row: dict[str, Any], *, fields: tuple[str, ...], encode: Encode) -> np.ndarray:
     return encode([tuple(row[field] for field in fields)])[0]

@@ -1,7 +1,7 @@
-"""Tokenizers: found below the data root or on the hub, and texts to ids of one length.
+"""Tokenizers: loaded from the data root or the hub, and used to convert texts to ids of a fixed length.
 
 An example is `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` (`<s> a </s></s> b </s>`), truncated longest first and padded
-to the input's length. Only ids are kept: no segment ids, as in DABS; `Tokens.pad` says which of them are padding.
+to the input's length. As in DABS, only ids are used, no segment ids; `Tokens.pad` is the id of padding.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VERSION = "text-2"
-TOKENIZERS = "text/tokenizers"  # below the data root: one folder per name, as save_pretrained writes it
+TOKENIZERS = "text/tokenizers"  # under the data root: one folder per name, as save_pretrained writes it
 HUB = {"bert-base-uncased": "google-bert/bert-base-uncased", "xlm-roberta-base": "FacebookAI/xlm-roberta-base"}
 # (classify, separate, pad): the special tokens of the two families.
 _SPECIAL = (("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>"))
 
 
 def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -> tuple[Input, ...]:
-    """The inputs with vocabulary and padding id of the tokenizers that are there.
+    """Return the inputs with the vocabulary and padding id of their tokenizers.
 
-    Raises MissingDataError if a tokenizer is neither under `root` nor to be had from the hub.
+    Raises MissingDataError if a tokenizer is not under `root` and cannot be loaded from the hub.
     """
 
-    def resolved(spec: Input) -> Input:
+    def resolve(spec: Input) -> Input:
         if not isinstance(spec, Tokens) or spec.tokenizer is None:
             return spec
-        own = _tokenizer(spec.tokenizer, root)
+        tokenizer = _tokenizer(spec.tokenizer, root)
         unused = spec.unused_ids if protocol.unused_ids else 0
         return dataclasses.replace(
-            spec, vocabulary=own.get_vocab_size() + unused, pad=own.token_to_id(_special(own, spec.tokenizer)[2])
+            spec,
+            vocabulary=tokenizer.get_vocab_size() + unused,
+            pad=tokenizer.token_to_id(_special_tokens(tokenizer, spec.tokenizer)[2]),
         )
 
-    return tuple(resolved(spec) for spec in inputs)
+    return tuple(resolve(spec) for spec in inputs)
 
 
 def _tokenizer(name: str, root: Path) -> Tokenizer:
@@ -54,7 +56,7 @@ def _tokenizer(name: str, root: Path) -> Tokenizer:
 
 
 def _state(name: str, root: Path) -> tuple[Path, int]:
-    """A tokenizer's folder, and when its file was changed (0 where there is none): what it is cached by."""
+    """Return the cache key of a tokenizer: its folder and the modification time of its file (0 without a file)."""
     folder = root / TOKENIZERS / name
     files = (folder / "tokenizer.json", folder / "vocab.txt")
     return folder, next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
@@ -62,7 +64,7 @@ def _state(name: str, root: Path) -> tuple[Path, int]:
 
 @lru_cache(maxsize=8)
 def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # examples are spread over processes instead
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # we use several processes instead of its threads
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
@@ -70,11 +72,11 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
-            raise DataError(f"{file}: no tokenizer ({error})") from error
+            raise DataError(f"{file}: not a tokenizer ({error})") from error
     else:
         tokenizer = _from_hub(name, folder)
-    classify, separate, _ = _special(tokenizer, name)
-    if tokenizer.post_processor is None:  # a lone vocabulary: its special tokens say how pairs are joined
+    classify, separate, _ = _special_tokens(tokenizer, name)
+    if tokenizer.post_processor is None:  # only a vocabulary: its special tokens determine how pairs are joined
         from tokenizers.processors import TemplateProcessing
 
         between = separate if classify == "[CLS]" else f"{separate} {separate}"
@@ -87,16 +89,16 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
 
 
 def _from_hub(name: str, folder: Path) -> Tokenizer:
-    """The tokenizer of a folder without tokenizer.json (slow files are converted), or of the hub."""
+    """Load the tokenizer from a folder without tokenizer.json, converting slow files, or from the hub."""
     import transformers
 
     where = str(folder) if folder.is_dir() else HUB.get(name, name)
-    # AutoTokenizer cannot tell what a folder with nothing but a vocabulary is.
+    # AutoTokenizer cannot identify a folder that holds only a vocabulary.
     kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
     try:
         loaded = kind.from_pretrained(where)
         if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
-            raise ValueError("it has no vocabulary")  # without files, the library makes one of special tokens alone
+            raise ValueError("it has no vocabulary")  # without files, the library makes one of special tokens only
         return loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError) as error:
         raise MissingDataError(
@@ -106,7 +108,7 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
         ) from error
 
 
-def _special(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
+def _special_tokens(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
     for family in _SPECIAL:
         if all(tokenizer.token_to_id(token) is not None for token in family):
             return family
@@ -116,20 +118,20 @@ def _special(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Encode:
-    """Texts to ids (length,) int32. Picklable; the tokenizer is loaded in the process that uses it."""
+    """Converts texts to ids (length,) int32. Picklable: each process loads the tokenizer when it first uses it."""
 
     spec: Tokens
     root: Path
 
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """(len(texts), length) of single texts or pairs. A pair whose second text is empty counts as a single text, as
-        in the library that DABS calls (blank translations in PAWS-X)."""
-        encoded = self._sized().encode_batch([text if any(text[1:]) else text[0] for text in texts])
-        return np.array([one.ids for one in encoded], np.int32).reshape(len(texts), self.spec.length)
+        """Encode single texts or pairs: (len(texts), length). A pair whose second text is empty counts as a single
+        text, as in the library that DABS calls (PAWS-X has blank translations)."""
+        encodings = self._sized().encode_batch([text if any(text[1:]) else text[0] for text in texts])
+        return np.array([encoding.ids for encoding in encodings], np.int32).reshape(len(texts), self.spec.length)
 
     @property
     def key(self) -> str:
-        """Identity of the tokenizer and of how it is used."""
+        """Identity of the tokenizer and of its settings."""
         return digest(VERSION, self.spec.length, self._sized().to_str())
 
     def _sized(self) -> Tokenizer:
@@ -148,7 +150,7 @@ def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
             f"tokenizer {spec.tokenizer!r} has {size:,} ids, input {spec.name!r} takes {spec.vocabulary:,}: "
             "the encoder was made for another tokenizer"
         )
-    pad = _special(sized, spec.tokenizer)[2]
+    pad = _special_tokens(sized, spec.tokenizer)[2]
     sized.enable_truncation(spec.length, strategy="longest_first")
     sized.enable_padding(length=spec.length, pad_id=sized.token_to_id(pad), pad_token=pad)
     return sized
