@@ -169,7 +169,7 @@ def describe(run: Run) -> str:
         tabulate(rows, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
         f"GPU hours at {options.suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), "
         "without reading and probes.",
-        "loader.prepare and loader.cache_gb decide which decoded examples stay on disk; others are decoded each time.",
+        "loader.prepare and loader.cache_gb decide which decoded examples are cached; others are decoded every time.",
     ]
     unknown = [name for cost in domain_costs for name in cost.unknown]
     if unknown:
