@@ -298,8 +298,8 @@ def test_a_damaged_file_is_named_and_the_other_tasks_go_on(
     ("wrong", "message"),
     [
         (ValueError("not foreseen"), "ValueError: not foreseen"),
-        (MemoryError("Unable to allocate 9 TiB"), r"out of memory \(Unable to allocate 9 TiB\)\. Fewer jobs"),
-        (torch.OutOfMemoryError("CUDA out of memory."), r"out of memory \(CUDA out of memory\.\)\. Fewer jobs"),
+        (MemoryError("Unable to allocate 9 TiB"), r"out of memory \(Unable to allocate 9 TiB\)\. Run fewer jobs"),
+        (torch.OutOfMemoryError("CUDA out of memory."), r"out of memory \(CUDA out of memory\.\)\. Run fewer jobs"),
     ],
 )
 def test_whatever_one_task_raises_the_others_go_on(
