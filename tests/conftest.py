@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from dabs_rq import registry
@@ -21,6 +22,12 @@ from dabs_rq.data.requests import Request
 from dabs_rq.files import atomic_folder, locked
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run.compose import load_protocol
+
+# Tests run beside each other on a busy machine, so no example has a deadline.
+hypothesis.settings.register_profile(
+    "dabs_rq", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True
+)
+hypothesis.settings.load_profile("dabs_rq")
 
 # Read when those libraries are imported, which is later: no test needs a network or leaves anything behind.
 os.environ["HF_HUB_OFFLINE"] = "1"
