@@ -505,7 +505,7 @@ def test_a_file_in_the_way_of_a_folder_is_not_overwritten(server: Server, tmp_pa
     source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1"})))
     (tmp_path / "images/shapes").mkdir(parents=True)
     (tmp_path / "images/shapes/set").write_text("mine")
-    with pytest.raises(DataError, match="a file where a folder belongs"):
+    with pytest.raises(DataError, match="a folder belongs here, and a file is in its place"):
         fetch.fetch(source, tmp_path)
     assert (tmp_path / "images/shapes/set").read_text() == "mine"
 

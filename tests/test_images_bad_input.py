@@ -147,7 +147,7 @@ def test_empty_lists_and_folders_are_named(folder: Any, load: Callable[..., Exam
         load("imagenet")
     shutil.rmtree(train)
     train.mkdir()
-    with pytest.raises(DataError, match=f"{train}: no class folder"):
+    with pytest.raises(DataError, match=f"{train}: it has no class folder"):
         load("imagenet")
 
 

@@ -245,7 +245,7 @@ def test_a_score_without_its_predictions_is_not_shown(run: Callable[..., Run]) -
     record.write(other.parent, record.read(other), ["a", "b"], np.array([0.0, 1.0]), np.array([[np.nan], [1.0]]))
     built = table.build(one)
     assert built.frame["rq"].isna().all()
-    for file, text in ((half, "no readable predictions"), (other, "no score"), (missing, "no predictions")):
+    for file, text in ((half, "no readable predictions"), (other, "no score"), (missing, "no readable predictions")):
         assert any(str(file) in str(error) and text in str(error) for error in built.errors), built.errors
 
 

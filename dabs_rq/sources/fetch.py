@@ -189,6 +189,7 @@ def _move(folder: Path, target: Path, needs: set[Path]) -> None:
         if entry.is_dir() and place.is_dir():
             _move(entry, place, needs)
         elif place.is_dir() or (entry.is_dir() and place.exists()):
-            raise DataError(f"{place}: expected a folder but found a file, or vice versa. Move it away and fetch again")
+            kinds = ("a file", "a folder") if place.is_dir() else ("a folder", "a file")
+            raise DataError(f"{place}: {kinds[0]} belongs here, and {kinds[1]} is in its place. Move it away, fetch again")
         else:
             entry.replace(place)
