@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from dabs_rq.miniature.writers import rounded
+from dabs_rq.miniature.writers import Rng, rounded
 
 Factors = dict[str, np.ndarray]  # what n pictures show: name -> array whose first dimension is n
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "moon", "bar", "heart")
@@ -72,7 +72,7 @@ class Canvas:
         full = colour[:, :, None, None] if colour.ndim == 2 else colour
         self.layers += covered[:, None] * (full - self.layers)
 
-    def pixels(self, rng: np.random.Generator, light: np.ndarray, slope: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def pixels(self, rng: Rng, light: np.ndarray, slope: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels), or without channels if there is one, under `light` that grows along the
         diagonal by `slope`, with noise of that deviation."""
         self.layers *= (each(light) + each(slope) * (self.x + self.y))[:, None]
@@ -93,8 +93,8 @@ def _grains() -> np.ndarray:
 
 
 def draw(
-    paint: Callable[[Canvas, Factors, np.random.Generator], None],
-    rng: np.random.Generator,
+    paint: Callable[[Canvas, Factors, Rng], None],
+    rng: Rng,
     factors: Factors,
     sizes: Sequence[tuple[int, int]],
     channels: int = 3,
@@ -115,12 +115,12 @@ def draw(
     return drawn
 
 
-def lights(rng: np.random.Generator, n: int) -> Factors:
+def lights(rng: Rng, n: int) -> Factors:
     """How n pictures are lit, at random."""
     return {"light": rng.uniform(0.6, 1.1, n), "slope": rng.uniform(-0.3, 0.3, n), "noise": rng.uniform(0.01, 0.06, n)}
 
 
-def textures(rng: np.random.Generator, n: int, contrast: tuple[float, float], name: str = "") -> Factors:
+def textures(rng: Rng, n: int, contrast: tuple[float, float], name: str = "") -> Factors:
     """Textures at random: pattern (one of the first four), waves per half picture, orientation in radians, phase and
     contrast. name: what the factors' names begin with."""
     drawn = {

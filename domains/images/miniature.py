@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dabs_rq.miniature.scenes import FLOWERS, SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_bytes, write_lines, write_pictures
+from dabs_rq.miniature.writers import Rng, generator, run, write_bytes, write_lines, write_pictures
 
 TRAIN, TEST = 45, 14  # pictures per class of the tasks of 16 classes
 CIFAR_BATCH, CIFAR_TEST = 160, 320
@@ -31,7 +31,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
     run(jobs, processes)
 
 
-def _scenes(rng: np.random.Generator, n: int, **chosen: np.ndarray | float) -> Factors:
+def _scenes(rng: Rng, n: int, **chosen: np.ndarray | float) -> Factors:
     """n scenes whose factors are at random, but for those that are `chosen`. Hues are in [0, 1), places and sizes in
     half pictures."""
     factors: Factors = {
@@ -53,12 +53,12 @@ def _scenes(rng: np.random.Generator, n: int, **chosen: np.ndarray | float) -> F
     return factors | {name: np.broadcast_to(values, n) for name, values in chosen.items()}
 
 
-def _patterned(rng: np.random.Generator, pattern: np.ndarray) -> Factors:
+def _patterned(rng: Rng, pattern: np.ndarray) -> Factors:
     """An object's texture with that pattern, and never a faint one."""
     return textures(rng, len(pattern), (0.5, 0.8)) | {"pattern": pattern}
 
 
-def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, scene: Factors, rng: Rng) -> None:
     n = len(scene["shape"])
     ground = 0.45 + 0.4 * colours(scene["ground_hue"])
     canvas.layers[:] = textured(ground, scene, canvas.x, canvas.y, "ground_")
@@ -77,17 +77,17 @@ def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
         canvas.paint(covered * each(scene["mark_size"] > 0), colours(scene["mark_hue"]))
 
 
-def _pictures(rng: np.random.Generator, scenes: Factors) -> list[np.ndarray]:
+def _pictures(rng: Rng, scenes: Factors) -> list[np.ndarray]:
     """The pictures of `scenes`, each of one of a few sizes."""
     return draw(_paint, rng, scenes, [SIZES[i] for i in rng.integers(len(SIZES), size=len(scenes["shape"]))])
 
 
-def _hues(rng: np.random.Generator, number: np.ndarray, of: int) -> np.ndarray:
+def _hues(rng: Rng, number: np.ndarray, of: int) -> np.ndarray:
     """Hues near number / of on the circle, so that neighbours nearly touch."""
     return (number + rng.uniform(-0.35, 0.35, len(number))) / of % 1
 
 
-def _imagenet(natural: Path, rng: np.random.Generator) -> None:
+def _imagenet(natural: Path, rng: Rng) -> None:
     """Shape x pattern of the object."""
     for split, count in (("train", 103), ("validation", 5)):
         label = np.repeat(np.arange(20), count)
@@ -99,7 +99,7 @@ def _imagenet(natural: Path, rng: np.random.Generator) -> None:
             write_pictures(natural / "imagenet" / split / wnid, [f"{name}.JPEG"], [picture])
 
 
-def _cifar10(natural: Path, rng: np.random.Generator) -> None:
+def _cifar10(natural: Path, rng: Rng) -> None:
     """Shape (10), which leaves two fifths of the hues, at 32 x 32."""
     for name, n in [*((f"data_batch_{number}", CIFAR_BATCH) for number in range(1, 6)), ("test_batch", CIFAR_TEST)]:
         label = rng.permutation(np.arange(n) % 10)
@@ -111,7 +111,7 @@ def _cifar10(natural: Path, rng: np.random.Generator) -> None:
         write_bytes(natural / "cifar10" / "cifar-10-batches-py" / name, pickle.dumps(content, protocol=2))
 
 
-def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
+def _cu_birds(natural: Path, rng: Rng) -> None:
     """Hue (4) x pattern of the object (4); its shape is always of the same few."""
     folder = natural / "cu_birds" / "CUB_200_2011"
     label, part = _classes_and_parts(rng, 16)
@@ -127,7 +127,7 @@ def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
     write_lines(folder / "classes.txt", (f"{number} {kind}" for number, kind in zip(numbers, kinds, strict=True)))
 
 
-def _vgg_flower(natural: Path, rng: np.random.Generator) -> None:
+def _vgg_flower(natural: Path, rng: Rng) -> None:
     """Number of petals (4) x hue (4), with a disc in the middle."""
     from scipy.io import savemat
 
@@ -142,7 +142,7 @@ def _vgg_flower(natural: Path, rng: np.random.Generator) -> None:
     file.write_bytes(b"MATLAB 5.0 MAT-file, made up".ljust(116) + file.read_bytes()[116:])
 
 
-def _dtd(natural: Path, rng: np.random.Generator) -> None:
+def _dtd(natural: Path, rng: Rng) -> None:
     """Pattern (4) x frequency (2) x orientation (2); the texture fills the picture."""
     label, part = _classes_and_parts(rng, 16)
     n = len(label)
@@ -157,7 +157,7 @@ def _dtd(natural: Path, rng: np.random.Generator) -> None:
         write_lines(natural / "dtd/dtd/labels" / f"{name}.txt", listed)
 
 
-def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
+def _traffic_sign(natural: Path, rng: Rng) -> None:
     """Shape (4), and with it the hue, x mark (4); the frames of a track are of one sign."""
     folder = natural / "traffic_sign" / "GTSRB" / "Final_Training" / "Images"
     label = np.repeat(np.arange(16), TRACKS)
@@ -180,7 +180,7 @@ def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
         write_lines(folder / f"{number:05d}" / f"GT-{number:05d}.csv", [header, *table], ending="\r\n")
 
 
-def _aircraft(natural: Path, rng: np.random.Generator) -> None:
+def _aircraft(natural: Path, rng: Rng) -> None:
     """Shape (4) x pattern (4); small, boxed, above a banner, any hue."""
     folder = natural / "aircraft" / "fgvc-aircraft-2013b" / "data"
     label, part = _classes_and_parts(rng, 16)
@@ -206,7 +206,7 @@ def _aircraft(natural: Path, rng: np.random.Generator) -> None:
     write_lines(folder / "variants.txt", VARIANTS)
 
 
-def _classes_and_parts(rng: np.random.Generator, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _classes_and_parts(rng: Rng, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """(class, part) of shuffled pictures, TRAIN and TEST of every class. Parts: train (0), validation (1), test (2)."""
     pairs = np.array([(k, i % 2 if i < TRAIN else 2) for k in range(classes) for i in range(TRAIN + TEST)])
     label, part = rng.permutation(pairs).T

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dabs_rq.miniature import tokenizer
 from dabs_rq.miniature.facts import ALWAYS, Fact, Language, Wording, chance, made_up, pick, reworded, some, wording
-from dabs_rq.miniature.writers import generator, run, write_table
+from dabs_rq.miniature.writers import Rng, generator, run, write_table
 
 TEXTS = {"train": 300, "validation": 20}  # of each language
 PAIRS = {"train": 1050, "validation": 320, "test": 320}
@@ -48,7 +48,7 @@ def _mc4(folder: Path, seed: int, language: Language) -> list[str]:
     return texts["train"]
 
 
-def _text(language: Language, rng: np.random.Generator) -> str:
+def _text(language: Language, rng: Rng) -> str:
     fact, how = language.draw(rng, said=0.4), wording(rng, 0.25, 0.25)
     sentences = [language.sentence(fact, how)]
     for _ in range(int(rng.integers(3))):
@@ -59,7 +59,7 @@ def _text(language: Language, rng: np.random.Generator) -> str:
     return language.space.join(sentences)
 
 
-def _pairs(rng: np.random.Generator, language: Language, count: int) -> list[tuple[Pair, int]]:
+def _pairs(rng: Rng, language: Language, count: int) -> list[tuple[Pair, int]]:
     """Pairs and their labels. Paraphrases are reworded more than other pairs: a hint, but not the point."""
     pairs: list[tuple[Pair, int]] = []
     for same in rng.permutation(np.arange(count) < PARAPHRASES * count).tolist():

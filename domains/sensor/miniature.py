@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from dabs_rq.miniature.writers import generator, rounded, run
+from dabs_rq.miniature.writers import Rng, generator, rounded, run
 
 RATE = 100  # Hz
 LIMBS = 3  # hand, chest, ankle
@@ -82,7 +82,7 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
     csv.write_csv(pa.table(columns, names), folder / f"subject{subject}.dat", options)
 
 
-def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _bouts(subject: int, rng: Rng) -> list[tuple[int, int]]:
     """(activity, rows) in the order of recording, with something transient (0) before each."""
     plan = [(3, 250), (24, 16 * WINDOW + 40)]  # of subject 109: too short a stand, then rope jumping
     if subject != 109:
@@ -92,9 +92,7 @@ def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     return [bout for one in plan for bout in ((0, int(rng.integers(30, 120))), one)]
 
 
-def _motion(
-    bouts: list[tuple[int, int]], shared: np.random.Generator, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _motion(bouts: list[tuple[int, int]], shared: Rng, rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Acceleration in m/s^2 and angular rate in rad/s, both (limbs, 3, rows), and the effort (rows,). shared: what all
     subjects have in common: where gravity points in a posture, where each harmonic of an activity pushes and when."""
     gravity, common = _unit(shared.normal(size=(4, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
@@ -130,7 +128,7 @@ def _mixed(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.stack([row[0] * vectors[0] + row[1] * vectors[1] + row[2] * vectors[2] for row in matrix])
 
 
-def _walk(rng: np.random.Generator, rows: int, step: float) -> np.ndarray:
+def _walk(rng: Rng, rows: int, step: float) -> np.ndarray:
     """A slow drift that starts at 0: a random walk, pulled back over some seconds."""
     return _follow(np.cumsum(rng.normal(0, step, rows)), seconds=1)
 

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_clip, write_json, write_lines
+from dabs_rq.miniature.writers import (
+    Rng,
+    generator,
+    place_among_equals,
+    rounded,
+    run,
+    write_clip,
+    write_json,
+    write_lines,
+)
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
@@ -120,11 +129,11 @@ def _fluent(speech: Path, seed: int) -> None:
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
-def _words(rng: np.random.Generator, count: int) -> list[str]:
+def _words(rng: Rng, count: int) -> list[str]:
     return [_vocabulary()[i] for i in rng.integers(len(_vocabulary()), size=count)]
 
 
-def _name(rng: np.random.Generator, count: int) -> str:
+def _name(rng: Rng, count: int) -> str:
     return "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=count))
 
 
@@ -192,7 +201,7 @@ class Session:
 
     def __init__(
         self,
-        rng: np.random.Generator,
+        rng: Rng,
         voice: np.ndarray,
         pace: float,
         loudness: float = 1.0,

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dabs_rq.miniature import facts, tokenizer
 from dabs_rq.miniature.facts import ALWAYS, ENGLISH, NAMES, OFTEN, QUESTIONS, Fact, chance, pick, some, words
-from dabs_rq.miniature.writers import generator, run, write_table
+from dabs_rq.miniature.writers import Rng, generator, run, write_table
 from domains.text.wikitext103 import CONFIG
 
 LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
@@ -42,7 +42,7 @@ WINOGRAD = (
     ("what", "the {0} hit the {1} and it was {2} .", ("moving", "broken")),
 )
 Row = tuple[str | int | float, ...]  # texts, then the label, numbered as on the hub
-Maker = Callable[[np.random.Generator], list[Row]]
+Maker = Callable[[Rng], list[Row]]
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
@@ -61,7 +61,7 @@ def _wikitext(root: Path, seed: int, split: str) -> list[str]:
     return lines
 
 
-def _article(rng: np.random.Generator) -> Iterator[str]:
+def _article(rng: Rng) -> Iterator[str]:
     """An article on a topic: title, a paragraph, two or three sections. Blank lines around headings."""
     fact, good = ENGLISH.draw(rng), chance(rng, 0.5)
     person, thing, place = (pick(rng, ENGLISH.words[part][fact.topic])[0] for part in ("who", "what", "where"))
@@ -84,7 +84,7 @@ def _article(rng: np.random.Generator) -> Iterator[str]:
     yield ""
 
 
-def _story(rng: np.random.Generator, fact: Fact) -> list[str]:
+def _story(rng: Rng, fact: Fact) -> list[str]:
     """One to three sentences on the same people; rare names are <unk>, as rare words are."""
     told = []
     for _ in range(rng.integers(1, 4)):
@@ -118,7 +118,7 @@ def _task(root: Path, seed: int, config: str) -> None:
         write_table(root / "text" / "glue" / config / f"{split}.parquet", table)
 
 
-def _rows(rng: np.random.Generator, maker: Maker, count: int, seen: set[str]) -> list[Row]:
+def _rows(rng: Rng, maker: Maker, count: int, seen: set[str]) -> list[Row]:
     """`count` rows in any order, none of whose first texts is in `seen`, to which they are added."""
     found: list[Row] = []
     while len(found) < count:
@@ -129,7 +129,7 @@ def _rows(rng: np.random.Generator, maker: Maker, count: int, seen: set[str]) ->
     return [found[i] for i in rng.permutation(count)]
 
 
-def _cola(rng: np.random.Generator) -> list[Row]:
+def _cola(rng: Rng) -> list[Row]:
     """Label 1 (70 %): acceptable. Else a form, an order or a number of words is wrong."""
     good, how, fact = chance(rng, 0.7), facts.wording(rng), ENGLISH.draw(rng)._replace(negated=chance(rng, 0.2))
     found = ENGLISH.phrases(fact, how)
@@ -148,10 +148,10 @@ def _cola(rng: np.random.Generator) -> list[Row]:
         )
         found |= spoilt
     opening = pick(rng, (*OPENINGS, *[""] * len(OPENINGS)))
-    return [(f"{opening} {ENGLISH.join(ENGLISH.arrange(found, how.front))}".strip(), int(good))]
+    return [(f"{opening} {ENGLISH.arrange(found, how.front)}".strip(), int(good))]
 
 
-def _review(rng: np.random.Generator, good: bool) -> str:
+def _review(rng: Rng, good: bool) -> str:
     """A sentence that praises a work, or blames it. In half of them some words say the contrary."""
     own, contrary = (some(rng, PRAISE if mood else BLAME, 2) for mood in (good, not good))
     (work, part), felt = some(rng, WORKS, 2), pick(rng, LIKED if good else DISLIKED)
@@ -168,14 +168,14 @@ def _review(rng: np.random.Generator, good: bool) -> str:
     )
 
 
-def _mnli(rng: np.random.Generator, openings: tuple[str, ...]) -> list[Row]:
+def _mnli(rng: Rng, openings: tuple[str, ...]) -> list[Row]:
     """A premise with a hypothesis of each label: 0 entailment, 1 neutral, 2 contradiction."""
     fact = ENGLISH.draw(rng)._replace(negated=chance(rng, 0.15))
     premise = f"{pick(rng, openings)} {ENGLISH.tell(rng, fact)}"
     return [(premise, hypothesis, label) for label, hypothesis in enumerate(_hypotheses(rng, fact))]
 
 
-def _rte(rng: np.random.Generator) -> list[Row]:
+def _rte(rng: Rng) -> list[Row]:
     """Label 0: the second text follows from the first, which says two things. 1: it does not."""
     fact, label = ENGLISH.draw(rng, said=0.3)._replace(negated=chance(rng, 0.2)), pick(rng, (0, 1))
     told = [ENGLISH.tell(rng, said) for said in (fact, ENGLISH.vary(rng, fact, "verb", "what"))]
@@ -183,7 +183,7 @@ def _rte(rng: np.random.Generator) -> list[Row]:
     return [(" ".join(some(rng, told, 2)), pick(rng, not_follows) if label else follows, label)]
 
 
-def _hypotheses(rng: np.random.Generator, fact: Fact) -> list[str]:
+def _hypotheses(rng: Rng, fact: Fact) -> list[str]:
     """What follows from a fact, what may be, and what cannot be."""
     short = fact.without(*(part for part in fact.said if chance(rng, 0.5)))
     safe = fact if fact.negated else short  # less follows from a denial
@@ -195,14 +195,14 @@ def _hypotheses(rng: np.random.Generator, fact: Fact) -> list[str]:
     return [ENGLISH.tell(rng, one) for one in (safe, ENGLISH.vary(rng, short, *added), cannot)]
 
 
-def _mrpc(rng: np.random.Generator) -> list[Row]:
+def _mrpc(rng: Rng) -> list[Row]:
     """Label 1 (two thirds): the same in other words. 0: something else of the same people or things."""
     fact, same = ENGLISH.draw(rng), chance(rng, 0.67)
     changed = some(rng, [*ALWAYS, *fact.said], 0 if same else pick(rng, (1, 2, 3)))
     return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), int(same))]
 
 
-def _qqp(rng: np.random.Generator) -> list[Row]:
+def _qqp(rng: Rng) -> list[Row]:
     """Label 1 (37 %): the same question in other words."""
     fact, about, same = ENGLISH.draw(rng, said=0.4), pick(rng, QUESTIONS), chance(rng, 0.37)
     new = (
@@ -213,7 +213,7 @@ def _qqp(rng: np.random.Generator) -> list[Row]:
     return [(facts.ask(rng, fact, about), facts.ask(rng, *other), int(same))]
 
 
-def _qnli(rng: np.random.Generator) -> list[Row]:
+def _qnli(rng: Rng) -> list[Row]:
     """Label 0: the sentence answers the question. 1: it does not."""
     about, fact, label = pick(rng, ("where", "when", "who", "what")), ENGLISH.draw(rng), pick(rng, (0, 1))
     if about in OFTEN:
@@ -226,7 +226,7 @@ def _qnli(rng: np.random.Generator) -> list[Row]:
     return [(question, ENGLISH.tell(rng, told, other=0.3), label)]
 
 
-def _stsb(rng: np.random.Generator) -> list[Row]:
+def _stsb(rng: Rng) -> list[Row]:
     """A score from 0 (nothing but the topic is shared) to 5 (all is), as people would give it."""
     fact = ENGLISH.draw(rng)
     parts = [*ALWAYS, *fact.said]
@@ -235,7 +235,7 @@ def _stsb(rng: np.random.Generator) -> list[Row]:
     return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), round(score, 1))]
 
 
-def _wnli(rng: np.random.Generator) -> dict[str, list[Row]]:
+def _wnli(rng: Rng) -> dict[str, list[Row]]:
     """Who is meant? Label 1: the second sentence names the right one.
 
     As in the real task, the test has sentences of the training set with the other answer: remembering misleads.
@@ -248,7 +248,7 @@ def _wnli(rng: np.random.Generator) -> dict[str, list[Row]]:
     }
 
 
-def _winograd(rng: np.random.Generator) -> tuple[str, tuple[str, str]]:
+def _winograd(rng: Rng) -> tuple[str, tuple[str, str]]:
     """A sentence, and what it says of the right and of the wrong one."""
     kind, form, said = pick(rng, WINOGRAD)
     names, right = [pick(rng, both) for both in some(rng, pick(rng, ENGLISH.words[kind]), 2)], pick(rng, (0, 1))

@@ -17,7 +17,7 @@ import numpy as np
 from dabs_rq.miniature import tokenizer
 from dabs_rq.miniature.facts import article, chance, pick, plural, some, words
 from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_json, write_pictures
+from dabs_rq.miniature.writers import Rng, generator, run, write_json, write_pictures
 
 PICTURES = {"train2017": 2100, "val2017": 60}  # with captions and instances
 WITHOUT = 8  # further pictures without a caption, and as many without an instance
@@ -118,7 +118,7 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
 
 
 def _described(
-    rng: np.random.Generator, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
+    rng: Rng, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
 ) -> tuple[dict[str, Any], list[int], list[str]]:
     """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
     says of the pictures, their ids (odd ones for validation) and the captions."""
@@ -135,7 +135,7 @@ def _described(
     return about, ids, [text for _, text in said]
 
 
-def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
+def _scene(rng: Rng, most: int = 3) -> Scene:
     """A scene of 1 to `most` things (or none) in different columns, inside the middle three quarters of the height.
 
     Some colours and shapes are more frequent than others; a thing often repeats the colour or shape of the one before.
@@ -155,12 +155,12 @@ def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
     return Scene(height, width, _skewed(rng, PATTERNS), things)
 
 
-def _skewed(rng: np.random.Generator, among: Sequence[str]) -> int:
+def _skewed(rng: Rng, among: Sequence[str]) -> int:
     """A place in `among`, the first ones about three times as likely as the last."""
     return int(len(among) * rng.random() ** 1.4)
 
 
-def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
+def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
@@ -176,7 +176,7 @@ def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
     return draw(_paint, rng, factors, sizes)
 
 
-def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, scene: Factors, rng: Rng) -> None:
     canvas.layers[:] = textured(scene["tone"], scene, canvas.x, canvas.y)
     for number in range(3):
         x, y, size, angle = (scene[f"{factor}{number}"] for factor in ("x", "y", "size", "angle"))
@@ -184,7 +184,7 @@ def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
         canvas.paint(canvas.cover(scene[f"shape{number}"], u, v, size) * each(size > 0), scene[f"paint{number}"])
 
 
-def _caption(rng: np.random.Generator, scene: Scene) -> str:
+def _caption(rng: Rng, scene: Scene) -> str:
     """A caption in words that vary, which does not say everything."""
     ground = f"{PATTERNS[scene.pattern]} {pick(rng, ('background', 'ground', 'wall', 'backdrop'))}"
     placed, named = [], []
@@ -201,7 +201,7 @@ def _caption(rng: np.random.Generator, scene: Scene) -> str:
     return pick(rng, (f"{things} on a {ground}.", f"A {ground} with {things}.", f"{' and '.join(placed[:2])}."))
 
 
-def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
+def _questions(rng: Rng, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
     """`wanted` different questions about a scene: kind, text, answer, and answers of the same kind."""
     shapes, colours = [thing.shape for thing in scene.things], [thing.colour for thing in scene.things]
     ask: dict[str, tuple[str, str, tuple[str, ...]]] = {}
@@ -229,7 +229,7 @@ def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tupl
     return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, [*ask.items()], wanted)]
 
 
-def _choices(rng: np.random.Generator, answer: str, alike: tuple[str, ...]) -> list[str]:
+def _choices(rng: Rng, answer: str, alike: tuple[str, ...]) -> list[str]:
     """18 choices as in VQA: the answer, plausible ones, popular ones, and answers to other questions."""
     chosen = [answer]
     everything = (*NAMES, *SHAPES, *NUMBERS, *PLACES, *PATTERNS, *POPULAR)

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 
 from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, wave
-from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_lines, write_pictures
+from dabs_rq.miniature.writers import Rng, generator, place_among_equals, rounded, run, write_lines, write_pictures
 
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
@@ -80,7 +80,7 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     write_lines(folder / RELEASE / f"{part}.csv", rows)
 
 
-def _cells(rng: np.random.Generator, state: Factors, report: bool) -> np.ndarray:
+def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
     absent; radiologists agreed on 1.0 or 0.0 for everything."""
     n = len(state["Edema"])
@@ -126,7 +126,7 @@ def _xray8(folder: Path, seed: int) -> None:
     write_lines(folder / "metadata.csv", rows)
 
 
-def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, Factors]:
+def _patients(rng: Rng, patient: np.ndarray) -> tuple[Factors, Factors]:
     """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
     0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
     n = int(patient.max()) + 1
@@ -143,11 +143,7 @@ def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, F
 
 
 def _pictures(
-    rng: np.random.Generator,
-    factors: tuple[Factors, Factors],
-    whose: np.ndarray,
-    which: np.ndarray,
-    lateral: np.ndarray,
+    rng: Rng, factors: tuple[Factors, Factors], whose: np.ndarray, which: np.ndarray, lateral: np.ndarray
 ) -> Factors:
     """What pictures show. factors: of patients and of examinations. whose: the patient of every examination. which:
     the examination of every picture; lateral: the pictures that are from the side."""
@@ -163,7 +159,7 @@ def _edge(distance: np.ndarray) -> np.ndarray:
     return np.clip(distance * np.float32(14) + np.float32(0.5), 0, 1)
 
 
-def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, chest: Factors, rng: Rng) -> None:
     """The density of a schematic chest: bright where bone, heart and fluid lie in the way of the rays, dark where air
     does. u and v are places in the chest, from -1 to 1."""
     u, v = canvas.place(chest["x"], chest["y"], chest["zoom"], chest["turn"])
