@@ -10,23 +10,22 @@ import io
 import json
 import multiprocessing
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-T = TypeVar("T")
 Rng = np.random.Generator
 
 
-def run(jobs: Sequence[Callable[[], T]], processes: int = 1) -> list[T]:
-    """The results of `jobs` in their order. With several processes the jobs must be picklable."""
+def run(jobs: Sequence[tuple[Any, ...]], processes: int = 1) -> list[Any]:
+    """The results of `jobs`, each a function and its arguments, in their order; picklable for several processes."""
     if processes == 1:
-        return [job() for job in jobs]
+        return [function(*arguments) for function, *arguments in jobs]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return [running.result() for running in [pool.submit(job) for job in jobs]]
+        return [running.result() for running in [pool.submit(*job) for job in jobs]]
 
 
 def generator(seed: int, *names: str | int) -> Rng:
@@ -83,7 +82,7 @@ def write_clip(file: Path, samples: np.ndarray, rate: int) -> None:
     write_bytes(file, content.getvalue())
 
 
-def place_among_equals(values: np.ndarray) -> np.ndarray:
+def place_in_run(values: np.ndarray) -> np.ndarray:
     """0 for the first of a run of equal values, 1 for the second, and so on."""
     starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
     return np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))

@@ -7,7 +7,6 @@ fact in other words and order (label 1), or the same words in other roles, or an
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ Pair = tuple[tuple[Fact, Wording], tuple[Fact, Wording]]
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`, the same bytes for the same seed."""
     languages = made_up(generator(seed, "words")).values()
-    texts = run([partial(_mc4, root / "text" / "mc4", seed, language) for language in languages], processes)
+    texts = run([(_mc4, root / "text" / "mc4", seed, language) for language in languages], processes)
     pairs = {split: _pairs(generator(seed, split), next(iter(languages)), count) for split, count in PAIRS.items()}
-    run([partial(_paws_x, root / "text" / "paws-x", seed, language, pairs) for language in languages], processes)
+    run([(_paws_x, root / "text" / "paws-x", seed, language, pairs) for language in languages], processes)
     tokenizer.train(root, "xlm-roberta-base", [text for part in texts for text in part], VOCABULARY)
 
 

@@ -6,7 +6,6 @@ window's mean tells only some of them apart, and rhythm must tell the rest.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ NEVER_DONE = {103: (5, 7, 24), 104: (24,)}
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write Protocol/subject101.dat to subject109.dat under `root`; equal seeds give equal bytes."""
     folder = root / "sensor/pamap2/PAMAP2_Dataset/Protocol"
-    run([partial(_subject, folder, subject, seed) for subject in range(101, 110)], processes)
+    run([(_subject, folder, subject, seed) for subject in range(101, 110)], processes)
 
 
 def _subject(folder: Path, subject: int, seed: int) -> None:

@@ -7,21 +7,12 @@ freely, except for what a task is about. Clips are shorter than those of the rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from dabs_rq.miniature.writers import (
-    Rng,
-    generator,
-    place_among_equals,
-    rounded,
-    run,
-    write_clip,
-    write_json,
-    write_lines,
-)
+from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run, write_clip, write_json, write_lines
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
@@ -37,8 +28,8 @@ LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 9,000 clips, the same bytes for the same seed."""
     speech = root / "speech"
-    jobs = [partial(_librispeech, speech, seed, subset) for subset in SUBSETS]
-    run([*jobs, *(partial(one, speech, seed) for one in (_voxceleb1, _audio_mnist, _google, _fluent))], processes)
+    jobs = [(_librispeech, speech, seed, subset) for subset in SUBSETS]
+    run([*jobs, *((one, speech, seed) for one in (_voxceleb1, _audio_mnist, _google, _fluent))], processes)
 
 
 def _librispeech(speech: Path, seed: int, subset: str) -> None:
@@ -97,7 +88,7 @@ def _google(speech: Path, seed: int) -> None:
     lists: dict[str, list[str]] = {google_speech.VALIDATION: [], google_speech.TESTING: []}
     for word, said in zip(google_speech.WORDS, _vocabulary(), strict=False):
         spoken = np.sort(rng.integers(COMMANDERS, size=CLIPS_PER_WORD))
-        for who, take in zip(spoken.tolist(), place_among_equals(spoken).tolist(), strict=True):
+        for who, take in zip(spoken.tolist(), place_in_run(spoken).tolist(), strict=True):
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
             if part[who] < 4:
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)

@@ -47,8 +47,8 @@ Maker = Callable[[Rng], list[Row]]
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`, the same bytes for the same seed: 4,000 lines, 12,000 rows of tasks."""
-    texts = run([partial(_wikitext, root, seed, split) for split in LINES], processes)
-    run([partial(_task, root, seed, config) for config in TASKS], processes)
+    texts = run([(_wikitext, root, seed, split) for split in LINES], processes)
+    run([(_task, root, seed, config) for config in TASKS], processes)
     tokenizer.train(root, "bert-base-uncased", texts[0], VOCABULARY)
 
 

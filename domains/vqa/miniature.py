@@ -8,7 +8,6 @@ choices are of the right kind, some are not, and some answers are more frequent 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +67,8 @@ class Scene(NamedTuple):
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 2,800 pictures, the same bytes for the same seed."""
     top = root / "captioned_images"
-    jobs = [partial(_mscoco, top / "mscoco", seed, name) for name in PICTURES]
-    texts = run([*jobs, *(partial(_vqa, top / "vqa" / "coco-vqa", seed, name) for name in ASKED)], processes)
+    jobs = [(_mscoco, top / "mscoco", seed, name) for name in PICTURES]
+    texts = run([*jobs, *((_vqa, top / "vqa" / "coco-vqa", seed, name) for name in ASKED)], processes)
     tokenizer.train(root, "bert-base-uncased", [text for part in texts for text in part], VOCABULARY)
 
 

@@ -6,14 +6,13 @@ each with a severity that its label cuts in two; a picture has a view, an exposu
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
-from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, wave
-from dabs_rq.miniature.writers import Rng, generator, place_among_equals, rounded, run, write_lines, write_pictures
+from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, uniform, wave
+from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run, write_lines, write_pictures
 
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
@@ -54,8 +53,8 @@ EXPOSURE |= {"noise": (0.01, 0.06)}
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write both sources below `root`: about 5,400 pictures, the same bytes for the same seed."""
     medical = root / "medical_images"
-    jobs = [partial(_chexpert, medical / "chexpert", seed, part) for part in STUDIES]
-    run([*jobs, partial(_xray8, medical / "xray8", seed)], processes)
+    jobs = [(_chexpert, medical / "chexpert", seed, part) for part in STUDIES]
+    run([*jobs, (_xray8, medical / "xray8", seed)], processes)
 
 
 def _chexpert(folder: Path, seed: int, part: str) -> None:
@@ -68,7 +67,7 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     view = [name for shown in views for name in shown]
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
     shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
-    visit, shown_as, first = place_among_equals(patient), place_among_equals(study), 1 if part == "train" else 64541
+    visit, shown_as, first = place_in_run(patient), place_in_run(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
     position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
     rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
@@ -115,7 +114,7 @@ def _xray8(folder: Path, seed: int) -> None:
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
     position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
     names: list[str] = []
-    for i, (k, visit) in enumerate(zip(patient.tolist(), place_among_equals(patient).tolist(), strict=True)):
+    for i, (k, visit) in enumerate(zip(patient.tolist(), place_in_run(patient).tolist(), strict=True)):
         if i % 41 == 7:  # a few of the real ones have four channels
             drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
         names.append(f"{k + 1:08d}_{visit:03d}.png")
@@ -130,7 +129,7 @@ def _patients(rng: Rng, patient: np.ndarray) -> tuple[Factors, Factors]:
     """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
     0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
     n = int(patient.max()) + 1
-    patients = {name: rng.uniform(low, high, n) for name, (low, high) in ANATOMY.items()}
+    patients = uniform(rng, n, **ANATOMY)
     side, place = rng.choice([-1.0, 1.0], (n, len(SPOTS))), rng.uniform(-0.5, 0.5, (2, n, len(SPOTS)))
     side[:, 4], place[:, :, 4] = side[:, 3], place[:, :, 3] + 0.25  # the spots of pneumonia lie close together
     patients |= {"spot_side": side, "spot_x": 0.85 * place[0], "spot_y": place[1]}
@@ -151,7 +150,7 @@ def _pictures(
     shown = {name: np.clip(0.5 + 0.9 * state[name][which], 0, 1) for name in FINDINGS}
     shown |= {"side": state["side"][which], "lateral": lateral, "waves": rng.uniform(0, 1, (n, 8))}
     shown |= {name: values[whose[which]] for name, values in patients.items()}
-    return shown | {name: rng.uniform(low, high, n) for name, (low, high) in EXPOSURE.items()}
+    return shown | uniform(rng, n, **EXPOSURE)
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
