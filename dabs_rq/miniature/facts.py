@@ -17,9 +17,7 @@ from dabs_rq.miniature.writers import Rng
 T = TypeVar("T")
 Words = tuple[str, ...]  # a common word and, where there is one, a rarer one for the same
 UNSAID = -1
-ALWAYS = ("who", "verb", "what")
-OFTEN = ("who_like", "what_like", "where", "when")  # parts that may be left out
-PARTS = (*ALWAYS, *OFTEN)
+ALWAYS, OFTEN = ("who", "verb", "what"), ("who_like", "what_like", "where", "when")  # the latter may be left out
 
 
 class Fact(NamedTuple):
@@ -74,7 +72,7 @@ def wording(rng: Rng, other: float = 0.5, free: float = 0.4) -> Wording:
 
 def reworded(rng: Rng, before: Wording, words: float, order: float) -> Wording:
     """Another word for each part with probability `words`; voice and what comes first change with `order` each."""
-    rare = before.rare ^ {part for part in PARTS if rng.random() < words}
+    rare = before.rare ^ {part for part in ALWAYS + OFTEN if rng.random() < words}
     front = pick(rng, ("where", "when", "")) if chance(rng, order) else before.front
     return Wording(rare, before.passive ^ chance(rng, order), front)
 
@@ -267,12 +265,11 @@ def made_up(rng: Rng) -> dict[str, Language]:
         who, verb, where = ([list(islice(new, count)) for _ in range(3)] for count in (8, 4, 3))  # of three topics
         like, when = list(islice(new, 6)), [*new, *((str(year),) for year in range(1908, 2008, 9))]
         nouns = [[*topic, *((name,) for name in NAMES)] for topic in who]
-        kinds = {"who": nouns, "what": nouns, "verb": verb, "where": where, "when": when}
+        kinds = {"who": nouns, "what": nouns, "verb": verb, "where": where, "who_like": like, "what_like": like}
         order = {"de": "v2", "ja": "sov", "ko": "sov"}.get(name, "svo")
         forms = dict(zip(ROLES, FORMS[name].split("|"), strict=False))
         space, end = ("", "。") if name in ("zh", "ja") else (" ", ".")
-        kinds |= {"who_like": like, "what_like": like}
-        languages[name] = Language(name, kinds, forms, order, space, name in ("fr", "es"), end)
+        languages[name] = Language(name, kinds | {"when": when}, forms, order, space, name in ("fr", "es"), end)
     return languages
 
 
@@ -280,7 +277,7 @@ def _new_words(rng: Rng, sounds: str) -> Iterator[Words]:
     """Pairs of words that all differ."""
     parts, found = [part.split() for part in sounds.split("|")], dict[str, None]()
     while len(found) < 112:
-        alphabet = len(parts) == 3
-        found["".join([pick(rng, parts[i]) for i in (0, 1, 0, 1, 2)] if alphabet else some(rng, sounds, 2))] = None
+        word = [pick(rng, parts[i]) for i in (0, 1, 0, 1, 2)] if "|" in sounds else some(rng, sounds, 2)
+        found["".join(word)] = None
     words = iter(found)
     return zip(words, words, strict=True)

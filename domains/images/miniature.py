@@ -11,19 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dabs_rq.miniature.scenes import (
-    FLOWERS,
-    SHAPES,
-    Canvas,
-    Factors,
-    colours,
-    draw,
-    each,
-    lights,
-    textured,
-    textures,
-    uniform,
-)
+from dabs_rq.miniature.scenes import SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures, uniform
 from dabs_rq.miniature.writers import Rng, generator, run, write_bytes, write_lines, write_pictures
 
 TRAIN, TEST = 45, 14  # pictures per class of the tasks of 16 classes
@@ -135,7 +123,7 @@ def _vgg_flower(natural: Path, rng: Rng) -> None:
     from scipy.io import savemat
 
     label = np.repeat(rng.permutation(16), rng.integers(56, 76, 16))
-    shape, middle = len(SHAPES) + label // len(FLOWERS), rng.uniform(0.25, 0.4, len(label))
+    shape, middle = len(SHAPES) + label // 4, rng.uniform(0.25, 0.4, len(label))
     scenes = _scenes(rng, len(label), shape=shape, hue=_hues(rng, label % 4, 4), mark=0, mark_size=middle)
     names = [f"image_{i:05d}.jpg" for i in range(1, len(label) + 1)]
     write_pictures(natural / "flowers/jpg", names, _pictures(rng, scenes))

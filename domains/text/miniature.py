@@ -1,8 +1,7 @@
 """A small made-up copy of WikiText-103 and GLUE, as parquet files with the hub's columns, and a tokenizer for them.
 
-All of it says facts in the English of `dabs_rq.miniature.facts`. A paragraph of WikiText keeps to a topic and mostly to
-a person, its words of praise or blame to a mood; synonyms come in the same places. So what belongs together, which is
-what the tasks ask about, can be learned from it.
+All of it says facts in the English of `dabs_rq.miniature.facts`. A paragraph of WikiText keeps to a topic and to a
+mood, and synonyms come in the same places; so what the tasks ask about can be learned from it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ from dabs_rq.miniature.writers import Rng, generator, run, write_table
 from domains.text.wikitext103 import CONFIG
 
 LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
-TRAIN, TEST = 1_080, 324  # of every task but WNLI, which has its real size
-WNLI = (635, 71)
-VOCABULARY = 1_500
+TRAIN, TEST = 1_080, 324  # rows of every task but WNLI, which has its real size
+
 HEADINGS = words("History Description Background Career Production Legacy Reception Reception")
 PRAISE = words("wonderful excellent lovely brilliant charming superb graceful clever honest warm elegant witty moving")
 BLAME = words("terrible awful ugly dreadful boring horrible dull clumsy nasty gloomy rotten cruel hollow bland silly")
@@ -49,7 +47,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`, the same bytes for the same seed: 4,000 lines, 12,000 rows of tasks."""
     texts = run([(_wikitext, root, seed, split) for split in LINES], processes)
     run([(_task, root, seed, config) for config in TASKS], processes)
-    tokenizer.train(root, "bert-base-uncased", texts[0], VOCABULARY)
+    tokenizer.train(root, "bert-base-uncased", texts[0], 1_500)
 
 
 def _wikitext(root: Path, seed: int, split: str) -> list[str]:
@@ -66,15 +64,12 @@ def _article(rng: Rng) -> Iterator[str]:
     fact, good = ENGLISH.draw(rng), chance(rng, 0.5)
     person, thing, place = (pick(rng, ENGLISH.words[part][fact.topic])[0] for part in ("who", "what", "where"))
     title = pick(rng, (pick(rng, NAMES), f"The Last {person}".title(), f"{pick(rng, NAMES)} {place}".title()))
-    opening = pick(
-        rng,
-        (
-            f"{title} ( born {rng.integers(1850, 1990)} ) was {facts.article(person)} well @-@ known {person} .",
-            f"the {place} had 1 @,@ {rng.integers(100, 999)} people , each with 2 @.@ 5 {facts.plural(thing)} .",
-            f"who was {title} ? {facts.article(person)} {person} from the {place} .",
-        ),
+    openings = (
+        f"{title} ( born {rng.integers(1850, 1990)} ) was {facts.article(person)} well @-@ known {person} .",
+        f"the {place} had 1 @,@ {rng.integers(100, 999)} people , each with 2 @.@ 5 {facts.plural(thing)} .",
+        f"who was {title} ? {facts.article(person)} {person} from the {place} .",
     )
-    yield from ("", f" = {title} = \n", "", _line([opening, *_story(rng, fact)]))
+    yield from ("", f" = {title} = \n", "", _line([pick(rng, openings), *_story(rng, fact)]))
     for heading in some(rng, HEADINGS, int(rng.integers(2, 4))):
         yield from ("", f" = = {heading} = = \n", "")
         for _ in range(rng.integers(2, 5)):
@@ -92,9 +87,8 @@ def _story(rng: Rng, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        fact = ENGLISH.vary(
-            rng, fact, *some(rng, ("verb", "what", "where", "when", "what_like"), int(rng.integers(1, 4)))
-        )
+        changed = some(rng, ["verb", "what", "where", "when", "what_like"], int(rng.integers(1, 4)))
+        fact = ENGLISH.vary(rng, fact, *changed)
     return told
 
 
@@ -122,8 +116,7 @@ def _rows(rng: Rng, maker: Maker, count: int, seen: set[str]) -> list[Row]:
     """`count` rows in any order, none of whose first texts is in `seen`, to which they are added."""
     found: list[Row] = []
     while len(found) < count:
-        rows = maker(rng)
-        if (first := str(rows[0][0])) not in seen:
+        if (first := str((rows := maker(rng))[0][0])) not in seen:
             seen.add(first)
             found += rows
     return [found[i] for i in rng.permutation(count)]
@@ -135,18 +128,14 @@ def _cola(rng: Rng) -> list[Row]:
     found = ENGLISH.phrases(fact, how)
     if not good:
         verb, base, role = found["verb"], ENGLISH.word(fact, "verb", how), pick(rng, ("subject", "object"))
-        spoilt = pick(
-            rng,
-            (
-                {"verb": [{"was": "were", "did": "does"}.get(verb[0], f"was {base}"), *verb[1:]]},
-                {"verb": [pick(rng, ("be", "been", "did", "does")), facts.past(base)]},
-                {role: found[role][::-1]},
-                {role: found[role][:-1]},
-                {"verb": [*verb, pick(rng, ("of", "to", "that", "the"))]},
-                {"subject": verb, "verb": found["subject"]},
-            ),
+        spoilt: tuple[dict[str, list[str]], ...] = (
+            {"verb": [{"was": "were", "did": "does"}.get(verb[0], f"was {base}"), *verb[1:]]},
+            {"verb": [pick(rng, ("be", "been", "did", "does")), facts.past(base)]},
+            *({role: found[role][::-1]}, {role: found[role][:-1]}),
+            {"verb": [*verb, pick(rng, ("of", "to", "that", "the"))]},
+            {"subject": verb, "verb": found["subject"]},
         )
-        found |= spoilt
+        found |= pick(rng, spoilt)
     opening = pick(rng, (*OPENINGS, *[""] * len(OPENINGS)))
     return [(f"{opening} {ENGLISH.arrange(found, how.front)}".strip(), int(good))]
 
@@ -155,17 +144,15 @@ def _review(rng: Rng, good: bool) -> str:
     """A sentence that praises a work, or blames it. In half of them some words say the contrary."""
     own, contrary = (some(rng, PRAISE if mood else BLAME, 2) for mood in (good, not good))
     (work, part), felt = some(rng, WORKS, 2), pick(rng, LIKED if good else DISLIKED)
-    return pick(
-        rng,
-        (
-            f"the {work} is {pick(rng, ('very', 'truly', 'rather', 'quite'))} {own[0]} and {own[1]} .",
-            f"{facts.article(own[0])} {own[0]} {work} with {facts.article(own[1])} {own[1]} {part} .",
-            f"critics {felt} the {own[0]} {work} and its {part} .",
-            f"although the {part} is {contrary[0]} , this {work} is {own[0]} and {own[1]} .",
-            f"the {work} is not {contrary[0]} , and the {part} is never {contrary[1]} .",
-            f"nobody called the {part} {contrary[0]} , and the {work} is {own[0]} .",
-        ),
+    reviews = (
+        f"the {work} is {pick(rng, ('very', 'truly', 'rather', 'quite'))} {own[0]} and {own[1]} .",
+        f"{facts.article(own[0])} {own[0]} {work} with {facts.article(own[1])} {own[1]} {part} .",
+        f"critics {felt} the {own[0]} {work} and its {part} .",
+        f"although the {part} is {contrary[0]} , this {work} is {own[0]} and {own[1]} .",
+        f"the {work} is not {contrary[0]} , and the {part} is never {contrary[1]} .",
+        f"nobody called the {part} {contrary[0]} , and the {work} is {own[0]} .",
     )
+    return pick(rng, reviews)
 
 
 def _mnli(rng: Rng, openings: tuple[str, ...]) -> list[Row]:
@@ -205,10 +192,8 @@ def _mrpc(rng: Rng) -> list[Row]:
 def _qqp(rng: Rng) -> list[Row]:
     """Label 1 (37 %): the same question in other words."""
     fact, about, same = ENGLISH.draw(rng, said=0.4), pick(rng, QUESTIONS), chance(rng, 0.37)
-    new = (
-        (ENGLISH.draw(rng, fact.topic, said=0.4), about),
-        (fact, pick(rng, [one for one in QUESTIONS if one != about])),
-    )
+    topical, asked = ENGLISH.draw(rng, fact.topic, said=0.4), pick(rng, [one for one in QUESTIONS if one != about])
+    new = ((topical, about), (fact, asked))
     other = (fact, about) if same else pick(rng, (*new, (ENGLISH.vary(rng, fact, *some(rng, ALWAYS, 2)), about)))
     return [(facts.ask(rng, fact, about), facts.ask(rng, *other), int(same))]
 
@@ -216,8 +201,7 @@ def _qqp(rng: Rng) -> list[Row]:
 def _qnli(rng: Rng) -> list[Row]:
     """Label 0: the sentence answers the question. 1: it does not."""
     about, fact, label = pick(rng, ("where", "when", "who", "what")), ENGLISH.draw(rng), pick(rng, (0, 1))
-    if about in OFTEN:
-        fact = ENGLISH.vary(rng, fact, about)
+    fact = ENGLISH.vary(rng, fact, about) if about in OFTEN else fact
     question, told = facts.ask(rng, fact, about), fact
     if label and about in OFTEN and chance(rng, 0.4):
         told = fact.without(about)
@@ -236,16 +220,12 @@ def _stsb(rng: Rng) -> list[Row]:
 
 
 def _wnli(rng: Rng) -> dict[str, list[Row]]:
-    """Who is meant? Label 1: the second sentence names the right one.
-
-    As in the real task, the test has sentences of the training set with the other answer: remembering misleads.
-    """
-    told = [(*_winograd(rng), pick(rng, (0, 1))) for _ in range(WNLI[0])]
-    again = [(text, answers, 1 - label) for text, answers, label in some(rng, told, WNLI[1])]
-    splits = {"train": told, "validation": again}
-    return {
-        split: [(text, answers[1 - label], label) for text, answers, label in rows] for split, rows in splits.items()
-    }
+    """Label 1: the second sentence names the right one. As in the real task, the test has sentences of the training set
+    with the other answer: remembering misleads."""
+    told = [(*_winograd(rng), pick(rng, (0, 1))) for _ in range(635)]
+    again = [(text, answers, 1 - label) for text, answers, label in some(rng, told, 71)]
+    splits: list[list[Row]] = [[(text, said[1 - label], label) for text, said, label in rows] for rows in (told, again)]
+    return dict(zip(("train", "validation"), splits, strict=True))
 
 
 def _winograd(rng: Rng) -> tuple[str, tuple[str, str]]:
@@ -257,17 +237,17 @@ def _winograd(rng: Rng) -> tuple[str, tuple[str, str]]:
     return form.format(*names, said[right]), (first, second)
 
 
-PAIR, MNLI = ("sentence1", "sentence2"), ("premise", "hypothesis")
+ONE, PAIR, MNLI = ("sentence",), ("sentence1", "sentence2"), ("premise", "hypothesis")
 TASKS: dict[str, tuple[tuple[str, ...], Maker | None]] = {  # of every config: its columns, and what makes its rows
-    "cola": (("sentence",), _cola),
-    "sst2": (("sentence",), lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
+    "cola": (ONE, _cola),
+    "sst2": (ONE, lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
     "mnli": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_matched": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_mismatched": (MNLI, partial(_mnli, openings=MISMATCHED)),
     "mrpc": (PAIR, _mrpc),
-    "qqp": (("question1", "question2"), _qqp),
-    "qnli": (("question", "sentence"), _qnli),
     "rte": (PAIR, _rte),
     "stsb": (PAIR, _stsb),
     "wnli": (PAIR, None),
+    "qqp": (("question1", "question2"), _qqp),
+    "qnli": (("question", "sentence"), _qnli),
 }

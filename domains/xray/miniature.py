@@ -1,7 +1,7 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-Both show chests of the same kind with the same ten findings. A patient has an anatomy, an examination has findings,
-each with a severity that its label cuts in two; a picture has a view, an exposure and noise.
+A patient has an anatomy; an examination has ten findings, each with a severity that its label cuts in two; a picture
+has a view, an exposure and noise.
 """
 
 from __future__ import annotations
@@ -19,25 +19,19 @@ STUDIES = {"train": 1540, "valid": 240}
 VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
 VIEW_SHARES = (0.22, 0.2, 0.2, 0.28, 0.07, 0.03)
 CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
-COLUMNS = (
-    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
-    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
-    *("Fracture", "Support Devices"),
-)
+COLUMNS = """No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,\
+Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"""
 OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
 XRAY8_PICTURES, XRAY8_SIZE = 2950, (48, 48)
-XRAY8_HEADER = (
-    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-)
+XRAY8_HEADER = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
+OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"""
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
 FINDINGS = {  # how often each occurs
     **dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25),
     **dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2),
     "Effusion": 0.3,
 }
-# Dense spots in the lungs: finding, radius, density.
-SPOTS = (
+SPOTS = (  # dense ones in the lungs: finding, radius, density
     *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.2, 1.5), ("Pneumonia", 0.2, 0.7)),
     *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
 )
@@ -70,7 +64,7 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     visit, shown_as, first = place_in_run(patient), place_in_run(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
     position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
-    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
+    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{COLUMNS}"], []
     for i, k in enumerate(study.tolist()):
         paths.append(f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg")
         about = f"{sex[patient[k]]},{age[patient[k]]},{view[i].title()},{position[k] if view[i] == 'frontal' else ''}"
@@ -82,17 +76,13 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
 def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
     absent; radiologists agreed on 1.0 or 0.0 for everything."""
-    n = len(state["Edema"])
-    also = {
-        "Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7,
-        "Lung Opacity": np.max([state[name] for name in OPACITIES], axis=0),
-        "Lung Lesion": np.maximum(state["Mass"], state["Nodule"]),
-        "Pleural Effusion": state["Effusion"],
-        "Pleural Other": rng.uniform(-1, 0.03, n),
-        "Fracture": rng.uniform(-1, 0.05, n),
-        "Support Devices": rng.uniform(-1, 1.2, n),
-    }
-    seen = [also[name] if name in also else state[name] for name in COLUMNS[1:]]
+
+    also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
+    also["Lung Opacity"] = np.max([state[name] for name in OPACITIES], axis=0)
+    also["Lung Lesion"] = np.maximum(state["Mass"], state["Nodule"])
+    for name, high in {"Pleural Other": 0.03, "Fracture": 0.05, "Support Devices": 1.2}.items():
+        also[name] = rng.uniform(-1, high, len(state["Edema"]))
+    seen = [also[name] if name in also else state[name] for name in COLUMNS.split(",")[1:]]
     states = np.stack([-np.max(seen[:-1], axis=0), *seen], axis=1)
     if not report:
         return np.where(states > 0, "1.0", "0.0")
@@ -113,7 +103,7 @@ def _xray8(folder: Path, seed: int) -> None:
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
     position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
-    names: list[str] = []
+    names = list[str]()
     for i, (k, visit) in enumerate(zip(patient.tolist(), place_in_run(patient).tolist(), strict=True)):
         if i % 41 == 7:  # a few of the real ones have four channels
             drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
@@ -183,12 +173,10 @@ def _paint(canvas: Canvas, chest: Factors, rng: Rng) -> None:
         spots += density * (1 + 0.3 * lateral) * one[finding] * np.maximum(1 - far, 0)
 
     air, base = np.zeros_like(u), np.ones_like(u)
-    sides = chest["side"].T
+
     for half in (-1, 1):
-        fluid, collapsed, free = (
-            each(chest[finding] * (of * half >= 0))
-            for finding, of in zip(("Effusion", "Atelectasis", "Pneumothorax"), sides, strict=True)
-        )
+        of_side = zip(("Effusion", "Atelectasis", "Pneumothorax"), chest["side"].T, strict=True)
+        fluid, collapsed, free = (each(chest[finding] * (side * half >= 0)) for finding, side in of_side)
         p, q = (half * u - middle) / wide, (v + 0.1) / one["lung_height"]
         inside = 1 - (p * (1 + 0.3 * np.clip(0.5 - q, 0, 2))) ** 2 - (q * q) ** 2
         floor = one["diaphragm"] + one["breath"] - 0.14 * collapsed
