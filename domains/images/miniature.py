@@ -30,8 +30,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 
 
 def _scenes(rng: Rng, n: int, **chosen: np.ndarray | float) -> Factors:
-    """n scenes whose factors are at random, but for those that are `chosen`. Hues are in [0, 1), places and sizes in
-    half pictures."""
+    """n scenes at random, but for what is `chosen`. Hues are in [0, 1), places and sizes in half pictures."""
     factors = {
         "shape": rng.integers(len(SHAPES), size=n),
         **uniform(rng, n, hue=(0, 1)),
@@ -158,8 +157,7 @@ def _traffic_sign(natural: Path, rng: Rng) -> None:
     n, frame = len(label) * FRAMES, np.tile(np.arange(FRAMES), len(label))
     frames |= {"size": frames["size"] * rng.uniform(1.1, 1.4, n), "light": frames["light"] * rng.uniform(0.7, 1.2, n)}
     frames |= {name: frames[name] / 2 + rng.uniform(-0.08, 0.08, n) for name in ("x", "y")}
-    sizes = [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()]
-    drawn = draw(_paint, rng, frames, sizes)
+    drawn = draw(_paint, rng, frames, sizes := [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()])
     header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for k, number in enumerate(np.linspace(0, 42, 16).astype(int).tolist()):
         rows = range(k * TRACKS * FRAMES, (k + 1) * TRACKS * FRAMES)

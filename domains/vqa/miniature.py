@@ -58,13 +58,9 @@ def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
     for number, scene in zip(ids, scenes, strict=True):
         for thing in scene.things:
             left, top, size = (round(v, 2) for v in (thing.x - thing.radius, thing.y - thing.radius, 2 * thing.radius))
-            one: dict[str, Any] = {
-                "id": len(instances) + 1001,
-                "image_id": number,
-                "category_id": CATEGORIES[thing.shape],
-            }
-            one |= {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
-            instances.append(one)
+            one: dict[str, Any] = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
+            which = {"id": len(instances) + 1001, "image_id": number, "category_id": CATEGORIES[thing.shape]}
+            instances.append(which | one)
     kinds = [{"supercategory": "shape", "id": k, "name": shape} for k, shape in zip(CATEGORIES, SHAPES, strict=True)]
     content = {**about, "annotations": some(rng, instances, len(instances)), "categories": kinds}
     write_json(folder / "annotations" / f"instances_{name}.json", content)

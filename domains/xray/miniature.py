@@ -46,9 +46,8 @@ EXPOSURE |= {"noise": (0.01, 0.06)}
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write both sources below `root`: about 5,400 pictures, the same bytes for the same seed."""
-    medical = root / "medical_images"
-    jobs = [(_chexpert, medical / "chexpert", seed, part) for part in STUDIES]
-    run([*jobs, (_xray8, medical / "xray8", seed)], processes)
+    jobs = [(_chexpert, root / "medical_images" / "chexpert", seed, part) for part in STUDIES]
+    run([*jobs, (_xray8, root / "medical_images" / "xray8", seed)], processes)
 
 
 def _chexpert(folder: Path, seed: int, part: str) -> None:
