@@ -17,20 +17,17 @@ from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
 VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
-VIEW_SHARES = (0.22, 0.2, 0.2, 0.28, 0.07, 0.03)
+
 CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
 COLUMNS = """No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,\
 Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"""
-OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
-XRAY8_PICTURES, XRAY8_SIZE = 2950, (48, 48)
+
+
 XRAY8_HEADER = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
 OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"""
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
-FINDINGS = {  # how often each occurs
-    **dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25),
-    **dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2),
-    "Effusion": 0.3,
-}
+FINDINGS = dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25)  # how often each occurs
+FINDINGS |= dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2) | {"Effusion": 0.3}
 SPOTS = (  # dense ones in the lungs: finding, radius, density
     *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.2, 1.5), ("Pneumonia", 0.2, 0.7)),
     *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
@@ -55,7 +52,7 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     several = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3] if part == "train" else [1]  # studies of a patient
     patient = np.repeat(np.arange(studies), rng.choice(several, studies))[:studies]
     factors = _patients(rng, patient)
-    views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=VIEW_SHARES)]
+    views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=[0.22, 0.2, 0.2, 0.28, 0.07, 0.03])]
     study = np.repeat(np.arange(studies), [len(shown) for shown in views])
     view = [name for shown in views for name in shown]
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
@@ -77,7 +74,8 @@ def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     absent; radiologists agreed on 1.0 or 0.0 for everything."""
 
     also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
-    also["Lung Opacity"] = np.max([state[name] for name in OPACITIES], axis=0)
+    opacities = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
+    also["Lung Opacity"] = np.max([state[name] for name in opacities], axis=0)
     also["Lung Lesion"] = np.maximum(state["Mass"], state["Nodule"])
     for name, high in {"Pleural Other": 0.03, "Fracture": 0.05, "Support Devices": 1.2}.items():
         also[name] = rng.uniform(-1, high, len(state["Edema"]))
@@ -93,11 +91,11 @@ def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
 
 
 def _xray8(folder: Path, seed: int) -> None:
-    rng, n = generator(seed, "xray8"), XRAY8_PICTURES
+    rng, n = generator(seed, "xray8"), 2950
     patient = np.repeat(np.arange(n), rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 6, 12], n))[:n]
     factors = _patients(rng, patient)
     shown = _pictures(rng, factors, patient, np.arange(n), np.zeros(n, bool))
-    drawn = draw(_paint, rng, shown, [XRAY8_SIZE] * n, channels=1)
+    drawn = draw(_paint, rng, shown, [(48, 48)] * n, channels=1)
     found = {name: values > 0 for name, values in factors[1].items() if name in FINDINGS}
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
