@@ -1,25 +1,23 @@
 """One grammar of facts, which every language renders in its own way.
 
-A fact is what a sentence says, apart from its words: somebody does something to something, here or there, now or then.
-Its parts are numbers, so that a fact belongs to no language, and two sentences of one fact are paraphrases. A wording
-is what a language is free to choose. `ENGLISH` has real words; the languages of `made_up` have words of their own.
+A fact is what a sentence says, in numbers of words: somebody does something to something, here or there, now or then.
+Two sentences of one fact are paraphrases. `ENGLISH` has real words, the languages of `made_up` have their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
+from dabs_rq.miniature.writers import Rng
 
 T = TypeVar("T")
 Words = tuple[str, ...]  # a common word and, where there is one, a rarer one for the same
 UNSAID = -1
-ALWAYS = ("who", "verb", "what")
-OFTEN = ("who_like", "what_like", "where", "when")  # parts that may be left out
-PARTS = (*ALWAYS, *OFTEN)
+ALWAYS, OFTEN = ("who", "verb", "what"), ("who_like", "what_like", "where", "when")  # the latter may be left out
 
 
 class Fact(NamedTuple):
@@ -53,28 +51,28 @@ class Wording(NamedTuple):
     front: str = ""
 
 
-def pick(rng: np.random.Generator, among: Sequence[T]) -> T:
+def pick(rng: Rng, among: Sequence[T]) -> T:
     return among[int(rng.random() * len(among))]  # many times as fast as `integers`
 
 
-def chance(rng: np.random.Generator, probability: float) -> bool:
+def chance(rng: Rng, probability: float) -> bool:
     return rng.random() < probability
 
 
-def some(rng: np.random.Generator, among: Sequence[T], count: int) -> list[T]:
+def some(rng: Rng, among: Sequence[T], count: int) -> list[T]:
     """`count` different ones in any order, or all there are."""
     left = list(among)
     return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]
 
 
-def wording(rng: np.random.Generator, other: float = 0.5, free: float = 0.4) -> Wording:
-    """A wording at random. other: chance of a rarer word. free: chance of the passive, and of a place or time first."""
+def wording(rng: Rng, other: float = 0.5, free: float = 0.4) -> Wording:
+    """At random. other: the chance of a rarer word. free: of the passive, and of a place or time first."""
     return reworded(rng, Wording(), other, free)
 
 
-def reworded(rng: np.random.Generator, before: Wording, words: float, order: float) -> Wording:
+def reworded(rng: Rng, before: Wording, words: float, order: float) -> Wording:
     """Another word for each part with probability `words`; voice and what comes first change with `order` each."""
-    rare = before.rare ^ {part for part in PARTS if rng.random() < words}
+    rare = before.rare ^ {part for part in ALWAYS + OFTEN if rng.random() < words}
     front = pick(rng, ("where", "when", "")) if chance(rng, order) else before.front
     return Wording(rare, before.passive ^ chance(rng, order), front)
 
@@ -95,12 +93,12 @@ class Language:
     def _of(self, part: str, topic: int) -> Sequence[Words]:
         return self.words[part] if part in ("who_like", "what_like", "when") else self.words[part][topic]
 
-    def draw(self, rng: np.random.Generator, topic: int | None = None, said: float = 0.5) -> Fact:
+    def draw(self, rng: Rng, topic: int | None = None, said: float = 0.5) -> Fact:
         """A fact of a topic, or of any. said: the chance of each part that may be left out."""
         fact = Fact(pick(rng, range(len(self.words["verb"]))) if topic is None else topic, many=chance(rng, 0.3))
         return self.vary(rng, fact, *ALWAYS, *(part for part in OFTEN if chance(rng, said)))
 
-    def vary(self, rng: np.random.Generator, fact: Fact, *parts: str) -> Fact:
+    def vary(self, rng: Rng, fact: Fact, *parts: str) -> Fact:
         """The fact with another value of each of `parts`, never true with the old one; attributes turn opposite."""
         new: dict[str, Any] = fact._asdict()
         for part in parts:
@@ -112,43 +110,39 @@ class Language:
             new[part] = pick(rng, [n for n in range(len(self._of(part, fact.topic))) if n not in taken])
         return Fact(**new)
 
-    def tell(self, rng: np.random.Generator, fact: Fact, other: float = 0.5, free: float = 0.4) -> str:
+    def tell(self, rng: Rng, fact: Fact, other: float = 0.5, free: float = 0.4) -> str:
         """A sentence that says the fact in any wording."""
         return self.sentence(fact, wording(rng, other, free))
 
     def sentence(self, fact: Fact, how: Wording) -> str:
-        return self.join(self.arrange(self.phrases(fact, how), how.front))
-
-    def join(self, words: Sequence[str]) -> str:
-        return self.space.join(words) + self.end
+        return self.arrange(self.phrases(fact, how), how.front)
 
     def phrases(self, fact: Fact, how: Wording) -> dict[str, list[str]]:
         """The words of every role that the sentence has: subject, verb, object, where, when."""
-        who, what = self._noun(fact, "who", how), self._noun(fact, "what", how)
-        subject, thing = (what, self._form("by", who)) if how.passive else (who, self._form("object", what))
-        found = {"subject": self._form("subject", subject), "verb": self._verb(fact, how), "object": thing}
-        for part in ("where", "when"):
-            if getattr(fact, part) != UNSAID:
-                found[part] = self._form(part, self.word(fact, part, how).split())
-        return found
+        first, second, role = ("what", "who", "by") if how.passive else ("who", "what", "object")
+        found = {"subject": self._form("subject", *self._noun(fact, first, how)), "verb": self._verb(fact, how)}
+        found["object"] = self._form(role, *self._noun(fact, second, how))
+        said = [part for part in fact.said if part in ("where", "when")]
+        return found | {part: self._form(part, self.word(fact, part, how)) for part in said}
 
-    def arrange(self, found: dict[str, list[str]], front: str = "") -> list[str]:
-        """The words of the phrases in the order of the language; `front` comes first if it is said."""
-        first = found.get(front, [])
-        rest = [word for role in ("where", "when") if role in found and role != front for word in found[role]]
-        subject, verb, thing = (found[role] for role in ("subject", "verb", "object"))
+    def arrange(self, found: dict[str, list[str]], front: str = "") -> str:
+        """The sentence of these phrases in the order of the language; `front` comes first if it is said."""
+        first, subject, verb, thing = (found.get(role, []) for role in (front, "subject", "verb", "object"))
+        rest = [word for role in ("where", "when") if role != front for word in found.get(role, [])]
+        comma = [","] if first and self.name == "English" else []
+        words = [*first, *comma, *subject, *verb, *thing, *rest]
         if self.order == "sov":
-            return [*first, *subject, *rest, *thing, *verb]
-        if self.order == "v2" and first:
-            return [*first, *verb, *subject, *thing, *rest]
-        return [*first, *([","] if first and self.name == "English" else []), *subject, *verb, *thing, *rest]
+            words = [*first, *subject, *rest, *thing, *verb]
+        elif self.order == "v2" and first:
+            words = [*first, *verb, *subject, *thing, *rest]
+        return self.space.join(words) + self.end
 
     def word(self, fact: Fact, part: str, how: Wording) -> str:
         return self._of(part, fact.topic)[getattr(fact, part)][-1 if part in how.rare else 0]
 
     def _noun(self, fact: Fact, part: str, how: Wording) -> list[str]:
         """The phrase for "who" or "what"."""
-        like = [] if getattr(fact, f"{part}_like") == UNSAID else [self.word(fact, f"{part}_like", how)]
+        like = [self.word(fact, f"{part}_like", how)] if f"{part}_like" in fact.said else []
         noun, many = self.word(fact, part, how), part == "who" and fact.many
         if self.name != "English":
             return [noun, *like] if self.like_last else [*like, noun]
@@ -156,15 +150,15 @@ class Language:
         return ["the" if many or part in how.rare else article(words[0]), *words]
 
     def _verb(self, fact: Fact, how: Wording) -> list[str]:
-        word = self.word(fact, "verb", how)
+        word, denial = self.word(fact, "verb", how), ["not"] if fact.negated else []
         if self.name != "English":
-            return self.forms["passive" if how.passive else "active"].format(word).split()
+            return self._form("passive" if how.passive else "active", word)
         if how.passive:
-            return ["was", *(["not"] if fact.negated else []), past(word)]  # things come one at a time
-        return ["did", "not", word] if fact.negated else [past(word)]
+            return ["was", *denial, past(word)]  # things come one at a time
+        return ["did", *denial, word] if denial else [past(word)]
 
-    def _form(self, role: str, words: list[str]) -> list[str]:
-        return self.forms[role].format(self.space.join(words)).split() if role in self.forms else words
+    def _form(self, role: str, *words: str) -> list[str]:
+        return self.forms.get(role, "{}").format(self.space.join(words)).split()
 
 
 # ---- English -------------------------------------------------------------------------------------------------------
@@ -202,29 +196,24 @@ def _pairs(text: str) -> tuple[Words, ...]:
 
 
 _KINDS = zip(*(map(_pairs, line.split("|")) for line in TOPICS.split("\n")), strict=True)
+_LIKE = "old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"  # in opposites
+_THING_LIKE = "large/big small/little heavy/weighty light wet/damp dry red blue first last valuable cheap"
+_WHEN = "in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_june in_1861"
 ENGLISH = Language(
     "English",
     dict(zip(("who", "what", "where", "verb"), _KINDS, strict=True))
-    | {  # attributes come in opposites, side by side
-        "who_like": _pairs(
-            "old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"
-        ),
-        "what_like": _pairs(
-            "large/big small/little heavy/weighty light wet/damp dry red blue first last valuable cheap"
-        ),
-        "when": _pairs("in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_june in_1861"),
-    },
+    | {"who_like": _pairs(_LIKE), "what_like": _pairs(_THING_LIKE), "when": _pairs(_WHEN)},
     {"where": "in the {}", "by": "by {}"},
     end=" .",
 )
 QUESTIONS = ("where", "when", "who", "what", "why", "how")
 
 
-def ask(rng: np.random.Generator, fact: Fact, about: str) -> str:
+def ask(rng: Rng, fact: Fact, about: str) -> str:
     """An English question that begins with `about`, one of QUESTIONS."""
     how = wording(rng, other=0.3, free=0)
     found = ENGLISH.phrases(fact._replace(negated=False), how)
-    rest = [word for role in ("where", "when") if role in found and role != about for word in found[role]]
+    rest = [word for role in ("where", "when") if role != about for word in found.get(role, [])]
     if about == "who":
         return " ".join(["who", *found["verb"], *found["object"], *rest, "?"])
     thing = [] if about == "what" else found["object"]
@@ -235,72 +224,60 @@ def article(word: str) -> str:
     return "an" if word == "honest" or (word[0] in "aeiou" and not word.startswith("uni")) else "a"
 
 
-def plural(word: str) -> str:
-    """Of a noun; of a verb, its third person."""
-    if word.endswith(("s", "sh", "ch", "x", "o")):
-        return word + "es"
-    return word[:-1] + "ies" if word.endswith("y") and word[-2] not in "aeiou" else word + "s"
+def plural(noun: str) -> str:
+    return noun + "es" if noun.endswith(("s", "sh", "ch", "x", "o")) else re.sub("(?<![aeiou])y$", "ie", noun) + "s"
 
 
 def past(verb: str) -> str:
     """Past tense and participle."""
-    if verb.endswith("e"):
-        return verb + "d"
-    return verb[:-1] + "ied" if verb.endswith("y") and verb[-2] not in "aeiou" else verb + "ed"
+    return verb + "d" if verb.endswith("e") else re.sub("(?<![aeiou])y$", "i", verb) + "ed"
 
+
+# ---- made-up languages ---------------------------------------------------------------------------------------------
 
 NAMES = ("Marlo", "Tessa", "Oduya", "Brandt")  # the same in every language, as are the years
-YEARS = tuple(str(year) for year in range(1908, 2008, 9))
-_COUNTS = {"who": 8, "verb": 4, "where": 3}  # of each of three topics
-# Beginnings, middles and ends of words; scripts without an alphabet are given by their letters.
-_SOUNDS = {
-    "en": ("b br ch d f g h k l m n p r s sh st t th w", "a e i o u ea oo", "n r l t ck sh m"),
-    "fr": ("b c ch d f j l m n p r s t v gr pl", "a é è ê i o ou eu au", "r l x ç t n"),
-    "de": ("b d f g h k l m n r s sch st t w z", "a ä e i o ö u ü ei au", "n r l ß cht ng t"),
-    "es": ("b c d f g j l ll m n ñ p r s t v", "a á e é i í o ó u", "s r l n z d"),
+ROLES = ("where", "when", "by", "active", "passive", "subject", "object")
+FORMS = {  # how a word is said in each of ROLES, as far as it is not said as it is
+    "en": "at {}|in {}|by {}|{}s|is {}ed",
+    "fr": "à {}|en {}|par {}|{}e|est {}é",
+    "de": "bei {}|um {}|von {}|{}t|wird ge{}t",
+    "zh": "在{}|{}|被{}|{}了|{}过",
+    "es": "en {}|el {}|por {}|{}a|es {}ado",
+    "ja": "{}で|{}に|{}に|{}る|{}られる|{}は|{}を",
+    "ko": "{}에서|{}에|{}에게|{}다|{}된다|{}는|{}를",
 }
-_LETTERS = {
+SOUNDS = {  # beginnings, middles and ends of words; scripts without an alphabet are given by their letters
+    "en": "b br ch d f g h k l m n p r s sh st t th w|a e i o u ea oo|n r l t ck sh m",
+    "fr": "b c ch d f j l m n p r s t v gr pl|a é è ê i o ou eu au|r l x ç t n",
+    "de": "b d f g h k l m n r s sch st t w z|a ä e i o ö u ü ei au|n r l ß cht ng t",
     "zh": "山水木火土金石田竹米花草林森海江河湖雨雪风云星月日光天春夏秋冬东西南北高长短大小白黑红青黄马牛羊",
+    "es": "b c d f g j l ll m n ñ p r s t v|a á e é i í o ó u|s r l n z d",
     "ja": "あいうえおかきくけこさしすせそたちつてとなねのひふほまみむもやゆよらりるろわアイウカキク",
     "ko": "가나다라마바사아자차하거너더러머버서어저고노도로모보소오조구누두루무부수우주기니디리미",
 }
-_FORMS = {
-    "en": {"where": "at {}", "when": "in {}", "by": "by {}", "active": "{}s", "passive": "is {}ed"},
-    "fr": {"where": "à {}", "when": "en {}", "by": "par {}", "active": "{}e", "passive": "est {}é"},
-    "de": {"where": "bei {}", "when": "um {}", "by": "von {}", "active": "{}t", "passive": "wird ge{}t"},
-    "zh": {"where": "在{}", "by": "被{}", "active": "{}了", "passive": "{}过"},
-    "es": {"where": "en {}", "when": "el {}", "by": "por {}", "active": "{}a", "passive": "es {}ado"},
-    "ja": {"where": "{}で", "when": "{}に", "subject": "{}は", "object": "{}を", "by": "{}に"}
-    | {"active": "{}る", "passive": "{}られる"},
-    "ko": {"where": "{}에서", "when": "{}에", "subject": "{}는", "object": "{}를", "by": "{}에게"}
-    | {"active": "{}다", "passive": "{}된다"},
-}
 
 
-def made_up(rng: np.random.Generator) -> dict[str, Language]:
+def made_up(rng: Rng) -> dict[str, Language]:
     """The seven languages, with words by `rng`. Who and what are the same words, so that they can change roles."""
     languages = {}
-    for name, forms in _FORMS.items():
-        words, common = iter(_new_words(rng, name, 56)), _pairs(" ".join(NAMES))
-        of_topic = {part: [list(islice(words, count)) for _ in range(3)] for part, count in _COUNTS.items()}
-        likes, times = list(islice(words, 6)), [*words, *((year,) for year in YEARS)]
-        nouns = [[*topic, *common] for topic in of_topic["who"]]
-        kinds = {**of_topic, "who": nouns, "what": nouns, "who_like": likes, "what_like": likes, "when": times}
+    for name, sounds in SOUNDS.items():
+        new = _new_words(rng, sounds)
+        who, verb, where = ([list(islice(new, count)) for _ in range(3)] for count in (8, 4, 3))  # of three topics
+        like, when = list(islice(new, 6)), [*new, *((str(year),) for year in range(1908, 2008, 9))]
+        nouns = [[*topic, *((name,) for name in NAMES)] for topic in who]
+        kinds = {"who": nouns, "what": nouns, "verb": verb, "where": where, "who_like": like, "what_like": like}
         order = {"de": "v2", "ja": "sov", "ko": "sov"}.get(name, "svo")
+        forms = dict(zip(ROLES, FORMS[name].split("|"), strict=False))
         space, end = ("", "。") if name in ("zh", "ja") else (" ", ".")
-        languages[name] = Language(name, kinds, forms, order, space, name in ("fr", "es"), end)
+        languages[name] = Language(name, kinds | {"when": when}, forms, order, space, name in ("fr", "es"), end)
     return languages
 
 
-def _new_words(rng: np.random.Generator, language: str, pairs: int) -> list[Words]:
+def _new_words(rng: Rng, sounds: str) -> Iterator[Words]:
     """Pairs of words that all differ."""
-    found: dict[str, None] = {}
-    while len(found) < 2 * pairs:
-        if language in _SOUNDS:
-            begins, middles, ends = (sounds.split() for sounds in _SOUNDS[language])
-            word = "".join(pick(rng, sounds) for sounds in (begins, middles, begins, middles, ends))
-        else:
-            word = "".join(some(rng, _LETTERS[language], 2))
-        found[word] = None
-    words = list(found)
-    return list(zip(words[::2], words[1::2], strict=True))
+    parts, found = [part.split() for part in sounds.split("|")], dict[str, None]()
+    while len(found) < 112:
+        word = [pick(rng, parts[i]) for i in (0, 1, 0, 1, 2)] if "|" in sounds else some(rng, sounds, 2)
+        found["".join(word)] = None
+    words = iter(found)
+    return zip(words, words, strict=True)

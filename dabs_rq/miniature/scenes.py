@@ -1,8 +1,7 @@
 """One picture engine: pictures of one size are painted together, layer on layer, the farthest first.
 
-The pixels are the same on every processor. Arrays of pixels only see sums, products, quotients, square roots,
-comparisons and whole parts of float32, all of which IEEE 754 defines to the last bit: waves are triangles, noise comes
-from whole numbers. The few sines that turn things are rounded before they are used.
+The pixels are the same on every processor: their arrays only see what IEEE 754 defines to the last bit in float32. So
+waves are triangles, noise comes from whole numbers, and the few sines that turn things are rounded.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ from functools import cache
 
 import numpy as np
 
-from dabs_rq.miniature.writers import rounded
+from dabs_rq.miniature.writers import Rng, rounded
 
+Numbers = np.ndarray | float
+Size = tuple[int, int]  # height, width in pixels
 Factors = dict[str, np.ndarray]  # what n pictures show: name -> array whose first dimension is n
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "moon", "bar", "heart")
 FLOWERS = (3, 4, 5, 6)  # petals; as shapes they are numbered after SHAPES
@@ -21,7 +22,7 @@ PATTERNS = ("striped", "checkered", "spotted", "wavy", "plain", "grainy")
 AT_ONCE = 24  # pictures: what fits a processor's cache
 
 
-def each(values: np.ndarray | float) -> np.ndarray:
+def each(values: Numbers) -> np.ndarray:
     """One number per picture, as (n, 1, 1) float32."""
     return np.asarray(values, np.float32).reshape(-1, 1, 1)
 
@@ -48,11 +49,7 @@ class Canvas:
         self.layers = np.zeros((n, channels, height, width), np.float32)
 
     def place(
-        self,
-        x: np.ndarray | float = 0.0,
-        y: np.ndarray | float = 0.0,
-        size: np.ndarray | float = 1.0,
-        angle: np.ndarray | float = 0.0,
+        self, x: Numbers = 0.0, y: Numbers = 0.0, size: Numbers = 1.0, angle: Numbers = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where the pixels lie as seen from things at (x, y): (n, height, width) each, 1 being a thing's `size`."""
         cos, sin = each(rounded(np.cos(angle))), each(rounded(np.sin(angle)))
@@ -72,14 +69,13 @@ class Canvas:
         full = colour[:, :, None, None] if colour.ndim == 2 else colour
         self.layers += covered[:, None] * (full - self.layers)
 
-    def pixels(self, rng: np.random.Generator, light: np.ndarray, slope: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def pixels(self, rng: Rng, light: np.ndarray, slope: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels), or without channels if there is one, under `light` that grows along the
         diagonal by `slope`, with noise of that deviation."""
         self.layers *= (each(light) + each(slope) * (self.x + self.y))[:, None]
         size = self.layers[0].size
-        for layer, start, deviation in zip(
-            self.layers, rng.integers(_grains().size - size, size=len(self.layers)), noise, strict=True
-        ):
+        starts = rng.integers(_grains().size - size, size=len(self.layers))
+        for layer, start, deviation in zip(self.layers, starts, noise, strict=True):
             layer += _grains()[start : start + size].reshape(layer.shape) * np.float32(deviation)
         shades = (np.clip(self.layers, 0, 1, out=self.layers) * 255).astype(np.uint8)
         return shades[:, 0] if shades.shape[1] == 1 else np.ascontiguousarray(shades.transpose(0, 2, 3, 1))
@@ -92,15 +88,12 @@ def _grains() -> np.ndarray:
     return (drawn.sum(0, dtype=np.int32) - np.float32(382.5)).astype(np.float32) / np.float32(128)
 
 
-def draw(
-    paint: Callable[[Canvas, Factors, np.random.Generator], None],
-    rng: np.random.Generator,
-    factors: Factors,
-    sizes: Sequence[tuple[int, int]],
-    channels: int = 3,
-) -> list[np.ndarray]:
-    """The pictures of `factors`, picture i at sizes[i] (height, width), uint8. `paint` adds their layers; the factors
-    "light", "slope" and "noise" are those of `Canvas.pixels`."""
+Painter = Callable[[Canvas, Factors, Rng], None]
+
+
+def draw(paint: Painter, rng: Rng, factors: Factors, sizes: Sequence[Size], channels: int = 3) -> list[np.ndarray]:
+    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; the factors "light", "slope"
+    and "noise" are those of `Canvas.pixels`."""
     drawn: list[np.ndarray] = [np.empty(0, np.uint8)] * len(sizes)
     places = np.array(sizes)
     for height, width in sorted(set(sizes)):
@@ -115,30 +108,28 @@ def draw(
     return drawn
 
 
-def lights(rng: np.random.Generator, n: int) -> Factors:
+def uniform(rng: Rng, n: int, **ranges: tuple[float, float]) -> Factors:
+    """Factors of n pictures at random, each from and to."""
+    return {name: rng.uniform(low, high, n) for name, (low, high) in ranges.items()}
+
+
+def lights(rng: Rng, n: int) -> Factors:
     """How n pictures are lit, at random."""
-    return {"light": rng.uniform(0.6, 1.1, n), "slope": rng.uniform(-0.3, 0.3, n), "noise": rng.uniform(0.01, 0.06, n)}
+    return uniform(rng, n, light=(0.6, 1.1), slope=(-0.3, 0.3), noise=(0.01, 0.06))
 
 
-def textures(rng: np.random.Generator, n: int, contrast: tuple[float, float], name: str = "") -> Factors:
+def textures(rng: Rng, n: int, contrast: tuple[float, float], name: str = "") -> Factors:
     """Textures at random: pattern (one of the first four), waves per half picture, orientation in radians, phase and
     contrast. name: what the factors' names begin with."""
-    drawn = {
-        "pattern": rng.integers(4, size=n),
-        "frequency": rng.uniform(1.2, 4.0, n),
-        "orientation": rng.uniform(0, 3.14, n),
-        "phase": rng.uniform(0, 1, n),
-        "contrast": rng.uniform(*contrast, n),
-    }
+    drawn = {"pattern": rng.integers(4, size=n)}
+    drawn |= uniform(rng, n, frequency=(1.2, 4.0), orientation=(0, 3.14), phase=(0, 1), contrast=contrast)
     return {f"{name}{factor}": values for factor, values in drawn.items()}
 
 
 def textured(rgb: np.ndarray, factors: Factors, u: np.ndarray, v: np.ndarray, name: str = "") -> np.ndarray:
     """Colours (n, channels, height, width): `rgb`, darker where the texture at (u, v) is low."""
-    pattern, frequency, phase, contrast = (
-        each(factors[f"{name}{factor}"]) for factor in ("pattern", "frequency", "phase", "contrast")
-    )
-    orientation = factors[f"{name}orientation"]
+    own = {factor: factors[f"{name}{factor}"] for factor in ("pattern", "frequency", "phase", "contrast")}
+    (pattern, frequency, phase, contrast), orientation = map(each, own.values()), factors[f"{name}orientation"]
     cos, sin = each(rounded(np.cos(orientation))), each(rounded(np.sin(orientation)))
     across, along = frequency * (cos * v - sin * u), frequency * (cos * u + sin * v) + phase
     bend = wave(across / 2) / 2 * (pattern == 3)

@@ -1,7 +1,7 @@
 """A small tokenizer of a published family for made-up text: miniatures have no other way to one.
 
-The library's own trainers give another vocabulary every time (their counts come out of hash tables), so the pieces are
-counted here; the model that uses them is the published one's.
+The library's own trainers give another vocabulary every time, so the pieces are counted here; the model that uses them
+is the published one's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any
 from dabs_rq.data.readers.tokenizer import TOKENIZERS
 from dabs_rq.files import write_text
 
-LONGEST = 6  # characters of a unigram piece that is no whole word
-
 
 def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
     """Save below `root`, under a published `name`, a tokenizer of about `size` ids: the characters of `texts`, then
@@ -27,11 +25,8 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
     normalizer: Any
     splitter: Any
     if name == "bert-base-uncased":
-        special, single, pair = (
-            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-            "[CLS] $A [SEP]",
-            "[CLS] $A [SEP] $B [SEP]",
-        )
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"
         normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
         words = _words(texts, normalizer, splitter)
         characters = sorted({character for word in words for character in word})
@@ -45,15 +40,14 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
         parts: Counter[str] = Counter()
         for word, count in _words(texts, normalizer, splitter).items():
             starts = range(len(word))
-            inside = {word[i:j] for i in starts for j in range(i + 1, min(i + LONGEST, len(word)) + 1)}
+            inside = {word[i:j] for i in starts for j in range(i + 1, min(i + 6, len(word)) + 1)}
             parts.update(dict.fromkeys(inside | {word}, count))
         characters = sorted(part for part in parts if len(part) == 1)
         longer = _by_count(Counter({part: count * len(part) for part, count in parts.items() if len(part) > 1}))
         kept, total = characters + longer[: max(0, size - len(special) - len(characters))], sum(parts.values())
         # A piece's log probability, as the trainer would give it; the worst of all for the special ones.
-        scored = [(token, 0.0) for token in special] + [
-            (part, round(math.log(parts[part] / total), 6)) for part in kept
-        ]
+        scored = [(token, 0.0) for token in special]
+        scored += [(part, round(math.log(parts[part] / total), 6)) for part in kept]
         tokenizer = Tokenizer(models.Unigram(scored, unk_id=special.index("<unk>")))
         tokenizer.decoder = decoders.Metaspace()
         tokenizer.add_special_tokens(["<mask>"])

@@ -7,28 +7,28 @@ a time, and numbers are rounded before they are drawn, compared or written (see 
 from __future__ import annotations
 
 import io
+import json
 import multiprocessing
-import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-T = TypeVar("T")
+Rng = np.random.Generator
 
 
-def run(jobs: Sequence[Callable[[], T]], processes: int = 1) -> list[T]:
-    """The results of `jobs` in their order. With several processes the jobs must be picklable."""
+def run(jobs: Sequence[tuple[Any, ...]], processes: int = 1) -> list[Any]:
+    """The results of `jobs`, each a function and its arguments, in their order; picklable for several processes."""
     if processes == 1:
-        return [job() for job in jobs]
+        return [function(*arguments) for function, *arguments in jobs]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return [running.result() for running in [pool.submit(job) for job in jobs]]
+        return [running.result() for running in [pool.submit(*job) for job in jobs]]
 
 
-def generator(seed: int, *names: str | int) -> np.random.Generator:
+def generator(seed: int, *names: str | int) -> Rng:
     """The random numbers of one part of a miniature: `names` say which."""
     return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
@@ -36,19 +36,14 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 def rounded(values: Any, decimals: int = 6) -> Any:
     """Values that no processor disputes.
 
-    The last bit of a sine, a power or a sum of many numbers depends on the processor's instructions. Rounding hides it:
-    that a value lies so close to a border between two roundings has a chance of about one in a billion.
-    """
+    The last bit of a sine, a power or a sum of many numbers depends on the processor. Rounding hides it: so close to a
+    border between two roundings lies about one value in a billion."""
     return np.round(np.asarray(values, np.float64), decimals)
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write `content` to `file` and make its folder if there is none."""
-    try:
-        file.write_bytes(content)
-    except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def write_lines(file: Path, lines: Iterable[str], ending: str = "\n") -> None:
@@ -56,8 +51,6 @@ def write_lines(file: Path, lines: Iterable[str], ending: str = "\n") -> None:
 
 
 def write_json(file: Path, content: Any) -> None:
-    import json
-
     write_bytes(file, json.dumps(content).encode())
 
 
@@ -82,21 +75,14 @@ def write_pictures(folder: Path, names: Iterable[str], pictures: Iterable[np.nda
 
 
 def write_clip(file: Path, samples: np.ndarray, rate: int) -> None:
-    """int16 `samples` of one channel at `rate` Hz, as .wav or .flac."""
-    if file.suffix == ".wav":
-        data = samples.astype("<i2").tobytes()
-        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)  # PCM, one channel, 16 bits
-        body = b"WAVE" + form + struct.pack("<4sI", b"data", len(data)) + data
-        write_bytes(file, struct.pack("<4sI", b"RIFF", len(body)) + body)
-        return
+    """int16 `samples` of one channel at `rate` Hz, as .wav or .flac, by way of memory: soundfile waits for the disk."""
     import soundfile
 
-    # By way of memory: soundfile waits for the disk after every file.
-    soundfile.write(content := io.BytesIO(), samples, rate, subtype="PCM_16", format="FLAC")
+    soundfile.write(content := io.BytesIO(), samples, rate, subtype="PCM_16", format=file.suffix[1:].upper())
     write_bytes(file, content.getvalue())
 
 
-def place_among_equals(values: np.ndarray) -> np.ndarray:
+def place_in_run(values: np.ndarray) -> np.ndarray:
     """0 for the first of a run of equal values, 1 for the second, and so on."""
     starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
     return np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))

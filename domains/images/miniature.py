@@ -7,18 +7,17 @@ the labels of a task are some of the factors, and the others vary freely.
 from __future__ import annotations
 
 import pickle
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from dabs_rq.miniature.scenes import FLOWERS, SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_bytes, write_lines, write_pictures
+from dabs_rq.miniature.scenes import SHAPES, Canvas, Factors, colours, draw, each, lights, textured, textures, uniform
+from dabs_rq.miniature.writers import Rng, generator, run, write_bytes, write_lines, write_pictures
 
 TRAIN, TEST = 45, 14  # pictures per class of the tasks of 16 classes
-CIFAR_BATCH, CIFAR_TEST = 160, 320
+
 TRACKS, FRAMES = 13, 5
-FLOWERS_EACH = (56, 76)  # pictures per class: from, to
+
 SIZES = ((32, 42), (42, 32), (36, 36), (32, 38), (38, 32))  # height, width
 TEXTURES = ("banded", *(f"texture{number:02d}" for number in range(1, 16)))
 VARIANTS = ("A310", *(f"Made-up {number}/B" for number in range(11, 26)))  # real ones hold spaces and slashes too
@@ -27,38 +26,29 @@ VARIANTS = ("A310", *(f"Made-up {number}/B" for number in range(11, 26)))  # rea
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 7,500 pictures, the same bytes for the same seed."""
     sources = (_imagenet, _cifar10, _cu_birds, _vgg_flower, _dtd, _traffic_sign, _aircraft)
-    jobs = [partial(source, root / "natural_images", generator(seed, source.__name__)) for source in sources]
-    run(jobs, processes)
+    run([(source, root / "natural_images", generator(seed, source.__name__)) for source in sources], processes)
 
 
-def _scenes(rng: np.random.Generator, n: int, **chosen: np.ndarray | float) -> Factors:
-    """n scenes whose factors are at random, but for those that are `chosen`. Hues are in [0, 1), places and sizes in
-    half pictures."""
-    factors: Factors = {
+def _scenes(rng: Rng, n: int, **chosen: np.ndarray | float) -> Factors:
+    """n scenes at random, but for what is `chosen`. Hues are in [0, 1), places and sizes in half pictures."""
+    factors = {
         "shape": rng.integers(len(SHAPES), size=n),
-        "hue": rng.uniform(0, 1, n),
+        **uniform(rng, n, hue=(0, 1)),
         **textures(rng, n, (0.2, 0.8)),
-        "mark": rng.integers(len(SHAPES), size=n),
-        "mark_size": rng.choice([0.0, 0.35, 0.5], n),
-        "mark_hue": rng.uniform(0, 1, n),
-        "ground_hue": rng.uniform(0, 1, n),
-        **textures(rng, n, (0.0, 0.35), "ground_"),
-        "clutter": rng.integers(4, size=n),
-        "x": rng.uniform(-0.25, 0.25, n),
-        "y": rng.uniform(-0.2, 0.2, n),
-        "size": rng.uniform(0.45, 0.7, n),
-        "angle": rng.uniform(-0.35, 0.35, n),
-        **lights(rng, n),
     }
+    factors |= {"mark": rng.integers(len(SHAPES), size=n), "mark_size": rng.choice([0.0, 0.35, 0.5], n)}
+    factors |= uniform(rng, n, mark_hue=(0, 1), ground_hue=(0, 1)) | textures(rng, n, (0.0, 0.35), "ground_")
+    factors["clutter"] = rng.integers(4, size=n)
+    factors |= uniform(rng, n, x=(-0.25, 0.25), y=(-0.2, 0.2), size=(0.45, 0.7), angle=(-0.35, 0.35)) | lights(rng, n)
     return factors | {name: np.broadcast_to(values, n) for name, values in chosen.items()}
 
 
-def _patterned(rng: np.random.Generator, pattern: np.ndarray) -> Factors:
+def _patterned(rng: Rng, pattern: np.ndarray) -> Factors:
     """An object's texture with that pattern, and never a faint one."""
     return textures(rng, len(pattern), (0.5, 0.8)) | {"pattern": pattern}
 
 
-def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, scene: Factors, rng: Rng) -> None:
     n = len(scene["shape"])
     ground = 0.45 + 0.4 * colours(scene["ground_hue"])
     canvas.layers[:] = textured(ground, scene, canvas.x, canvas.y, "ground_")
@@ -77,17 +67,17 @@ def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
         canvas.paint(covered * each(scene["mark_size"] > 0), colours(scene["mark_hue"]))
 
 
-def _pictures(rng: np.random.Generator, scenes: Factors) -> list[np.ndarray]:
+def _pictures(rng: Rng, scenes: Factors) -> list[np.ndarray]:
     """The pictures of `scenes`, each of one of a few sizes."""
     return draw(_paint, rng, scenes, [SIZES[i] for i in rng.integers(len(SIZES), size=len(scenes["shape"]))])
 
 
-def _hues(rng: np.random.Generator, number: np.ndarray, of: int) -> np.ndarray:
+def _hues(rng: Rng, number: np.ndarray, of: int) -> np.ndarray:
     """Hues near number / of on the circle, so that neighbours nearly touch."""
     return (number + rng.uniform(-0.35, 0.35, len(number))) / of % 1
 
 
-def _imagenet(natural: Path, rng: np.random.Generator) -> None:
+def _imagenet(natural: Path, rng: Rng) -> None:
     """Shape x pattern of the object."""
     for split, count in (("train", 103), ("validation", 5)):
         label = np.repeat(np.arange(20), count)
@@ -99,9 +89,9 @@ def _imagenet(natural: Path, rng: np.random.Generator) -> None:
             write_pictures(natural / "imagenet" / split / wnid, [f"{name}.JPEG"], [picture])
 
 
-def _cifar10(natural: Path, rng: np.random.Generator) -> None:
+def _cifar10(natural: Path, rng: Rng) -> None:
     """Shape (10), which leaves two fifths of the hues, at 32 x 32."""
-    for name, n in [*((f"data_batch_{number}", CIFAR_BATCH) for number in range(1, 6)), ("test_batch", CIFAR_TEST)]:
+    for name, n in [*((f"data_batch_{number}", 160) for number in range(1, 6)), ("test_batch", 320)]:
         label = rng.permutation(np.arange(n) % 10)
         hue = (label / 10 + rng.uniform(-0.2, 0.2, n)) % 1
         drawn = np.stack(draw(_paint, rng, _scenes(rng, n, shape=label, hue=hue), [(32, 32)] * n))
@@ -111,10 +101,10 @@ def _cifar10(natural: Path, rng: np.random.Generator) -> None:
         write_bytes(natural / "cifar10" / "cifar-10-batches-py" / name, pickle.dumps(content, protocol=2))
 
 
-def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
+def _cu_birds(natural: Path, rng: Rng) -> None:
     """Hue (4) x pattern of the object (4); its shape is always of the same few."""
     folder = natural / "cu_birds" / "CUB_200_2011"
-    label, part = _classes_and_parts(rng, 16)
+    label, part = _classes_and_parts(rng)
     shape, hue = rng.choice([0, 3, 8], len(label)), _hues(rng, label // 4, 4)
     drawn = _pictures(rng, _scenes(rng, len(label), shape=shape, hue=hue, **_patterned(rng, label % 4)))
     numbers = np.linspace(1, 200, 16).astype(int)
@@ -127,24 +117,24 @@ def _cu_birds(natural: Path, rng: np.random.Generator) -> None:
     write_lines(folder / "classes.txt", (f"{number} {kind}" for number, kind in zip(numbers, kinds, strict=True)))
 
 
-def _vgg_flower(natural: Path, rng: np.random.Generator) -> None:
+def _vgg_flower(natural: Path, rng: Rng) -> None:
     """Number of petals (4) x hue (4), with a disc in the middle."""
     from scipy.io import savemat
 
-    label = np.repeat(rng.permutation(16), rng.integers(*FLOWERS_EACH, 16))
-    shape, middle = len(SHAPES) + label // len(FLOWERS), rng.uniform(0.25, 0.4, len(label))
+    label = np.repeat(rng.permutation(16), rng.integers(56, 76, 16))
+    shape, middle = len(SHAPES) + label // 4, rng.uniform(0.25, 0.4, len(label))
     scenes = _scenes(rng, len(label), shape=shape, hue=_hues(rng, label % 4, 4), mark=0, mark_size=middle)
-    drawn = _pictures(rng, scenes)
-    write_pictures(natural / "flowers/jpg", [f"image_{i:05d}.jpg" for i in range(1, len(label) + 1)], drawn)
+    names = [f"image_{i:05d}.jpg" for i in range(1, len(label) + 1)]
+    write_pictures(natural / "flowers/jpg", names, _pictures(rng, scenes))
     file = natural / "flowers" / "imagelabels.mat"
     savemat(file, {"labels": np.linspace(1, 102, 16).astype(np.uint8)[label][None]})
     # The first 116 bytes are free text, in which scipy notes the time.
     file.write_bytes(b"MATLAB 5.0 MAT-file, made up".ljust(116) + file.read_bytes()[116:])
 
 
-def _dtd(natural: Path, rng: np.random.Generator) -> None:
+def _dtd(natural: Path, rng: Rng) -> None:
     """Pattern (4) x frequency (2) x orientation (2); the texture fills the picture."""
-    label, part = _classes_and_parts(rng, 16)
+    label, part = _classes_and_parts(rng)
     n = len(label)
     ground = textures(rng, n, (0.6, 0.95), "ground_") | {"ground_pattern": label % 4}
     ground["ground_frequency"] = np.array([1.5, 2.5])[label // 4 % 2] * rng.uniform(0.85, 1.15, n)
@@ -157,19 +147,17 @@ def _dtd(natural: Path, rng: np.random.Generator) -> None:
         write_lines(natural / "dtd/dtd/labels" / f"{name}.txt", listed)
 
 
-def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
+def _traffic_sign(natural: Path, rng: Rng) -> None:
     """Shape (4), and with it the hue, x mark (4); the frames of a track are of one sign."""
     folder = natural / "traffic_sign" / "GTSRB" / "Final_Training" / "Images"
     label = np.repeat(np.arange(16), TRACKS)
-    hue = _hues(rng, label // 4, 4)
-    shape, mark = np.array([0, 1, 2, 3])[label // 4], np.array([0, 2, 8, 6])[label % 4]
+    shape, hue, mark = label // 4, _hues(rng, label // 4, 4), np.array([0, 2, 8, 6])[label % 4]
     sign = _scenes(rng, len(label), shape=shape, hue=hue, mark=mark, mark_hue=(hue + 0.5) % 1, mark_size=0.6)
     frames = {name: np.repeat(values, FRAMES) for name, values in sign.items()}
     n, frame = len(label) * FRAMES, np.tile(np.arange(FRAMES), len(label))
     frames |= {"size": frames["size"] * rng.uniform(1.1, 1.4, n), "light": frames["light"] * rng.uniform(0.7, 1.2, n)}
     frames |= {name: frames[name] / 2 + rng.uniform(-0.08, 0.08, n) for name in ("x", "y")}
-    sizes = [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()]
-    drawn = draw(_paint, rng, frames, sizes)
+    drawn = draw(_paint, rng, frames, sizes := [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()])
     header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for k, number in enumerate(np.linspace(0, 42, 16).astype(int).tolist()):
         rows = range(k * TRACKS * FRAMES, (k + 1) * TRACKS * FRAMES)
@@ -180,12 +168,12 @@ def _traffic_sign(natural: Path, rng: np.random.Generator) -> None:
         write_lines(folder / f"{number:05d}" / f"GT-{number:05d}.csv", [header, *table], ending="\r\n")
 
 
-def _aircraft(natural: Path, rng: np.random.Generator) -> None:
+def _aircraft(natural: Path, rng: Rng) -> None:
     """Shape (4) x pattern (4); small, boxed, above a banner, any hue."""
     folder = natural / "aircraft" / "fgvc-aircraft-2013b" / "data"
-    label, part = _classes_and_parts(rng, 16)
+    label, part = _classes_and_parts(rng)
     n, height, width, banner = len(label), 42, 56, 7
-    place = {"x": rng.uniform(-0.5, 0.5, n), "y": rng.uniform(-0.35, 0.35, n), "size": rng.uniform(0.3, 0.45, n)}
+    place = uniform(rng, n, x=(-0.5, 0.5), y=(-0.35, 0.35), size=(0.3, 0.45))
     shape = np.array([8, 4, 6, 7])[label // 4]
     scenes = _scenes(rng, n, shape=shape, mark_size=0.0, **place, **_patterned(rng, label % 4))
     drawn = np.stack(draw(_paint, rng, scenes, [(height, width)] * n))
@@ -196,18 +184,14 @@ def _aircraft(natural: Path, rng: np.random.Generator) -> None:
     reach = 1.05 * width / 2 * place["size"][:, None]
     low = np.maximum(middle - reach, 1).astype(int)
     high = np.minimum(middle + reach, (width, height - banner)).astype(int)
-    boxes = np.hstack([low, high]).tolist()
-    write_lines(
-        folder / "images_box.txt", (f"{name} {a} {b} {c} {d}" for name, (a, b, c, d) in zip(names, boxes, strict=True))
-    )
+    boxes = zip(names, np.hstack([low, high]).tolist(), strict=True)
+    write_lines(folder / "images_box.txt", (" ".join(map(str, (name, *box))) for name, box in boxes))
     for name, parts in {"trainval": (0, 1), "test": (2,)}.items():
         listed = [f"{names[i]} {VARIANTS[label[i]]}" for i in range(n) if part[i] in parts]
         write_lines(folder / f"images_variant_{name}.txt", listed)
     write_lines(folder / "variants.txt", VARIANTS)
 
 
-def _classes_and_parts(rng: np.random.Generator, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(class, part) of shuffled pictures, TRAIN and TEST of every class. Parts: train (0), validation (1), test (2)."""
-    pairs = np.array([(k, i % 2 if i < TRAIN else 2) for k in range(classes) for i in range(TRAIN + TEST)])
-    label, part = rng.permutation(pairs).T
-    return label, part
+def _classes_and_parts(rng: Rng) -> np.ndarray:
+    """Class and part of shuffled pictures: TRAIN and TEST of 16 classes. Parts: train (0), validation (1), test (2)."""
+    return rng.permutation([(k, i % 2 if i < TRAIN else 2) for k in range(16) for i in range(TRAIN + TEST)]).T

@@ -1,13 +1,11 @@
 """A small made-up copy of mC4 and PAWS-X in their native layouts, and a tokenizer for them.
 
 Both say facts in the seven made-up languages of `dabs_rq.miniature.facts`. A text of mC4 is up to three sentences on
-one topic, of which one may say again, in other words, what another said. A pair of PAWS-X is a fact and either the same
-fact in other words and order (label 1), or the same words in other roles, or another fact (label 0).
+one topic. A pair of PAWS-X is a fact and the same fact in other words (label 1), or other roles or another fact (0).
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +13,22 @@ import pyarrow as pa
 
 from dabs_rq.miniature import tokenizer
 from dabs_rq.miniature.facts import ALWAYS, Fact, Language, Wording, chance, made_up, pick, reworded, some, wording
-from dabs_rq.miniature.writers import generator, run, write_table
+from dabs_rq.miniature.writers import Rng, generator, run, write_table
 
 TEXTS = {"train": 300, "validation": 20}  # of each language
 PAIRS = {"train": 1050, "validation": 320, "test": 320}
-PARAPHRASES = 0.44
-LOST = 6  # sentences of the translated training pairs that are empty
-PLACEHOLDERS = 4  # sentences of the other splits for which "NS" stands
-VOCABULARY = 4000
+
+
 Pair = tuple[tuple[Fact, Wording], tuple[Fact, Wording]]
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`, the same bytes for the same seed."""
     languages = made_up(generator(seed, "words")).values()
-    texts = run([partial(_mc4, root / "text" / "mc4", seed, language) for language in languages], processes)
+    texts = run([(_mc4, root / "text" / "mc4", seed, language) for language in languages], processes)
     pairs = {split: _pairs(generator(seed, split), next(iter(languages)), count) for split, count in PAIRS.items()}
-    run([partial(_paws_x, root / "text" / "paws-x", seed, language, pairs) for language in languages], processes)
-    tokenizer.train(root, "xlm-roberta-base", [text for part in texts for text in part], VOCABULARY)
+    run([(_paws_x, root / "text" / "paws-x", seed, language, pairs) for language in languages], processes)
+    tokenizer.train(root, "xlm-roberta-base", [text for part in texts for text in part], 4000)
 
 
 def _mc4(folder: Path, seed: int, language: Language) -> list[str]:
@@ -48,7 +44,7 @@ def _mc4(folder: Path, seed: int, language: Language) -> list[str]:
     return texts["train"]
 
 
-def _text(language: Language, rng: np.random.Generator) -> str:
+def _text(language: Language, rng: Rng) -> str:
     fact, how = language.draw(rng, said=0.4), wording(rng, 0.25, 0.25)
     sentences = [language.sentence(fact, how)]
     for _ in range(int(rng.integers(3))):
@@ -59,17 +55,17 @@ def _text(language: Language, rng: np.random.Generator) -> str:
     return language.space.join(sentences)
 
 
-def _pairs(rng: np.random.Generator, language: Language, count: int) -> list[tuple[Pair, int]]:
+def _pairs(rng: Rng, language: Language, count: int) -> list[tuple[Pair, int]]:
     """Pairs and their labels. Paraphrases are reworded more than other pairs: a hint, but not the point."""
     pairs: list[tuple[Pair, int]] = []
-    for same in rng.permutation(np.arange(count) < PARAPHRASES * count).tolist():
+    for same in rng.permutation(np.arange(count) < 0.44 * count).tolist():
         fact, how = language.draw(rng, said=0.5), wording(rng, 0.25, 0.25)
-        other, words, order = fact, *((0.4, 0.5) if same else (0.1, 0.1))
+        other = fact
         if not same and chance(rng, 0.55):  # other roles
             other = fact._replace(who=fact.what, what=fact.who)
         elif not same:
             other = language.vary(rng, fact, *some(rng, [*ALWAYS, *fact.said], pick(rng, (1, 2))))
-        pairs.append((((fact, how), (other, reworded(rng, how, words, order))), int(same)))
+        pairs.append((((fact, how), (other, reworded(rng, how, *((0.4, 0.5) if same else (0.1, 0.1))))), int(same)))
     return pairs
 
 
@@ -79,7 +75,7 @@ def _paws_x(folder: Path, seed: int, language: Language, pairs: dict[str, list[t
     for split, listed in pairs.items():
         sides = [[language.sentence(*pair[side]) for pair, _ in listed] for side in range(2)]
         if language.name != "en":
-            instead, places = ("", LOST) if split == "train" else ("NS", PLACEHOLDERS)
+            instead, places = ("", 6) if split == "train" else ("NS", 4)  # some are lost in translation
             for row in rng.choice(len(listed), places, replace=False):
                 pick(rng, sides)[row] = instead
         ids, labels = pa.array(range(1, len(listed) + 1), pa.int32()), [label for _, label in listed]

@@ -1,23 +1,21 @@
 """A small made-up PAMAP2 in the native layout and format.
 
-A subject is a tempo, a strength, the way the units are strapped on and a heart. Activities share postures, so that a
-window's mean tells only some of them apart, and rhythm must tell the rest.
+A subject is a tempo, a strength, the way the units are strapped on and a heart. Activities share postures, so a
+window's mean tells only some of them apart; rhythm must tell the rest.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from dabs_rq.miniature.writers import generator, rounded, run
+from dabs_rq.miniature.writers import Rng, generator, rounded, run
 
-RATE = 100  # Hz
-LIMBS = 3  # hand, chest, ankle
-WINDOW = 320  # bouts are a few windows long
+RATE, LIMBS = 100, 3  # Hz; hand, chest, ankle
+WINDOW = 320  # rows; bouts are a few windows long
 # Of every activity: posture (lying, sitting, upright, bent); rhythm in Hz; amplitudes in m/s^2 at hand, chest, ankle;
 # weights of once, twice, three times the rhythm; effort from 0 to 1, which drives the heart.
 ACTIVITIES = {
@@ -34,17 +32,16 @@ ACTIVITIES = {
     17: (3, 0.7, (3.0, 0.8, 0.3), (1.0, 0.4, 0.2), 0.2),  # ironing
     24: (2, 2.2, (6.0, 6.0, 8.0), (1.0, 0.4, 0.7), 1.0),  # rope jumping
 }
-# The order of the real protocol; stairs are climbed and descended twice.
-SCHEDULE = (1, 2, 3, 17, 16, 12, 13, 12, 13, 4, 7, 6, 5, 24)
-# Windows of every labelled activity that a subject has.
-WINDOWS = {101: 14, 102: 14, 103: 16, 104: 16, 105: 20, 106: 6, 107: 14, 108: 14}
+SCHEDULE = (1, 2, 3, 17, 16, 12, 13, 12, 13, 4, 7, 6, 5, 24)  # stairs are climbed and descended twice
+WINDOWS = {101: 14, 102: 14, 103: 16, 104: 16, 105: 20, 106: 6, 107: 14, 108: 14}  # of every activity of a subject
 NEVER_DONE = {103: (5, 7, 24), 104: (24,)}
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write Protocol/subject101.dat to subject109.dat under `root`; equal seeds give equal bytes."""
     folder = root / "sensor/pamap2/PAMAP2_Dataset/Protocol"
-    run([partial(_subject, folder, subject, seed) for subject in range(101, 110)], processes)
+    folder.mkdir(parents=True, exist_ok=True)
+    run([(_subject, folder, subject, seed) for subject in range(101, 110)], processes)
 
 
 def _subject(folder: Path, subject: int, seed: int) -> None:
@@ -65,24 +62,18 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
         compass = _mixed(mounting, np.stack([level + _walk(rng, rows, 0.03) for level in (25, 0, -35)]))
         orientation = np.repeat([[1.0], [0.0], [0.0], [0.0]], rows, axis=1)  # invalid in this recording
         warm = 30 + limb + _walk(rng, rows, 2e-3)[None]
-        readings = [
-            (warm, 0, 0),
-            (felt, 2, 0.4),
-            (felt, 1, 0.4),
-            (spun, 2, 0.1),
-            (compass, 0, 1.5),
-            (orientation, 0, 0),
-        ]
+        motion = ((felt, 2, 0.4), (felt, 1, 0.4), (spun, 2, 0.1), (compass, 0, 1.5))
+        readings = ((warm, 0, 0), *motion, (orientation, 0, 0))
         for axis, decimals, noise in ((axis, *how) for values, *how in readings for axis in values):
             measured = axis + noise * rng.standard_normal(rows) if noise else axis
             columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
-    folder.mkdir(parents=True, exist_ok=True)
     options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
-    names = [str(place) for place in range(len(columns))]
-    csv.write_csv(pa.table(columns, names), folder / f"subject{subject}.dat", options)
+    csv.write_csv(
+        pa.table(columns, [str(place) for place in range(len(columns))]), folder / f"subject{subject}.dat", options
+    )
 
 
-def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+def _bouts(subject: int, rng: Rng) -> list[tuple[int, int]]:
     """(activity, rows) in the order of recording, with something transient (0) before each."""
     plan = [(3, 250), (24, 16 * WINDOW + 40)]  # of subject 109: too short a stand, then rope jumping
     if subject != 109:
@@ -92,9 +83,7 @@ def _bouts(subject: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     return [bout for one in plan for bout in ((0, int(rng.integers(30, 120))), one)]
 
 
-def _motion(
-    bouts: list[tuple[int, int]], shared: np.random.Generator, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _motion(bouts: list[tuple[int, int]], shared: Rng, rng: Rng) -> list[np.ndarray]:
     """Acceleration in m/s^2 and angular rate in rad/s, both (limbs, 3, rows), and the effort (rows,). shared: what all
     subjects have in common: where gravity points in a posture, where each harmonic of an activity pushes and when."""
     gravity, common = _unit(shared.normal(size=(4, LIMBS, 3))), shared.normal(size=(LIMBS, 3, 3))
@@ -117,8 +106,7 @@ def _motion(
             both[0, limb] = down + _mixed(push.T, weight * np.sin(angle))
             both[1, limb] = 0.3 * _mixed(np.roll(push, 1, axis=1).T, weight * np.cos(angle))
         parts.append((*both, np.full(rows, exertion)))
-    acceleration, turn, effort = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    return acceleration, turn, effort
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 def _unit(vectors: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -130,7 +118,7 @@ def _mixed(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.stack([row[0] * vectors[0] + row[1] * vectors[1] + row[2] * vectors[2] for row in matrix])
 
 
-def _walk(rng: np.random.Generator, rows: int, step: float) -> np.ndarray:
+def _walk(rng: Rng, rows: int, step: float) -> np.ndarray:
     """A slow drift that starts at 0: a random walk, pulled back over some seconds."""
     return _follow(np.cumsum(rng.normal(0, step, rows)), seconds=1)
 
@@ -143,8 +131,7 @@ def _follow(values: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def _text(steps: np.ndarray, decimals: int) -> pa.Array:
-    """Numbers given in steps of the last of their `decimals`, as the shortest text, looked up among all that occur; NaN
-    as NaN."""
+    """Numbers in steps of the last of their `decimals`, as the shortest text, looked up among all there are, or NaN."""
     missing = np.isnan(steps)
     whole = rounded(np.where(missing, 0, steps)).round().astype(np.int64)
     low = int(whole.min())

@@ -1,35 +1,34 @@
 """A small made-up copy of LibriSpeech and the four labelled sources, in their native layouts.
 
 Voices of one kind say made-up words of one vocabulary everywhere; who speaks, what is said and how it is recorded vary
-freely, except for what a task is about. Clips are shorter than those of the real sources.
+freely. Clips are shorter than those of the real sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_clip, write_json, write_lines
+from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run, write_clip, write_json, write_lines
 from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
 SUBSETS = {**dict(zip(librispeech.TRAIN, (30, 25, 15), strict=True)), librispeech.DEV: 24}  # speakers
 UTTERANCES, DEV_UTTERANCES = 30, (50, 63)  # per speaker: of the training subsets, and from, to
-LONG = 100  # one utterance in so many is longer than the input
+
 CELEBRITIES, VIDEOS = 40, (6, 6, 6, 6, 3, 8)  # clips per video; the last two are for development and test
 CLIPS_PER_WORD, COMMANDERS = 40, 240
 HOUSEHOLD, ORDERS_EACH = {"train": 30, "valid": 4, "test": 10}, 32
-LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 9,000 clips, the same bytes for the same seed."""
     speech = root / "speech"
-    jobs = [partial(_librispeech, speech, seed, subset) for subset in SUBSETS]
-    run([*jobs, *(partial(one, speech, seed) for one in (_voxceleb1, _audio_mnist, _google, _fluent))], processes)
+    jobs = [(_librispeech, speech, seed, subset) for subset in SUBSETS]
+    run([*jobs, *((one, speech, seed) for one in (_voxceleb1, _audio_mnist, _google, _fluent))], processes)
 
 
 def _librispeech(speech: Path, seed: int, subset: str) -> None:
@@ -40,13 +39,12 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
         count = UTTERANCES if subset != librispeech.DEV else int(rng.integers(*DEV_UTTERANCES))
         several = 1 if who % 8 == 5 else int(rng.integers(2, 6))  # chapters
         cuts = np.sort(rng.choice(np.arange(4, count - 3), several - 1, replace=False))
-        for chapter, size in zip(
-            rng.choice(np.arange(10_000, 170_000), several, replace=False), np.diff([0, *cuts, count]), strict=True
-        ):
+        chapters = rng.choice(np.arange(10_000, 170_000), several, replace=False)
+        for chapter, size in zip(chapters, np.diff([0, *cuts, count]), strict=True):
             name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
             below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
-                said = _words(rng, 26 if rng.integers(LONG) == 0 else int(rng.integers(2, 4)))
+                said = _words(rng, 26 if rng.integers(100) == 0 else int(rng.integers(2, 4)))  # some exceed the input
                 write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
             write_lines(below / f"{name}.trans.txt", text)
@@ -88,7 +86,7 @@ def _google(speech: Path, seed: int) -> None:
     lists: dict[str, list[str]] = {google_speech.VALIDATION: [], google_speech.TESTING: []}
     for word, said in zip(google_speech.WORDS, _vocabulary(), strict=False):
         spoken = np.sort(rng.integers(COMMANDERS, size=CLIPS_PER_WORD))
-        for who, take in zip(spoken.tolist(), place_among_equals(spoken).tolist(), strict=True):
+        for who, take in zip(spoken.tolist(), place_in_run(spoken).tolist(), strict=True):
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
             if part[who] < 4:
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)
@@ -96,8 +94,7 @@ def _google(speech: Path, seed: int) -> None:
     for name, paths in lists.items():
         write_lines(folder / name, sorted(paths))
     for name, colour in (("pink_noise", 3), ("white_noise", 0)):
-        session = Session(rng, voices[0], 1.0, 0, (200, 300), colour)
-        samples = session.say(["nono"], silence=(1, 1.5))
+        samples = Session(rng, voices[0], 1.0, 0, (200, 300), colour).say(["nono"], silence=(1, 1.5))
         write_clip(folder / google_speech.NOISE / f"{name}.wav", samples, 16_000)
 
 
@@ -120,40 +117,33 @@ def _fluent(speech: Path, seed: int) -> None:
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
 
-def _words(rng: np.random.Generator, count: int) -> list[str]:
+def _words(rng: Rng, count: int) -> list[str]:
     return [_vocabulary()[i] for i in rng.integers(len(_vocabulary()), size=count)]
 
 
-def _name(rng: np.random.Generator, count: int) -> str:
-    return "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=count))
+def _name(rng: Rng, count: int) -> str:
+    letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
+    return "".join(letters[i] for i in rng.integers(len(letters), size=count))
 
 
-# ---- voices --------------------------------------------------------------------------------------------------------
-#
-# A voiced sound is the answer of the vocal tract to a pulse, again and again with the period of the pitch. Consonants
-# such as s, and breath, are noise that has gone through the same tract. Both come from tables, rounded once, for every
-# sound and every width of the tract; all that is done with samples afterwards is exact in float32.
+# A voiced sound is the answer of the vocal tract to a pulse, again and again with the period of the pitch; breath and
+# consonants such as s are noise through the same tract. Both come from tables for every sound and width of the tract,
+# rounded once: all that is done with samples afterwards is exact in float32.
 
-# Three resonances in Hz, their common bandwidth in Hz, whether voiced, level, seconds.
-PHONES = {
-    " ": (500, 1500, 2500, 90, 1, 0.0, 0.035),
-    "a": (750, 1250, 2600, 80, 1, 1.0, 0.105),
-    "e": (480, 1850, 2550, 80, 1, 1.0, 0.1),
-    "i": (300, 2250, 3000, 70, 1, 0.9, 0.1),
-    "o": (480, 900, 2450, 80, 1, 1.0, 0.105),
-    "u": (320, 650, 2300, 70, 1, 0.9, 0.1),
-    "m": (240, 1000, 2100, 150, 1, 0.5, 0.055),
-    "n": (240, 1550, 2500, 150, 1, 0.5, 0.055),
-    "l": (360, 1100, 2800, 110, 1, 0.6, 0.05),
-    "s": (4300, 5300, 6500, 500, 0, 0.35, 0.07),
-    "f": (1500, 3200, 6800, 900, 0, 0.2, 0.065),
-    "k": (1700, 2400, 3800, 400, 0, 0.5, 0.03),
-}
-CODES = dict(zip(PHONES, range(len(PHONES)), strict=True))
-SOUNDS = np.array(list(PHONES.values()))
+PHONES = " aeioumnlsfk"
+SOUNDS = np.array(
+    [
+        (500, 750, 480, 300, 480, 320, 240, 240, 360, 4300, 1500, 1700),  # first resonance in Hz
+        (1500, 1250, 1850, 2250, 900, 650, 1000, 1550, 1100, 5300, 3200, 2400),  # second
+        (2500, 2600, 2550, 3000, 2450, 2300, 2100, 2500, 2800, 6500, 6800, 3800),  # third
+        (90, 80, 80, 70, 80, 70, 150, 150, 110, 500, 900, 400),  # their common bandwidth in Hz
+        (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),  # whether voiced
+        (0.0, 1.0, 1.0, 0.9, 1.0, 0.9, 0.5, 0.5, 0.6, 0.35, 0.2, 0.5),  # level
+        (0.035, 0.105, 0.1, 0.1, 0.105, 0.1, 0.055, 0.055, 0.05, 0.07, 0.065, 0.03),  # seconds
+    ]
+).T.copy()  # (phones, 7)
 TRACTS = 0.82 + 0.02 * np.arange(22)  # factors of the resonances: short tracts are high
 ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and until it is at its full level
-LEVEL = 1000  # of an average voice, in units of 16-bit samples
 
 
 @cache
@@ -192,7 +182,7 @@ class Session:
 
     def __init__(
         self,
-        rng: np.random.Generator,
+        rng: Rng,
         voice: np.ndarray,
         pace: float,
         loudness: float = 1.0,
@@ -205,7 +195,7 @@ class Session:
         answers, self.hisses = (table[int((tract * rng.uniform(0.98, 1.02) - 0.82) / 0.02)] for table in _answers(rate))
         breath = np.where(voiced > 0, np.clip(0.8 * voice[2] + rng.uniform(-0.15, 0.15), 0, 1), 1)
         loss = np.where(voiced > 0, 0.9 + 0.6 * voice[3] + rng.uniform(-0.1, 0.1), 0) + rng.uniform(-0.15, 0.25)
-        gain = LEVEL * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
+        gain = 1000 * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
         heights = rounded(gain[:, None] * (SOUNDS[:, :3] * tract / 500) ** -loss[:, None], 3)
         said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
         self.pulses = said[:, 0, None] * answers[:, 0] + said[:, 1, None] * answers[:, 1]
@@ -217,14 +207,12 @@ class Session:
         self.hum_level = float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3))
 
     def say(self, words: Sequence[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
-        """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words. Pitch and pace
-        are a little different every time, and the pitch falls with the sentence."""
+        """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words."""
         rng, ramp = self.rng, len(self.ramp)
-        phones = [CODES[letter] for letter in " ".join(words)]
+        phones = [PHONES.index(letter) for letter in " ".join(words)]
         n, fall = len(phones), np.linspace(0.9, 1.1, len(phones)) * rng.uniform(0.88, 1.12)
-        lengths = (
-            (self.pace * SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)).astype(int).tolist()
-        )
+        lengths = self.pace * SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)
+        lengths = lengths.astype(int).tolist()
         periods = (self.period * fall * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
         starts = rng.integers(self.rate // 10, size=n).tolist()
         end, after = (rng.uniform(*silence, 2) * self.rate).astype(int).tolist()

@@ -1,8 +1,7 @@
 """A small made-up copy of WikiText-103 and GLUE, as parquet files with the hub's columns, and a tokenizer for them.
 
-All of it says facts in the English of `dabs_rq.miniature.facts`. A paragraph of WikiText keeps to a topic and mostly to
-a person, its words of praise or blame to a mood; synonyms come in the same places. So what belongs together, which is
-what the tasks ask about, can be learned from it.
+All of it says facts in the English of `dabs_rq.miniature.facts`. A paragraph of WikiText keeps to a topic and to a
+mood, and synonyms come in the same places; so what the tasks ask about can be learned from it.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import pyarrow as pa
 
 from dabs_rq.miniature import facts, tokenizer
 from dabs_rq.miniature.facts import ALWAYS, ENGLISH, NAMES, OFTEN, QUESTIONS, Fact, chance, pick, some, words
-from dabs_rq.miniature.writers import generator, run, write_table
+from dabs_rq.miniature.writers import Rng, generator, run, write_table
 from domains.text.wikitext103 import CONFIG
 
 LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
-TRAIN, TEST = 1_080, 324  # of every task but WNLI, which has its real size
-WNLI = (635, 71)
-VOCABULARY = 1_500
+TRAIN, TEST = 1_080, 324  # rows of every task but WNLI, which has its real size
+
 HEADINGS = words("History Description Background Career Production Legacy Reception Reception")
 PRAISE = words("wonderful excellent lovely brilliant charming superb graceful clever honest warm elegant witty moving")
 BLAME = words("terrible awful ugly dreadful boring horrible dull clumsy nasty gloomy rotten cruel hollow bland silly")
@@ -42,14 +40,14 @@ WINOGRAD = (
     ("what", "the {0} hit the {1} and it was {2} .", ("moving", "broken")),
 )
 Row = tuple[str | int | float, ...]  # texts, then the label, numbered as on the hub
-Maker = Callable[[np.random.Generator], list[Row]]
+Maker = Callable[[Rng], list[Row]]
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`, the same bytes for the same seed: 4,000 lines, 12,000 rows of tasks."""
-    texts = run([partial(_wikitext, root, seed, split) for split in LINES], processes)
-    run([partial(_task, root, seed, config) for config in TASKS], processes)
-    tokenizer.train(root, "bert-base-uncased", texts[0], VOCABULARY)
+    texts = run([(_wikitext, root, seed, split) for split in LINES], processes)
+    run([(_task, root, seed, config) for config in TASKS], processes)
+    tokenizer.train(root, "bert-base-uncased", texts[0], 1_500)
 
 
 def _wikitext(root: Path, seed: int, split: str) -> list[str]:
@@ -61,20 +59,17 @@ def _wikitext(root: Path, seed: int, split: str) -> list[str]:
     return lines
 
 
-def _article(rng: np.random.Generator) -> Iterator[str]:
+def _article(rng: Rng) -> Iterator[str]:
     """An article on a topic: title, a paragraph, two or three sections. Blank lines around headings."""
     fact, good = ENGLISH.draw(rng), chance(rng, 0.5)
     person, thing, place = (pick(rng, ENGLISH.words[part][fact.topic])[0] for part in ("who", "what", "where"))
     title = pick(rng, (pick(rng, NAMES), f"The Last {person}".title(), f"{pick(rng, NAMES)} {place}".title()))
-    opening = pick(
-        rng,
-        (
-            f"{title} ( born {rng.integers(1850, 1990)} ) was {facts.article(person)} well @-@ known {person} .",
-            f"the {place} had 1 @,@ {rng.integers(100, 999)} people , each with 2 @.@ 5 {facts.plural(thing)} .",
-            f"who was {title} ? {facts.article(person)} {person} from the {place} .",
-        ),
+    openings = (
+        f"{title} ( born {rng.integers(1850, 1990)} ) was {facts.article(person)} well @-@ known {person} .",
+        f"the {place} had 1 @,@ {rng.integers(100, 999)} people , each with 2 @.@ 5 {facts.plural(thing)} .",
+        f"who was {title} ? {facts.article(person)} {person} from the {place} .",
     )
-    yield from ("", f" = {title} = \n", "", _line([opening, *_story(rng, fact)]))
+    yield from ("", f" = {title} = \n", "", _line([pick(rng, openings), *_story(rng, fact)]))
     for heading in some(rng, HEADINGS, int(rng.integers(2, 4))):
         yield from ("", f" = = {heading} = = \n", "")
         for _ in range(rng.integers(2, 5)):
@@ -84,7 +79,7 @@ def _article(rng: np.random.Generator) -> Iterator[str]:
     yield ""
 
 
-def _story(rng: np.random.Generator, fact: Fact) -> list[str]:
+def _story(rng: Rng, fact: Fact) -> list[str]:
     """One to three sentences on the same people; rare names are <unk>, as rare words are."""
     told = []
     for _ in range(rng.integers(1, 4)):
@@ -92,9 +87,8 @@ def _story(rng: np.random.Generator, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        fact = ENGLISH.vary(
-            rng, fact, *some(rng, ("verb", "what", "where", "when", "what_like"), int(rng.integers(1, 4)))
-        )
+        changed = some(rng, ["verb", "what", "where", "when", "what_like"], int(rng.integers(1, 4)))
+        fact = ENGLISH.vary(rng, fact, *changed)
     return told
 
 
@@ -118,64 +112,57 @@ def _task(root: Path, seed: int, config: str) -> None:
         write_table(root / "text" / "glue" / config / f"{split}.parquet", table)
 
 
-def _rows(rng: np.random.Generator, maker: Maker, count: int, seen: set[str]) -> list[Row]:
+def _rows(rng: Rng, maker: Maker, count: int, seen: set[str]) -> list[Row]:
     """`count` rows in any order, none of whose first texts is in `seen`, to which they are added."""
     found: list[Row] = []
     while len(found) < count:
-        rows = maker(rng)
-        if (first := str(rows[0][0])) not in seen:
+        if (first := str((rows := maker(rng))[0][0])) not in seen:
             seen.add(first)
             found += rows
     return [found[i] for i in rng.permutation(count)]
 
 
-def _cola(rng: np.random.Generator) -> list[Row]:
+def _cola(rng: Rng) -> list[Row]:
     """Label 1 (70 %): acceptable. Else a form, an order or a number of words is wrong."""
     good, how, fact = chance(rng, 0.7), facts.wording(rng), ENGLISH.draw(rng)._replace(negated=chance(rng, 0.2))
     found = ENGLISH.phrases(fact, how)
     if not good:
         verb, base, role = found["verb"], ENGLISH.word(fact, "verb", how), pick(rng, ("subject", "object"))
-        spoilt = pick(
-            rng,
-            (
-                {"verb": [{"was": "were", "did": "does"}.get(verb[0], f"was {base}"), *verb[1:]]},
-                {"verb": [pick(rng, ("be", "been", "did", "does")), facts.past(base)]},
-                {role: found[role][::-1]},
-                {role: found[role][:-1]},
-                {"verb": [*verb, pick(rng, ("of", "to", "that", "the"))]},
-                {"subject": verb, "verb": found["subject"]},
-            ),
+        spoilt: tuple[dict[str, list[str]], ...] = (
+            {"verb": [{"was": "were", "did": "does"}.get(verb[0], f"was {base}"), *verb[1:]]},
+            {"verb": [pick(rng, ("be", "been", "did", "does")), facts.past(base)]},
+            *({role: found[role][::-1]}, {role: found[role][:-1]}),
+            {"verb": [*verb, pick(rng, ("of", "to", "that", "the"))]},
+            {"subject": verb, "verb": found["subject"]},
         )
-        found |= spoilt
+        found |= pick(rng, spoilt)
     opening = pick(rng, (*OPENINGS, *[""] * len(OPENINGS)))
-    return [(f"{opening} {ENGLISH.join(ENGLISH.arrange(found, how.front))}".strip(), int(good))]
+    return [(f"{opening} {ENGLISH.arrange(found, how.front)}".strip(), int(good))]
 
 
-def _review(rng: np.random.Generator, good: bool) -> str:
+def _review(rng: Rng, good: bool) -> str:
     """A sentence that praises a work, or blames it. In half of them some words say the contrary."""
     own, contrary = (some(rng, PRAISE if mood else BLAME, 2) for mood in (good, not good))
     (work, part), felt = some(rng, WORKS, 2), pick(rng, LIKED if good else DISLIKED)
-    return pick(
-        rng,
-        (
-            f"the {work} is {pick(rng, ('very', 'truly', 'rather', 'quite'))} {own[0]} and {own[1]} .",
-            f"{facts.article(own[0])} {own[0]} {work} with {facts.article(own[1])} {own[1]} {part} .",
-            f"critics {felt} the {own[0]} {work} and its {part} .",
-            f"although the {part} is {contrary[0]} , this {work} is {own[0]} and {own[1]} .",
-            f"the {work} is not {contrary[0]} , and the {part} is never {contrary[1]} .",
-            f"nobody called the {part} {contrary[0]} , and the {work} is {own[0]} .",
-        ),
+    reviews = (
+        f"the {work} is {pick(rng, ('very', 'truly', 'rather', 'quite'))} {own[0]} and {own[1]} .",
+        f"{facts.article(own[0])} {own[0]} {work} with {facts.article(own[1])} {own[1]} {part} .",
+        f"critics {felt} the {own[0]} {work} and its {part} .",
+        f"although the {part} is {contrary[0]} , this {work} is {own[0]} and {own[1]} .",
+        f"the {work} is not {contrary[0]} , and the {part} is never {contrary[1]} .",
+        f"nobody called the {part} {contrary[0]} , and the {work} is {own[0]} .",
     )
+    return pick(rng, reviews)
 
 
-def _mnli(rng: np.random.Generator, openings: tuple[str, ...]) -> list[Row]:
+def _mnli(rng: Rng, openings: tuple[str, ...]) -> list[Row]:
     """A premise with a hypothesis of each label: 0 entailment, 1 neutral, 2 contradiction."""
     fact = ENGLISH.draw(rng)._replace(negated=chance(rng, 0.15))
     premise = f"{pick(rng, openings)} {ENGLISH.tell(rng, fact)}"
     return [(premise, hypothesis, label) for label, hypothesis in enumerate(_hypotheses(rng, fact))]
 
 
-def _rte(rng: np.random.Generator) -> list[Row]:
+def _rte(rng: Rng) -> list[Row]:
     """Label 0: the second text follows from the first, which says two things. 1: it does not."""
     fact, label = ENGLISH.draw(rng, said=0.3)._replace(negated=chance(rng, 0.2)), pick(rng, (0, 1))
     told = [ENGLISH.tell(rng, said) for said in (fact, ENGLISH.vary(rng, fact, "verb", "what"))]
@@ -183,7 +170,7 @@ def _rte(rng: np.random.Generator) -> list[Row]:
     return [(" ".join(some(rng, told, 2)), pick(rng, not_follows) if label else follows, label)]
 
 
-def _hypotheses(rng: np.random.Generator, fact: Fact) -> list[str]:
+def _hypotheses(rng: Rng, fact: Fact) -> list[str]:
     """What follows from a fact, what may be, and what cannot be."""
     short = fact.without(*(part for part in fact.said if chance(rng, 0.5)))
     safe = fact if fact.negated else short  # less follows from a denial
@@ -195,29 +182,26 @@ def _hypotheses(rng: np.random.Generator, fact: Fact) -> list[str]:
     return [ENGLISH.tell(rng, one) for one in (safe, ENGLISH.vary(rng, short, *added), cannot)]
 
 
-def _mrpc(rng: np.random.Generator) -> list[Row]:
+def _mrpc(rng: Rng) -> list[Row]:
     """Label 1 (two thirds): the same in other words. 0: something else of the same people or things."""
     fact, same = ENGLISH.draw(rng), chance(rng, 0.67)
     changed = some(rng, [*ALWAYS, *fact.said], 0 if same else pick(rng, (1, 2, 3)))
     return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), int(same))]
 
 
-def _qqp(rng: np.random.Generator) -> list[Row]:
+def _qqp(rng: Rng) -> list[Row]:
     """Label 1 (37 %): the same question in other words."""
     fact, about, same = ENGLISH.draw(rng, said=0.4), pick(rng, QUESTIONS), chance(rng, 0.37)
-    new = (
-        (ENGLISH.draw(rng, fact.topic, said=0.4), about),
-        (fact, pick(rng, [one for one in QUESTIONS if one != about])),
-    )
+    topical, asked = ENGLISH.draw(rng, fact.topic, said=0.4), pick(rng, [one for one in QUESTIONS if one != about])
+    new = ((topical, about), (fact, asked))
     other = (fact, about) if same else pick(rng, (*new, (ENGLISH.vary(rng, fact, *some(rng, ALWAYS, 2)), about)))
     return [(facts.ask(rng, fact, about), facts.ask(rng, *other), int(same))]
 
 
-def _qnli(rng: np.random.Generator) -> list[Row]:
+def _qnli(rng: Rng) -> list[Row]:
     """Label 0: the sentence answers the question. 1: it does not."""
     about, fact, label = pick(rng, ("where", "when", "who", "what")), ENGLISH.draw(rng), pick(rng, (0, 1))
-    if about in OFTEN:
-        fact = ENGLISH.vary(rng, fact, about)
+    fact = ENGLISH.vary(rng, fact, about) if about in OFTEN else fact
     question, told = facts.ask(rng, fact, about), fact
     if label and about in OFTEN and chance(rng, 0.4):
         told = fact.without(about)
@@ -226,7 +210,7 @@ def _qnli(rng: np.random.Generator) -> list[Row]:
     return [(question, ENGLISH.tell(rng, told, other=0.3), label)]
 
 
-def _stsb(rng: np.random.Generator) -> list[Row]:
+def _stsb(rng: Rng) -> list[Row]:
     """A score from 0 (nothing but the topic is shared) to 5 (all is), as people would give it."""
     fact = ENGLISH.draw(rng)
     parts = [*ALWAYS, *fact.said]
@@ -235,20 +219,16 @@ def _stsb(rng: np.random.Generator) -> list[Row]:
     return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), round(score, 1))]
 
 
-def _wnli(rng: np.random.Generator) -> dict[str, list[Row]]:
-    """Who is meant? Label 1: the second sentence names the right one.
-
-    As in the real task, the test has sentences of the training set with the other answer: remembering misleads.
-    """
-    told = [(*_winograd(rng), pick(rng, (0, 1))) for _ in range(WNLI[0])]
-    again = [(text, answers, 1 - label) for text, answers, label in some(rng, told, WNLI[1])]
-    splits = {"train": told, "validation": again}
-    return {
-        split: [(text, answers[1 - label], label) for text, answers, label in rows] for split, rows in splits.items()
-    }
+def _wnli(rng: Rng) -> dict[str, list[Row]]:
+    """Label 1: the second sentence names the right one. As in the real task, the test has sentences of the training set
+    with the other answer: remembering misleads."""
+    told = [(*_winograd(rng), pick(rng, (0, 1))) for _ in range(635)]
+    again = [(text, answers, 1 - label) for text, answers, label in some(rng, told, 71)]
+    splits: list[list[Row]] = [[(text, said[1 - label], label) for text, said, label in rows] for rows in (told, again)]
+    return dict(zip(("train", "validation"), splits, strict=True))
 
 
-def _winograd(rng: np.random.Generator) -> tuple[str, tuple[str, str]]:
+def _winograd(rng: Rng) -> tuple[str, tuple[str, str]]:
     """A sentence, and what it says of the right and of the wrong one."""
     kind, form, said = pick(rng, WINOGRAD)
     names, right = [pick(rng, both) for both in some(rng, pick(rng, ENGLISH.words[kind]), 2)], pick(rng, (0, 1))
@@ -257,17 +237,17 @@ def _winograd(rng: np.random.Generator) -> tuple[str, tuple[str, str]]:
     return form.format(*names, said[right]), (first, second)
 
 
-PAIR, MNLI = ("sentence1", "sentence2"), ("premise", "hypothesis")
+ONE, PAIR, MNLI = ("sentence",), ("sentence1", "sentence2"), ("premise", "hypothesis")
 TASKS: dict[str, tuple[tuple[str, ...], Maker | None]] = {  # of every config: its columns, and what makes its rows
-    "cola": (("sentence",), _cola),
-    "sst2": (("sentence",), lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
+    "cola": (ONE, _cola),
+    "sst2": (ONE, lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
     "mnli": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_matched": (MNLI, partial(_mnli, openings=MATCHED)),
     "mnli_mismatched": (MNLI, partial(_mnli, openings=MISMATCHED)),
     "mrpc": (PAIR, _mrpc),
-    "qqp": (("question1", "question2"), _qqp),
-    "qnli": (("question", "sentence"), _qnli),
     "rte": (PAIR, _rte),
     "stsb": (PAIR, _stsb),
     "wnli": (PAIR, None),
+    "qqp": (("question1", "question2"), _qqp),
+    "qnli": (("question", "sentence"), _qnli),
 }

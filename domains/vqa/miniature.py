@@ -1,92 +1,66 @@
 """A small made-up copy of MSCOCO 2017 and VQA v1, in their native layouts, with a small tokenizer.
 
-A scene is up to three things on a patterned ground; a thing has a shape, a colour, a size and a place. Captions and
-questions speak of nothing else. What a question is about varies freely, so its text alone tells little: most false
-choices are of the right kind, some are not, and some answers are more frequent than others, as in the real data.
+A scene is up to three things on a patterned ground, each with a shape, a colour, a size and a place; captions and
+questions speak of nothing else. Most false choices are of the right kind, so that a question alone tells little.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dabs_rq.miniature import tokenizer
 from dabs_rq.miniature.facts import article, chance, pick, plural, some, words
-from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures
-from dabs_rq.miniature.writers import generator, run, write_json, write_pictures
+from dabs_rq.miniature.scenes import PATTERNS, SHAPES, Canvas, Factors, draw, each, lights, textured, textures, uniform
+from dabs_rq.miniature.writers import Rng, generator, run, write_json, write_pictures
 
 PICTURES = {"train2017": 2100, "val2017": 60}  # with captions and instances
 WITHOUT = 8  # further pictures without a caption, and as many without an instance
 ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
-UNANSWERABLE = 3  # questions whose answer is not among their choices
+
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
-VOCABULARY = 600
+
 NAMES = words("red blue white green black yellow brown orange pink purple")
-_RED, _GREEN, _BLUE = (
-    *((205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)),
-    (40, 205, 240, 50, 25, 50, 30, 30, 185, 150),
-)
-COLOURS = dict(zip(NAMES, zip(_RED, _GREEN, _BLUE, strict=True), strict=True))
+RED, GREEN = (205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)
+BLUE = (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)
+COLOURS = dict(zip(NAMES, zip(RED, GREEN, BLUE, strict=True), strict=True))
 COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
 PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
 SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
-LARGE, SMALL = ("large", "big", "huge"), ("small", "little", "tiny")
+
 NUMBERS, POPULAR = tuple("012345678"), ("yes", "no", "1", "2", "3", "4", "white", "red", "blue", "green")
-CHOICES, PLAUSIBLE, COMMON = 18, 9, 4  # in all; false ones of the right kind, as far as there are; popular ones
+CHOICES = 18  # of a question
 INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id": 1, "name": "made up", "url": ""}
-
-
-class Thing(NamedTuple):
-    """Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels."""
-
-    shape: int
-    colour: int
-    large: bool
-    column: int
-    level: int
-    x: float
-    y: float
-    radius: float
-
-
-NOTHING = Thing(0, 0, False, 0, 0, 0.0, 0.0, 0.0)
-
-
-class Scene(NamedTuple):
-    """pattern: a number in PATTERNS. things: in no order."""
-
-    height: int
-    width: int
-    pattern: int
-    things: list[Thing]
+# Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels.
+Thing = namedtuple("Thing", "shape colour large column level x y radius")
+Scene = namedtuple("Scene", "height width pattern things")  # pattern: a number in PATTERNS; things: in no order
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write the whole miniature below `root`: about 2,800 pictures, the same bytes for the same seed."""
     top = root / "captioned_images"
-    jobs = [partial(_mscoco, top / "mscoco", seed, name) for name in PICTURES]
-    texts = run([*jobs, *(partial(_vqa, top / "vqa" / "coco-vqa", seed, name) for name in ASKED)], processes)
-    tokenizer.train(root, "bert-base-uncased", [text for part in texts for text in part], VOCABULARY)
+    jobs = [(_mscoco, top / "mscoco", seed, name) for name in PICTURES]
+    texts = run([*jobs, *((_vqa, top / "vqa" / "coco-vqa", seed, name) for name in ASKED)], processes)
+    tokenizer.train(root, "bert-base-uncased", [text for part in texts for text in part], 600)
 
 
 def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
     """Write the pictures, captions and instances of a split. Returns the captions."""
     rng = generator(seed, name)
-    # The last pictures have no things, or things that nobody describes.
-    scenes = [_scene(rng) for _ in range(PICTURES[name])]
-    scenes += [_scene(rng, most=0) for _ in range(WITHOUT)] + [_scene(rng) for _ in range(WITHOUT)]
+    scenes = [_scene(rng) for _ in range(PICTURES[name])] + [_scene(rng, most=0) for _ in range(WITHOUT)]
+    scenes += [_scene(rng) for _ in range(WITHOUT)]  # nobody describes these
     about, ids, said = _described(rng, folder, name, "", scenes, len(scenes) - WITHOUT)
     instances: list[dict[str, Any]] = []
     for number, scene in zip(ids, scenes, strict=True):
         for thing in scene.things:
             left, top, size = (round(v, 2) for v in (thing.x - thing.radius, thing.y - thing.radius, 2 * thing.radius))
-            box = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
+            one: dict[str, Any] = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
             which = {"id": len(instances) + 1001, "image_id": number, "category_id": CATEGORIES[thing.shape]}
-            instances.append({**which, **box})
+            instances.append(which | one)
     kinds = [{"supercategory": "shape", "id": k, "name": shape} for k, shape in zip(CATEGORIES, SHAPES, strict=True)]
     content = {**about, "annotations": some(rng, instances, len(instances)), "categories": kinds}
     write_json(folder / "annotations" / f"instances_{name}.json", content)
@@ -98,13 +72,12 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(ASKED[name])]
     _, ids, _ = _described(rng, folder, name, f"COCO_{name}_", scenes, len(scenes))
-    questions: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    questions, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, scene in zip(ids, scenes, strict=True):
         for place, (kind, text, answer, alike) in enumerate(_questions(rng, scene, 2 + chance(rng, 0.35))):
             which = {"image_id": number, "question_id": 10 * number + place}
             choices = _choices(rng, answer, alike)
-            if len(questions) < UNANSWERABLE:
+            if len(questions) < 3:  # the answer is not among the choices
                 choices[choices.index(answer)] = "none of these"
             questions.append({**which, "question": text, "multiple_choices": choices})
             answers = [{"answer": answer, "answer_confidence": "yes", "answer_id": person} for person in range(1, 11)]
@@ -118,7 +91,7 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
 
 
 def _described(
-    rng: np.random.Generator, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
+    rng: Rng, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
 ) -> tuple[dict[str, Any], list[int], list[str]]:
     """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
     says of the pictures, their ids (odd ones for validation) and the captions."""
@@ -135,19 +108,14 @@ def _described(
     return about, ids, [text for _, text in said]
 
 
-def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
-    """A scene of 1 to `most` things (or none) in different columns, inside the middle three quarters of the height.
-
-    Some colours and shapes are more frequent than others; a thing often repeats the colour or shape of the one before.
-    """
+def _scene(rng: Rng, most: int = 3) -> Scene:
+    """1 to `most` things (or none) in different columns. A thing often repeats colour or shape of the one before."""
     height, width = pick(rng, SIZES)
     things: list[Thing] = []
     for column in some(rng, range(len(COLUMNS)), int(rng.integers(min(1, most), most + 1))):
         shape, colour, large, level = _skewed(rng, SHAPES), _skewed(rng, NAMES), chance(rng, 0.5), pick(rng, (0, 1))
-        if things and chance(rng, 0.3):
-            shape = things[-1].shape
-        if things and chance(rng, 0.3):
-            colour = things[-1].colour
+        shape = things[-1].shape if things and chance(rng, 0.3) else shape
+        colour = things[-1].colour if things and chance(rng, 0.3) else colour
         x = width / 2 * (1 + 0.6 * (column - 1) + rng.uniform(-0.08, 0.08))
         y = height / 2 * (1 + 0.6 * (level - 0.5) + rng.uniform(-0.06, 0.06))
         radius = width / 2 * ((0.3 if large else 0.2) + rng.uniform(-0.02, 0.02))
@@ -155,18 +123,18 @@ def _scene(rng: np.random.Generator, most: int = 3) -> Scene:
     return Scene(height, width, _skewed(rng, PATTERNS), things)
 
 
-def _skewed(rng: np.random.Generator, among: Sequence[str]) -> int:
+def _skewed(rng: Rng, among: Sequence[str]) -> int:
     """A place in `among`, the first ones about three times as likely as the last."""
     return int(len(among) * rng.random() ** 1.4)
 
 
-def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
+def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
-    factors |= {"light": rng.uniform(0.8, 1.1, n), "slope": rng.uniform(-0.15, 0.15, n)}
+    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15))
     factors["pattern"] = np.array([scene.pattern for scene in scenes])
-    things = np.array([[*scene.things, *[NOTHING] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
+    things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
         paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
@@ -176,7 +144,7 @@ def _drawn(rng: np.random.Generator, scenes: list[Scene]) -> list[np.ndarray]:
     return draw(_paint, rng, factors, sizes)
 
 
-def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, scene: Factors, rng: Rng) -> None:
     canvas.layers[:] = textured(scene["tone"], scene, canvas.x, canvas.y)
     for number in range(3):
         x, y, size, angle = (scene[f"{factor}{number}"] for factor in ("x", "y", "size", "angle"))
@@ -184,12 +152,12 @@ def _paint(canvas: Canvas, scene: Factors, rng: np.random.Generator) -> None:
         canvas.paint(canvas.cover(scene[f"shape{number}"], u, v, size) * each(size > 0), scene[f"paint{number}"])
 
 
-def _caption(rng: np.random.Generator, scene: Scene) -> str:
+def _caption(rng: Rng, scene: Scene) -> str:
     """A caption in words that vary, which does not say everything."""
     ground = f"{PATTERNS[scene.pattern]} {pick(rng, ('background', 'ground', 'wall', 'backdrop'))}"
     placed, named = [], []
     for thing in some(rng, scene.things, 3):
-        size = [pick(rng, LARGE if thing.large else SMALL)] if chance(rng, 0.5) else []
+        size = [pick(rng, words("large big huge" if thing.large else "small little tiny"))] if chance(rng, 0.5) else []
         said = [*size, NAMES[thing.colour], SHAPES[thing.shape]]
         named.append(f"{article(said[0])} {' '.join(said)}")
         column = COLUMNS[thing.column]
@@ -201,7 +169,7 @@ def _caption(rng: np.random.Generator, scene: Scene) -> str:
     return pick(rng, (f"{things} on a {ground}.", f"A {ground} with {things}.", f"{' and '.join(placed[:2])}."))
 
 
-def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
+def _questions(rng: Rng, scene: Scene, wanted: int) -> list[tuple[str, str, str, tuple[str, ...]]]:
     """`wanted` different questions about a scene: kind, text, answer, and answers of the same kind."""
     shapes, colours = [thing.shape for thing in scene.things], [thing.colour for thing in scene.things]
     ask: dict[str, tuple[str, str, tuple[str, ...]]] = {}
@@ -214,12 +182,8 @@ def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tupl
             there = any((one.shape, NAMES[one.colour]) == (thing.shape, said) for one in scene.things)
             ask[f"Is there {article(said)} {said} {shape}?"] = ("is there a", "yes" if there else "no", ())
         if shapes.count(thing.shape) == 1:  # something that nothing else equals can be pointed to
-            ask[pick(rng, (f"What color is the {shape}?", f"What is the color of the {shape}?"))] = (
-                "what",
-                colour,
-                NAMES,
-            )
-            place = f"{LEVELS[thing.level]} {COLUMNS[thing.column]}"
+            text = pick(rng, (f"What color is the {shape}?", f"What is the color of the {shape}?"))
+            ask[text], place = ("what", colour, NAMES), f"{LEVELS[thing.level]} {COLUMNS[thing.column]}"
             ask[f"Where is the {shape}?"] = ("where is the", place, PLACES)
         if colours.count(thing.colour) == 1:
             ask[pick(rng, (f"What shape is {colour}?", f"Which thing is {colour}?"))] = ("what", shape, SHAPES)
@@ -229,11 +193,11 @@ def _questions(rng: np.random.Generator, scene: Scene, wanted: int) -> list[tupl
     return [(kind, text, answer, alike) for text, (kind, answer, alike) in some(rng, [*ask.items()], wanted)]
 
 
-def _choices(rng: np.random.Generator, answer: str, alike: tuple[str, ...]) -> list[str]:
-    """18 choices as in VQA: the answer, plausible ones, popular ones, and answers to other questions."""
+def _choices(rng: Rng, answer: str, alike: tuple[str, ...]) -> list[str]:
+    """As in VQA: the answer, plausible ones as far as there are, popular ones, and answers to other questions."""
     chosen = [answer]
     everything = (*NAMES, *SHAPES, *NUMBERS, *PLACES, *PATTERNS, *POPULAR)
-    for source, until in ((alike, 1 + PLAUSIBLE), (POPULAR, 1 + PLAUSIBLE + COMMON), (everything, CHOICES)):
+    for source, until in ((alike, 10), (POPULAR, 14), (everything, CHOICES)):
         left = list(dict.fromkeys(choice for choice in source if choice not in chosen))
         chosen += some(rng, left, max(0, until - len(chosen)))
     return some(rng, chosen, CHOICES)

@@ -1,44 +1,34 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-Both show chests of the same kind with the same ten findings. A patient has an anatomy, an examination has findings,
-each with a severity that its label cuts in two; a picture has a view, an exposure and noise.
+A patient has an anatomy; an examination has ten findings, each with a severity that its label cuts in two; a picture
+has a view, an exposure and noise.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
-from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, wave
-from dabs_rq.miniature.writers import generator, place_among_equals, rounded, run, write_lines, write_pictures
+from dabs_rq.miniature.scenes import Canvas, Factors, draw, each, uniform, wave
+from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run, write_lines, write_pictures
 
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
 VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
-VIEW_SHARES = (0.22, 0.2, 0.2, 0.28, 0.07, 0.03)
+
 CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
-COLUMNS = (
-    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
-    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
-    *("Fracture", "Support Devices"),
-)
-OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
-XRAY8_PICTURES, XRAY8_SIZE = 2950, (48, 48)
-XRAY8_HEADER = (
-    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
-)
+COLUMNS = """No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,\
+Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"""
+
+
+XRAY8_HEADER = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
+OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"""
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
-FINDINGS = {  # how often each occurs
-    **dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25),
-    **dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2),
-    "Effusion": 0.3,
-}
-# Dense spots in the lungs: finding, radius, density.
-SPOTS = (
+FINDINGS = dict.fromkeys(("Atelectasis", "Cardiomegaly", "Edema", "Infiltration"), 0.25)  # how often each occurs
+FINDINGS |= dict.fromkeys(("Consolidation", "Mass", "Nodule", "Pneumonia", "Pneumothorax"), 0.2) | {"Effusion": 0.3}
+SPOTS = (  # dense ones in the lungs: finding, radius, density
     *(("Consolidation", 0.34, 0.8), ("Mass", 0.28, 1.2), ("Nodule", 0.2, 1.5), ("Pneumonia", 0.2, 0.7)),
     *(("Pneumonia", 0.16, 0.7), ("Infiltration", 0.4, 0.45), ("Infiltration", 0.34, 0.45)),
 )
@@ -53,9 +43,8 @@ EXPOSURE |= {"noise": (0.01, 0.06)}
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
     """Write both sources below `root`: about 5,400 pictures, the same bytes for the same seed."""
-    medical = root / "medical_images"
-    jobs = [partial(_chexpert, medical / "chexpert", seed, part) for part in STUDIES]
-    run([*jobs, partial(_xray8, medical / "xray8", seed)], processes)
+    jobs = [(_chexpert, root / "medical_images" / "chexpert", seed, part) for part in STUDIES]
+    run([*jobs, (_xray8, root / "medical_images" / "xray8", seed)], processes)
 
 
 def _chexpert(folder: Path, seed: int, part: str) -> None:
@@ -63,15 +52,15 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     several = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3] if part == "train" else [1]  # studies of a patient
     patient = np.repeat(np.arange(studies), rng.choice(several, studies))[:studies]
     factors = _patients(rng, patient)
-    views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=VIEW_SHARES)]
+    views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=[0.22, 0.2, 0.2, 0.28, 0.07, 0.03])]
     study = np.repeat(np.arange(studies), [len(shown) for shown in views])
     view = [name for shown in views for name in shown]
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
     shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
-    visit, shown_as, first = place_among_equals(patient), place_among_equals(study), 1 if part == "train" else 64541
+    visit, shown_as, first = place_in_run(patient), place_in_run(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
     position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
-    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(COLUMNS)}"], []
+    rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{COLUMNS}"], []
     for i, k in enumerate(study.tolist()):
         paths.append(f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg")
         about = f"{sex[patient[k]]},{age[patient[k]]},{view[i].title()},{position[k] if view[i] == 'frontal' else ''}"
@@ -80,20 +69,17 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     write_lines(folder / RELEASE / f"{part}.csv", rows)
 
 
-def _cells(rng: np.random.Generator, state: Factors, report: bool) -> np.ndarray:
+def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
     absent; radiologists agreed on 1.0 or 0.0 for everything."""
-    n = len(state["Edema"])
-    also = {
-        "Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7,
-        "Lung Opacity": np.max([state[name] for name in OPACITIES], axis=0),
-        "Lung Lesion": np.maximum(state["Mass"], state["Nodule"]),
-        "Pleural Effusion": state["Effusion"],
-        "Pleural Other": rng.uniform(-1, 0.03, n),
-        "Fracture": rng.uniform(-1, 0.05, n),
-        "Support Devices": rng.uniform(-1, 1.2, n),
-    }
-    seen = [also[name] if name in also else state[name] for name in COLUMNS[1:]]
+
+    also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
+    opacities = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
+    also["Lung Opacity"] = np.max([state[name] for name in opacities], axis=0)
+    also["Lung Lesion"] = np.maximum(state["Mass"], state["Nodule"])
+    for name, high in {"Pleural Other": 0.03, "Fracture": 0.05, "Support Devices": 1.2}.items():
+        also[name] = rng.uniform(-1, high, len(state["Edema"]))
+    seen = [also[name] if name in also else state[name] for name in COLUMNS.split(",")[1:]]
     states = np.stack([-np.max(seen[:-1], axis=0), *seen], axis=1)
     if not report:
         return np.where(states > 0, "1.0", "0.0")
@@ -105,17 +91,17 @@ def _cells(rng: np.random.Generator, state: Factors, report: bool) -> np.ndarray
 
 
 def _xray8(folder: Path, seed: int) -> None:
-    rng, n = generator(seed, "xray8"), XRAY8_PICTURES
+    rng, n = generator(seed, "xray8"), 2950
     patient = np.repeat(np.arange(n), rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 6, 12], n))[:n]
     factors = _patients(rng, patient)
     shown = _pictures(rng, factors, patient, np.arange(n), np.zeros(n, bool))
-    drawn = draw(_paint, rng, shown, [XRAY8_SIZE] * n, channels=1)
+    drawn = draw(_paint, rng, shown, [(48, 48)] * n, channels=1)
     found = {name: values > 0 for name, values in factors[1].items() if name in FINDINGS}
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
     position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
-    names: list[str] = []
-    for i, (k, visit) in enumerate(zip(patient.tolist(), place_among_equals(patient).tolist(), strict=True)):
+    names = list[str]()
+    for i, (k, visit) in enumerate(zip(patient.tolist(), place_in_run(patient).tolist(), strict=True)):
         if i % 41 == 7:  # a few of the real ones have four channels
             drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
         names.append(f"{k + 1:08d}_{visit:03d}.png")
@@ -126,11 +112,11 @@ def _xray8(folder: Path, seed: int) -> None:
     write_lines(folder / "metadata.csv", rows)
 
 
-def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, Factors]:
+def _patients(rng: Rng, patient: np.ndarray) -> tuple[Factors, Factors]:
     """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
     0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
     n = int(patient.max()) + 1
-    patients = {name: rng.uniform(low, high, n) for name, (low, high) in ANATOMY.items()}
+    patients = uniform(rng, n, **ANATOMY)
     side, place = rng.choice([-1.0, 1.0], (n, len(SPOTS))), rng.uniform(-0.5, 0.5, (2, n, len(SPOTS)))
     side[:, 4], place[:, :, 4] = side[:, 3], place[:, :, 3] + 0.25  # the spots of pneumonia lie close together
     patients |= {"spot_side": side, "spot_x": 0.85 * place[0], "spot_y": place[1]}
@@ -143,11 +129,7 @@ def _patients(rng: np.random.Generator, patient: np.ndarray) -> tuple[Factors, F
 
 
 def _pictures(
-    rng: np.random.Generator,
-    factors: tuple[Factors, Factors],
-    whose: np.ndarray,
-    which: np.ndarray,
-    lateral: np.ndarray,
+    rng: Rng, factors: tuple[Factors, Factors], whose: np.ndarray, which: np.ndarray, lateral: np.ndarray
 ) -> Factors:
     """What pictures show. factors: of patients and of examinations. whose: the patient of every examination. which:
     the examination of every picture; lateral: the pictures that are from the side."""
@@ -155,7 +137,7 @@ def _pictures(
     shown = {name: np.clip(0.5 + 0.9 * state[name][which], 0, 1) for name in FINDINGS}
     shown |= {"side": state["side"][which], "lateral": lateral, "waves": rng.uniform(0, 1, (n, 8))}
     shown |= {name: values[whose[which]] for name, values in patients.items()}
-    return shown | {name: rng.uniform(low, high, n) for name, (low, high) in EXPOSURE.items()}
+    return shown | uniform(rng, n, **EXPOSURE)
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
@@ -163,7 +145,7 @@ def _edge(distance: np.ndarray) -> np.ndarray:
     return np.clip(distance * np.float32(14) + np.float32(0.5), 0, 1)
 
 
-def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
+def _paint(canvas: Canvas, chest: Factors, rng: Rng) -> None:
     """The density of a schematic chest: bright where bone, heart and fluid lie in the way of the rays, dark where air
     does. u and v are places in the chest, from -1 to 1."""
     u, v = canvas.place(chest["x"], chest["y"], chest["zoom"], chest["turn"])
@@ -188,12 +170,10 @@ def _paint(canvas: Canvas, chest: Factors, rng: np.random.Generator) -> None:
         spots += density * (1 + 0.3 * lateral) * one[finding] * np.maximum(1 - far, 0)
 
     air, base = np.zeros_like(u), np.ones_like(u)
-    sides = chest["side"].T
+
     for half in (-1, 1):
-        fluid, collapsed, free = (
-            each(chest[finding] * (of * half >= 0))
-            for finding, of in zip(("Effusion", "Atelectasis", "Pneumothorax"), sides, strict=True)
-        )
+        of_side = zip(("Effusion", "Atelectasis", "Pneumothorax"), chest["side"].T, strict=True)
+        fluid, collapsed, free = (each(chest[finding] * (side * half >= 0)) for finding, side in of_side)
         p, q = (half * u - middle) / wide, (v + 0.1) / one["lung_height"]
         inside = 1 - (p * (1 + 0.3 * np.clip(0.5 - q, 0, 2))) ** 2 - (q * q) ** 2
         floor = one["diaphragm"] + one["breath"] - 0.14 * collapsed
