@@ -370,6 +370,14 @@ def test_a_method_option_goes_to_every_chosen_method_that_has_it() -> None:
     assert methods["emix"].temperature == methods["rq"].temperature == 0.5 and methods["rq"].bins == 4
 
 
+def test_a_command_of_one_method_takes_the_options_of_that_method_only() -> None:
+    run = Run.of(["domain=sensor", "pretrain.steps=7"])
+    assert run.of_one_method().values == Run.of(["domain=sensor", "method=rq", "pretrain.steps=7"]).values
+    for word in ("method.weighting=batch_mean", "protocol.emix_weighting=batch_mean"):
+        with pytest.raises(OptionError, match=re.escape(f"{word.partition('=')[0]} belongs to method emix")):
+            Run.of(["domain=sensor", word]).of_one_method()
+
+
 def test_a_run_survives_pickling_and_its_own_words() -> None:
     run = Run.of(["domain=sensor", "method=emix", "seeds=3,4", "pretrain.steps=7", "data=/tmp", "method.temperature=1"])
     for again in (pickle.loads(pickle.dumps(run)), Run.of(run.words)):

@@ -48,6 +48,8 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
     over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations."""
     import pandas as pd
 
+    if not run.options.method_given:
+        run = run.of_one_method()
     compared = comparisons(axes(run, over), each=each)
     options = tuple(dict.fromkeys(name for part in compared for setting in part.settings for name in setting))
     rows: list[dict[str, Any]] = []
@@ -79,8 +81,7 @@ _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERE
 def _affected(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
     """Yield the domains, methods and tasks that the option of a comparison affects."""
     options = run.options
-    selected = run.methods if options.method_given else [run.method.name]
-    methods = [name for name in selected if axis is None or not axis.methods or name in axis.methods]
+    methods = [name for name in run.methods if axis is None or not axis.methods or name in axis.methods]
     names = options.domains or registry.domain_names()
     for name, method in product(names, methods):
         tasks = registry.domain(name).tasks

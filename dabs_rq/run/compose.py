@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -153,16 +153,23 @@ def unknown_option(key: str, known: Iterable[str]) -> OptionError:
 
 
 def _owner(key: str) -> str:
-    """Return a hint if a domain or method that was not chosen declares this protocol option, else ""."""
+    """Return a hint if a domain, method or encoder that was not chosen declares this option, else ""."""
     group, _, name = key.partition(".")
-    if group != "protocol":
-        return ""
-    protocols = {f"domain {domain}": registry.domain(domain).protocol for domain in registry.domain_names()}
-    protocols |= {f"method {method}": registry.method(method).protocol for method in registry.method_names()}
-    for owner, protocol in protocols.items():
-        if name in field_names(protocol):
-            return f" protocol.{name} belongs to {owner}, which was not chosen."
+    for owner, options in _declared(group):
+        if name in field_names(options):
+            return f" {key} belongs to {owner}, which was not chosen."
     return ""
+
+
+def _declared(group: str) -> Iterator[tuple[str, type[Any]]]:
+    """Yield each domain, method or encoder that declares options of a group, and these options."""
+    if group == "protocol":
+        yield from ((f"domain {name}", registry.domain(name).protocol) for name in registry.domain_names())
+        yield from ((f"method {name}", registry.method(name).protocol) for name in registry.method_names())
+    elif group == "method":
+        yield from ((f"method {name}", registry.method(name).options) for name in registry.method_names())
+    elif group == "encoder":
+        yield from ((f"encoder {name}", registry.encoder(name).options) for name in registry.encoder_names())
 
 
 def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
