@@ -213,7 +213,7 @@ def test_an_encoder_without_tokens_fits_only_methods_that_need_none() -> None:
         spec = registry.method(name)
         assert build_method(spec, spec.options(), encoder).encoder is encoder
     rq = registry.method("rq")
-    with pytest.raises(OptionError, match=r"'rq' needs a TokenEncoder; Convolutional is none"):
+    with pytest.raises(OptionError, match=r"'rq' needs a TokenEncoder; got Convolutional"):
         build_method(rq, rq.options(), encoder)
     with pytest.raises(OptionError, match=r"batch\.tokens .* Convolutional has no tokens"):
         _ = Batch((torch.zeros(2, 20, 3),), encoder).tokens
