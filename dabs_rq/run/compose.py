@@ -16,7 +16,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined
-from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
+from dabs_rq.run.options import GROUPS, PATHS, PLURALS, Chosen, Names, Options, Scale
 from dabs_rq.typed import checked, field_names
 
 CONFIGS: Path = registry.PACKAGE.parent / "configs"
@@ -272,6 +272,25 @@ def _flat(options: Options, names: Names) -> dict[str, Any]:
         value = getattr(names, key)
         flat[key] = None if value is None else list(value)
     return flat | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
+
+
+def as_given(options: Options) -> dict[str, Any]:
+    """Return options by name that compose to `options`. A method option on which the methods differ is left out: it has
+    its default, because a given value is that of every method."""
+    values: dict[str, Any] = {key: getattr(options, key).name for key in ("scale", "protocol", "encoder")}
+    values["method"] = [method.name for method in options.methods] if options.method_given else None
+    groups = {group: getattr(options, group) for group in ("protocol", *GROUPS)} | {"encoder": options.encoder.options}
+    for group, chosen in groups.items():
+        values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
+    of_methods: dict[str, list[Any]] = {}
+    for method in options.methods:
+        for key, value in _as_dict(method.options).items():
+            of_methods.setdefault(f"method.{key}", []).append(value)
+    values |= {key: each[0] for key, each in of_methods.items() if all(value == each[0] for value in each)}
+    for key in ("domains", "tasks", "seeds"):
+        value = getattr(options, key)
+        values[PLURALS.get(key, key)] = None if value is None else list(value)
+    return values | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
 
 
 def _as_dict(options: Any) -> dict[str, Any]:
