@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -162,14 +163,17 @@ def _owner(key: str) -> str:
 
 
 def _declared(group: str) -> Iterator[tuple[str, type[Any]]]:
-    """Yield each domain, method or encoder that declares options of a group, and these options."""
-    if group == "protocol":
-        yield from ((f"domain {name}", registry.domain(name).protocol) for name in registry.domain_names())
-        yield from ((f"method {name}", registry.method(name).protocol) for name in registry.method_names())
-    elif group == "method":
-        yield from ((f"method {name}", registry.method(name).options) for name in registry.method_names())
-    elif group == "encoder":
-        yield from ((f"encoder {name}", registry.encoder(name).options) for name in registry.encoder_names())
+    """Yield each domain, method or encoder that declares options of a group, and these options. Files that cannot be
+    imported are skipped."""
+    domains = ("domain", registry.domain_names(), registry.domain)
+    methods = ("method", registry.method_names(), registry.method)
+    encoders = ("encoder", registry.encoder_names(), registry.encoder)
+    places: dict[str, tuple[Any, ...]] = {"protocol": (domains, methods), "method": (methods,), "encoder": (encoders,)}
+    for kind, names, find in places.get(group, ()):
+        for name in names:
+            with contextlib.suppress(Exception):
+                declared = find(name)
+                yield f"{kind} {name}", declared.protocol if group == "protocol" else declared.options
 
 
 def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
