@@ -65,6 +65,9 @@ def test_protocol_means_all_of_its_options() -> None:
         ("method.bin", "Did you mean 'method.bins'"),
         ("protocol.emix_weighting", "belongs to method emix, which was not chosen"),
         ("pretrain.steps", "declares no values"),
+        ("domain=sensor,text", "domain cannot be compared"),
+        ("seeds=0,1", "seeds cannot be compared"),
+        ("encoder.name=transformer", "encoder.name cannot be compared"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
