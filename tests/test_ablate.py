@@ -146,3 +146,9 @@ def test_a_difference_is_paired_over_the_same_examples(tmp_path: Path) -> None:
     b.with_suffix(".parquet").write_bytes(b"half")
     with pytest.raises(RecordError, match="no readable predictions"):
         compare.difference_error("accuracy", a, b)
+
+
+def test_without_a_domain_only_those_that_declare_a_protocol_option_are_compared() -> None:
+    run = Run.of(["method=none"])
+    (comparison,) = settings.comparisons(settings.axes(run, "protocol.gtsrb_split"), each=False)
+    assert {domain for domain, _, _ in ablate._affected(run, comparison)} == {"images"}
