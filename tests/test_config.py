@@ -353,6 +353,11 @@ def test_a_variant_is_named_by_its_options_not_by_how_they_are_given() -> None:
     assert len({both, name(compose(["method.bins=4"])), name(compose(["method.bins=5"])), "default"}) == 4
 
 
+def test_minus_zero_is_zero() -> None:
+    zero, minus = (compose([f"pretrain.weight_decay={text}"]) for text in ("0", "-0.0"))
+    assert zero.variant(of_pretraining=True) == minus.variant(of_pretraining=True)
+
+
 def test_another_method_keeps_all_but_the_options_of_the_old_one() -> None:
     run = Run.of(["domain=sensor", "method=rq", "method.bins=4", "pretrain.steps=7", "out=a=b"])
     other = run.replace(method="emix")
