@@ -16,8 +16,8 @@ option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
 	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
 # Without METHOD=, commands for one method use rq, the others use all methods of the published table.
-given_method = $(if $(filter-out file,$(origin METHOD)),method=$(METHOD))
-one_method = $(call option,domain,$(DOMAIN)) method=$(METHOD) $(common)
+given_method = $(if $(filter-out file,$(origin METHOD)),'method=$(METHOD)')
+one_method = $(call option,domain,$(DOMAIN)) 'method=$(METHOD)' $(common)
 many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
 	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
@@ -73,19 +73,19 @@ suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,
 	$(RUN) suite $(many_methods) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
 
 table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
-	$(RUN) table $(given_method) $(common)
+	$(RUN) table $(given_method) $(call option,domain,$(DOMAIN)) $(common)
 
 report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record
-	$(RUN) report $(given_method) $(common)
+	$(RUN) report $(given_method) $(call option,domain,$(DOMAIN)) $(common)
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
-	$(RUN) ablate $(one_method) --over '$(OVER)' $(if $(EACH),--each)
+	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each)
 
 chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with an undisturbed one: [KILLS=30]
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),30) $(OPTIONS)
 
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data belong
-	$(RUN) domains $(common)
+	$(RUN) domains $(call option,domain,$(DOMAIN)) $(common)
 
 data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10'] DATA=/root
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
 
+from dabs_rq.errors import OptionError
+
 Stage = Literal["pretraining", "data", "transfer"]
 COLUMNS = ("published", "corrected")
 
@@ -74,14 +76,17 @@ def option_fields(kind: type[Protocol]) -> tuple[dataclasses.Field[Any], ...]:
 def combined(kinds: tuple[type[Protocol], ...]) -> type[Protocol]:
     """Make one protocol with the options of all `kinds`.
 
-    Raises TypeError if two of them declare an option of the same name.
+    Raises OptionError if two of them declare an option of the same name.
     """
     bases: list[type[Protocol]] = [kind for kind in dict.fromkeys(kinds) if kind is not Protocol]
     owner: dict[str, type[Protocol]] = {field.name: Protocol for field in fields(Protocol)}
     for kind in bases:
         for name in own_option_names(kind):
             if owner.setdefault(name, kind) is not kind:
-                raise TypeError(f"protocol option {name!r} is declared by {owner[name].__name__} and {kind.__name__}")
+                raise OptionError(
+                    f"protocol option {name!r} is declared by {owner[name].__module__} and {kind.__module__}. Rename "
+                    "one, or do not choose both."
+                )
     if not bases:
         return Protocol
     return dataclasses.make_dataclass("CombinedProtocol", [], bases=tuple(bases), frozen=True, kw_only=True)

@@ -49,6 +49,14 @@ def field_names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(declared.name for declared in dataclasses.fields(kind))
 
 
+def check_declared(owner: str, options: Any) -> None:
+    """Raise OptionError unless `options` can declare the options of a method or an encoder."""
+    if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
+        raise OptionError(f"{owner}: options must be a dataclass; got {options!r}")
+    if "name" in field_names(options):
+        raise OptionError(f"{owner}: an option cannot be called 'name', which is the name of the choice. Rename it.")
+
+
 def checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     """Build the dataclass `kind` from `values`, converting text to the option's type: "3" to 3, "true" to True.
 

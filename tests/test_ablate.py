@@ -65,6 +65,9 @@ def test_protocol_means_all_of_its_options() -> None:
         ("method.bin", "Did you mean 'method.bins'"),
         ("protocol.emix_weighting", "belongs to method emix, which was not chosen"),
         ("pretrain.steps", "declares no values"),
+        ("domain=sensor,text", "domain cannot be compared"),
+        ("seeds=0,1", "seeds cannot be compared"),
+        ("encoder.name=transformer", "encoder.name cannot be compared"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
@@ -143,3 +146,9 @@ def test_a_difference_is_paired_over_the_same_examples(tmp_path: Path) -> None:
     b.with_suffix(".parquet").write_bytes(b"half")
     with pytest.raises(RecordError, match="no readable predictions"):
         compare.difference_error("accuracy", a, b)
+
+
+def test_without_a_domain_only_those_that_declare_a_protocol_option_are_compared() -> None:
+    run = Run.of(["method=none"])
+    (comparison,) = settings.comparisons(settings.axes(run, "protocol.gtsrb_split"), each=False)
+    assert {domain for domain, _, _ in ablate._affected(run, comparison)} == {"images"}

@@ -13,6 +13,7 @@ import pytest
 from dabs_rq import cli, registry
 from dabs_rq.errors import DataWarning
 from dabs_rq.records import record
+from dabs_rq.run import Run
 
 COMMANDS = ("pretrain", "transfer", "suite", "table", "ablate", "export", "domains", "data")
 Output = tuple[int, str, str]
@@ -175,10 +176,27 @@ def test_show_options_prints_what_a_command_would_use(call: Callable[..., Output
         code, out, _ = call("table", *given)
         lines = out.splitlines()
         assert code == 0 and lines == sorted(lines)
-        assert {"pretrain.steps=7", "method.name=emix", "method.weighting=per_example", "seeds=[0, 2]"} <= set(lines)
+        assert {"pretrain.steps=7", 'method=["emix"]', "method.weighting=per_example", "seeds=[0, 2]"} <= set(lines)
         assert {"protocol.probe=lbfgs", "transfer.probe=lbfgs", "data=null"} <= set(lines)
     code, out, _ = call("suite", "protocol=published", "--show-options")
     assert code == 0 and {"transfer.probe=adamw", "method.gradient=extremes"} <= set(out.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("domain=sensor", "method=rq", "method.bins=4", "encoder.depth=3", "pretrain.lr=1e-5"),
+        ("domain=images,sensor", "method=none,rq", "protocol.gtsrb_split=image", "seeds=0,3"),
+        ("protocol=published", "method.weighting=per_example", "runs=[a,b]", "out= x ", "suite.ray_address='null'"),
+    ],
+)
+def test_the_printed_options_are_words_for_the_same_run(call: Callable[..., Output], words: tuple[str, ...]) -> None:
+    printed = call("suite", "--show-options", *words)[1].splitlines()
+    given, again = Run.of(words), Run.of(printed)
+    assert again.options == given.options and again.values == given.values
+    for method in given.methods:
+        first, second = given.replace(method=method), again.replace(method=method)
+        assert first.composed.overridden == second.composed.overridden
 
 
 # ---- from nothing to a table -------------------------------------------------------------------------------------

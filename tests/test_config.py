@@ -353,6 +353,11 @@ def test_a_variant_is_named_by_its_options_not_by_how_they_are_given() -> None:
     assert len({both, name(compose(["method.bins=4"])), name(compose(["method.bins=5"])), "default"}) == 4
 
 
+def test_minus_zero_is_zero() -> None:
+    zero, minus = (compose([f"pretrain.weight_decay={text}"]) for text in ("0", "-0.0"))
+    assert zero.variant(of_pretraining=True) == minus.variant(of_pretraining=True)
+
+
 def test_another_method_keeps_all_but_the_options_of_the_old_one() -> None:
     run = Run.of(["domain=sensor", "method=rq", "method.bins=4", "pretrain.steps=7", "out=a=b"])
     other = run.replace(method="emix")
@@ -368,6 +373,14 @@ def test_another_method_keeps_all_but_the_options_of_the_old_one() -> None:
 def test_a_method_option_goes_to_every_chosen_method_that_has_it() -> None:
     methods = {one.name: one.options for one in Run.of(["method.temperature=0.5", "method.bins=4"]).options.methods}
     assert methods["emix"].temperature == methods["rq"].temperature == 0.5 and methods["rq"].bins == 4
+
+
+def test_a_command_of_one_method_takes_the_options_of_that_method_only() -> None:
+    run = Run.of(["domain=sensor", "pretrain.steps=7"])
+    assert run.of_one_method().values == Run.of(["domain=sensor", "method=rq", "pretrain.steps=7"]).values
+    for word in ("method.weighting=batch_mean", "protocol.emix_weighting=batch_mean"):
+        with pytest.raises(OptionError, match=re.escape(f"{word.partition('=')[0]} belongs to method emix")):
+            Run.of(["domain=sensor", word]).of_one_method()
 
 
 def test_a_run_survives_pickling_and_its_own_words() -> None:

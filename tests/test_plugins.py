@@ -159,6 +159,32 @@ def test_columns_are_in_the_declared_order_and_a_broken_file_comes_late(folder: 
     assert other and other.endswith("Gradient of the quantizer: extremes.")
 
 
+def test_an_option_called_name_and_options_that_are_no_dataclass_are_refused() -> None:
+    named = dataclasses.make_dataclass("Named", [("name", str, "x")], frozen=True)
+    for spec in (registry.method("rq"), registry.encoder("transformer")):
+        with pytest.raises(OptionError, match="an option cannot be called 'name'"):
+            dataclasses.replace(spec, options=named)
+        with pytest.raises(OptionError, match="options must be a dataclass"):
+            dataclasses.replace(spec, options=dict)
+
+
+def test_a_broken_file_does_not_hide_the_message_about_an_unknown_option(run: Callable[..., Run], folder: Path) -> None:
+    (folder / "methods" / "broken.py").write_text("this is not Python")
+    (folder / "encoders" / "broken.py").write_text("this is not Python")
+    for word in ("protocol.no=1", "method.no=1", "encoder.no=1"):
+        with pytest.raises(OptionError, match=f"unknown option '{word[:-2]}'"):
+            run("method=rq", word)
+
+
+def test_two_methods_with_the_same_protocol_option_are_not_chosen_together(
+    run: Callable[..., Run], folder: Path
+) -> None:
+    emix = Path(registry.PACKAGE, "methods", "emix.py").read_text().replace('name="emix"', 'name="twin"')
+    (folder / "methods" / "twin.py").write_text(emix)
+    with pytest.raises(OptionError, match=r"'emix_weighting' is declared by dabs_rq\.methods\.emix and .*\.twin\."):
+        run("method=[emix,twin]")
+
+
 # ---- targets -------------------------------------------------------------------------------------------------------
 
 

@@ -154,10 +154,11 @@ def data(words: list[str]) -> int:
 
 
 def show_options(words: list[str]) -> int:
-    from dabs_rq.run.compose import compose
+    from dabs_rq.run.compose import as_given, compose
     from dabs_rq.run.words import parse, to_words
 
-    print("\n".join(to_words(dict(sorted(compose(parse(words)).values.items())))))
+    options = compose(parse(words)).options
+    print("\n".join(sorted(to_words(as_given(options)))))
     return 0
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dabs_rq.spec import Input
+from dabs_rq.typed import check_declared
 
 
 class Encoded(NamedTuple):
@@ -114,3 +115,6 @@ class EncoderSpec:
     title: str
     options: type[Any]
     build: Callable[[Any, tuple[Input, ...], bool], Encoder]
+
+    def __post_init__(self) -> None:
+        check_declared(f"encoder {self.name!r}", self.options)

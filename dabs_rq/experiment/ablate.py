@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError
-from dabs_rq.experiment.settings import Axis, Setting, axes, comparisons, word
+from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons, word
 from dabs_rq.files import digest, write_text
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import intervals, record
@@ -48,12 +48,14 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
     over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations."""
     import pandas as pd
 
+    if not run.options.method_given:
+        run = run.of_one_method()
     compared = comparisons(axes(run, over), each=each)
     options = tuple(dict.fromkeys(name for part in compared for setting in part.settings for name in setting))
     rows: list[dict[str, Any]] = []
     errors: list[str] = []
     for comparison in compared:
-        for domain, method, tasks in _affected(run, comparison.axis):
+        for domain, method, tasks in _affected(run, comparison):
             references: dict[str, list[_Result]] = {}
             for setting in comparison.settings:
                 results = _results(run, domain, method, tasks, setting, errors)
@@ -76,11 +78,12 @@ _DIFFERENCE = ("difference", "difference_low", "difference_high")
 _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERENCE)
 
 
-def _affected(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
-    """Yield the domains, methods and tasks that the option of a comparison affects."""
-    options = run.options
-    selected = run.methods if options.method_given else [run.method.name]
-    methods = [name for name in selected if axis is None or not axis.methods or name in axis.methods]
+def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
+    """Yield the domains, methods and tasks that the options of a comparison affect. Without domain=, domains that do
+    not declare a compared protocol option are left out."""
+    options, axis = run.options, comparison.axis
+    compared = {name for name in comparison.settings[0] if name.startswith("protocol.")}
+    methods = [name for name in run.methods if axis is None or not axis.methods or name in axis.methods]
     names = options.domains or registry.domain_names()
     for name, method in product(names, methods):
         tasks = registry.domain(name).tasks
@@ -88,7 +91,8 @@ def _affected(run: Run, axis: Axis | None) -> Iterator[tuple[str, str, tuple[Tas
             tasks = tuple(task for task in tasks if task.name in options.tasks)
         if axis and axis.moves and name not in axis.moves:
             tasks = tuple(task for task in tasks if task.name in axis.moves)
-        if tasks:
+        declares = options.domains is not None or compared <= run.replace(domain=name, method=method).values.keys()
+        if tasks and declares:
             yield name, method, tasks
 
 

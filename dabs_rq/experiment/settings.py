@@ -68,6 +68,11 @@ def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
 def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, listed: Sequence[str]) -> Axis:
     if option not in known:
         raise unknown_option(option, known)
+    group, _, name = option.partition(".")
+    if name in ("", "name") or group == "scale":
+        raise OptionError(
+            f"{option} cannot be compared: one ablation has the same choices, seeds and folders throughout"
+        )
     default, metadata = known[option]
     by_word = {word(value): value for value in (default, *metadata.get("values", ()))}
     values = [by_word.get(value, value) for value in listed] or list(metadata.get("values", ()))

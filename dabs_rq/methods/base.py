@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +14,7 @@ from dabs_rq.errors import OptionError
 from dabs_rq.protocol import Protocol as ProtocolOptions
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Input
-from dabs_rq.typed import checked, choice, number
+from dabs_rq.typed import check_declared, checked, choice, number
 
 __all__ = ["Batch", "Method", "MethodSpec", "build_method", "choice", "number", "projections"]
 
@@ -184,8 +183,7 @@ class MethodSpec:
     reads_targets: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.options, type) and dataclasses.is_dataclass(self.options)):
-            raise OptionError(f"method {self.name!r}: options must be a dataclass; got {self.options!r}")
+        check_declared(f"method {self.name!r}", self.options)
 
     def note_for(self, options: Any) -> str | None:
         """Return the footnote of the method's column for these options; None if it has no footnote."""

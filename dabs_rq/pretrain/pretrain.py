@@ -28,6 +28,7 @@ def pretrain(run: Run, seed: int) -> Path:
     without the interruption. For several devices, this function starts one process per device, unless torchrun or srun
     started this process.
     """
+    run = run.of_one_method()
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains
     devices, nodes = options.trainer.devices, options.trainer.nodes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined
-from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
+from dabs_rq.run.options import GROUPS, PATHS, PLURALS, Chosen, Names, Options, Scale
 from dabs_rq.typed import checked, field_names
 
 CONFIGS: Path = registry.PACKAGE.parent / "configs"
@@ -153,16 +154,26 @@ def unknown_option(key: str, known: Iterable[str]) -> OptionError:
 
 
 def _owner(key: str) -> str:
-    """Return a hint if a domain or method that was not chosen declares this protocol option, else ""."""
+    """Return a hint if a domain, method or encoder that was not chosen declares this option, else ""."""
     group, _, name = key.partition(".")
-    if group != "protocol":
-        return ""
-    protocols = {f"domain {domain}": registry.domain(domain).protocol for domain in registry.domain_names()}
-    protocols |= {f"method {method}": registry.method(method).protocol for method in registry.method_names()}
-    for owner, protocol in protocols.items():
-        if name in field_names(protocol):
-            return f" protocol.{name} belongs to {owner}, which was not chosen."
+    for owner, options in _declared(group):
+        if name in field_names(options):
+            return f" {key} belongs to {owner}, which was not chosen."
     return ""
+
+
+def _declared(group: str) -> Iterator[tuple[str, type[Any]]]:
+    """Yield each domain, method or encoder that declares options of a group, and these options. Files that cannot be
+    imported are skipped."""
+    domains = ("domain", registry.domain_names(), registry.domain)
+    methods = ("method", registry.method_names(), registry.method)
+    encoders = ("encoder", registry.encoder_names(), registry.encoder)
+    places: dict[str, tuple[Any, ...]] = {"protocol": (domains, methods), "method": (methods,), "encoder": (encoders,)}
+    for kind, names, find in places.get(group, ()):
+        for name in names:
+            with contextlib.suppress(Exception):
+                declared = find(name)
+                yield f"{kind} {name}", declared.protocol if group == "protocol" else declared.options
 
 
 def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
@@ -265,6 +276,25 @@ def _flat(options: Options, names: Names) -> dict[str, Any]:
         value = getattr(names, key)
         flat[key] = None if value is None else list(value)
     return flat | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
+
+
+def as_given(options: Options) -> dict[str, Any]:
+    """Return options by name that compose to `options`. A method option on which the methods differ is left out: it has
+    its default, because a given value is that of every method."""
+    values: dict[str, Any] = {key: getattr(options, key).name for key in ("scale", "protocol", "encoder")}
+    values["method"] = [method.name for method in options.methods] if options.method_given else None
+    groups = {group: getattr(options, group) for group in ("protocol", *GROUPS)} | {"encoder": options.encoder.options}
+    for group, chosen in groups.items():
+        values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
+    of_methods: dict[str, list[Any]] = {}
+    for method in options.methods:
+        for key, value in _as_dict(method.options).items():
+            of_methods.setdefault(f"method.{key}", []).append(value)
+    values |= {key: each[0] for key, each in of_methods.items() if all(value == each[0] for value in each)}
+    for key in ("domains", "tasks", "seeds"):
+        value = getattr(options, key)
+        values[PLURALS.get(key, key)] = None if value is None else list(value)
+    return values | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
 
 
 def _as_dict(options: Any) -> dict[str, Any]:

@@ -61,6 +61,14 @@ class Run:
         methods = {f"method.{name}" for method in run.options.methods for name in vars(method.options)}
         return Run({key: value for key, value in given.items() if key in used | methods}, run.composed)
 
+    def of_one_method(self) -> Run:
+        """Choose the run's method if it is the default, so that the run has the options of this method alone.
+
+        Raises OptionError for several methods, and for options of another method.
+        """
+        name = self.method.name
+        return self if self.options.method_given else Run.compose({**self.given, "method": [name]})
+
     def __reduce__(self) -> Any:
         return Run.compose, (dict(self.given),)
 

@@ -49,6 +49,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     Returns the files of all records, and the errors of failed tasks; a failed task does not stop the others.
     Raises: CheckpointError if there is no encoder to probe.
     """
+    run = run.of_one_method()
     encoder, weights, method = frozen_encoder(run, seed)
     folder = run.places.records(run.identity(seed, method=method))
     with locked(folder):
