@@ -153,7 +153,7 @@ def method_names() -> tuple[str, ...]:
 def _order(name: str) -> int:
     try:
         return method(name).order
-    except Exception:
+    except (Exception, SystemExit):
         return sys.maxsize
 
 

@@ -105,9 +105,9 @@ def _problem(error: Any, prefix: str) -> str:
     if kind == "literal_error":
         expected = f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     elif kind in ("greater_than_equal", "greater_than"):
-        expected = f"at least {context['ge']:g}" if "ge" in context else f"above {context['gt']:g}"
+        expected = f"at least {_short(context['ge'])}" if "ge" in context else f"above {_short(context['gt'])}"
     elif kind in ("less_than_equal", "less_than"):
-        expected = f"at most {context['le']:g}" if "le" in context else f"below {context['lt']:g}"
+        expected = f"at most {_short(context['le'])}" if "le" in context else f"below {_short(context['lt'])}"
     elif kind == "finite_number":
         expected = "a finite number"
     elif kind == "too_short":
@@ -115,3 +115,8 @@ def _problem(error: Any, prefix: str) -> str:
     else:
         expected = _EXPECTED.get(kind.split("_")[0], error["msg"])
     return f"{prefix}{'.'.join(names[:1])} is {expected}; got {value!r}"
+
+
+def _short(limit: float) -> str:
+    """4294967295 and 0.5 as they are, 0.0 as 0."""
+    return str(int(limit)) if limit == int(limit) else str(limit)

@@ -152,3 +152,14 @@ def test_without_a_domain_only_those_that_declare_a_protocol_option_are_compared
     run = Run.of(["method=none"])
     (comparison,) = settings.comparisons(settings.axes(run, "protocol.gtsrb_split"), each=False)
     assert {domain for domain, _, _ in ablate._affected(run, comparison)} == {"images"}
+
+
+@pytest.mark.parametrize("methods", ["none,rq", "rq,none"])
+def test_a_method_without_the_option_is_left_out(
+    methods: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(ablate, "pretrain", lambda run, _: seen.append(run.method.name))
+    monkeypatch.setattr(ablate, "transfer", lambda *_: ([], []))
+    ablate.ablate(Run.of([*words, f"method={methods}"]), "method.bins=4,8")
+    assert set(seen) == {"rq"}

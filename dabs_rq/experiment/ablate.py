@@ -24,6 +24,7 @@ from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.transfer.transfer import transfer
+from dabs_rq.typed import field_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +80,13 @@ _NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERE
 
 
 def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
-    """Yield the domains, methods and tasks that the options of a comparison affect. Without domain=, domains that do
-    not declare a compared protocol option are left out."""
+    """Yield the domains, methods and tasks that the options of a comparison affect: methods that declare the compared
+    options, and without domain= domains that declare the compared protocol options."""
     options, axis = run.options, comparison.axis
     compared = {name for name in comparison.settings[0] if name.startswith("protocol.")}
-    methods = [name for name in run.methods if axis is None or not axis.methods or name in axis.methods]
+    own = {name.removeprefix("method.") for name in comparison.settings[0] if name.startswith("method.")}
+    methods = [name for name in run.methods if own <= set(field_names(registry.method(name).options))]
+    methods = [name for name in methods if axis is None or not axis.methods or name in axis.methods]
     names = options.domains or registry.domain_names()
     for name, method in product(names, methods):
         tasks = registry.domain(name).tasks

@@ -56,7 +56,8 @@ def known_options(run: Run) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Return option -> its value in this run and the metadata of its declaration."""
     known: dict[str, tuple[Any, dict[str, Any]]] = {key: (value, {}) for key, value in run.values.items()}
     options = run.options
-    for group, owner in (("method", options.methods[-1].options), ("protocol", options.protocol)):
+    owners = [("method", method.options) for method in options.methods] + [("protocol", options.protocol)]
+    for group, owner in owners:
         for field in dataclasses.fields(owner):
             values = field.metadata.get("values") or legal_values(type(owner), field.name)
             if group == "protocol" and field not in protocol.option_fields(type(owner)):
