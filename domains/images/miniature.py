@@ -1,7 +1,6 @@
 """A small made-up copy of ImageNet and the six labelled sets, in their native layouts.
 
-A picture shows one object on a textured ground, under light, clutter and noise. ImageNet shows all shapes and textures;
-the labels of a task are some of the factors, and the others vary freely.
+A picture shows one object on a textured ground; a task's labels are some of its factors, and the others vary freely.
 """
 
 from __future__ import annotations

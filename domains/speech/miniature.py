@@ -1,7 +1,6 @@
 """A small made-up copy of LibriSpeech and the four labelled sources, in their native layouts.
 
-Voices of one kind say made-up words of one vocabulary everywhere; who speaks, what is said and how it is recorded vary
-freely. Clips are shorter than those of the real sources.
+Voices of one kind say made-up words of one vocabulary everywhere; clips are shorter than those of the real sources.
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ def _name(rng: Rng, count: int) -> str:
 # rounded once: all that is done with samples afterwards is exact in float32.
 
 Range = tuple[float, float]  # from, to
-PHONES, ANY = " aeioumnlsfk", -1
+RATE, ANY, PHONES = 16_000, -1, " aeioumnlsfk"
 SOUNDS = np.c_[  # (phones, 7)
     (500, 750, 480, 300, 480, 320, 240, 240, 360, 4300, 1500, 1700),  # first resonance in Hz
     (1500, 1250, 1850, 2250, 900, 650, 1000, 1550, 1100, 5300, 3200, 2400),  # second
@@ -176,14 +175,7 @@ class Session:
     frequencies and pace. noise: of the room, in units of 16-bit samples; colour: 0 (white) to 3 (dark), or ANY."""
 
     def __init__(
-        self,
-        rng: Rng,
-        voice: np.ndarray,
-        pace: float,
-        level: float,
-        noise: Range,
-        colour: int = ANY,
-        rate: int = 16_000,
+        self, rng: Rng, voice: np.ndarray, pace: float, level: float, noise: Range, colour: int = ANY, rate: int = RATE
     ) -> None:
         self.rng, self.rate, self.pace = rng, rate, pace * (0.88 + 0.24 * voice[4]) * rate
         tract, voiced = 0.86 + 0.32 * voice[0], SOUNDS[:, 4]

@@ -50,7 +50,7 @@ def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(PICTURES[name])] + [_scene(rng, most=0) for _ in range(WITHOUT)]
     scenes += [_scene(rng) for _ in range(WITHOUT)]  # nobody describes these
-    about, ids, said = _described(rng, folder, name, "", scenes, len(scenes) - WITHOUT)
+    about, ids, said = _described(rng, folder, name, scenes)
     instances = list[Record]()
     for number, scene in zip(ids, scenes, strict=True):
         for thing in scene.things:
@@ -68,7 +68,7 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     """Write the pictures, captions, questions and answers of a split. Returns the questions and choices."""
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(ASKED[name])]
-    _, ids, _ = _described(rng, folder, name, f"COCO_{name}_", scenes, len(scenes))
+    _, ids, _ = _described(rng, folder, name, scenes)
     questions, annotations = list[Record](), list[Record]()
     for number, scene in zip(ids, scenes, strict=True):
         for place, (kind, text, answer, alike) in enumerate(_questions(rng, scene, 2 + chance(rng, 0.35))):
@@ -87,11 +87,10 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     return [text for one in questions for text in (one["question"], *one["multiple_choices"])]
 
 
-def _described(
-    rng: Rng, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
-) -> tuple[Record, list[int], list[str]]:
-    """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
-    says of the pictures, their ids (odd ones for validation) and the captions."""
+def _described(rng: Rng, folder: Path, name: str, scenes: list[Scene]) -> tuple[Record, list[int], list[str]]:
+    """Write the pictures of a split, and five captions of each, in MSCOCO's splits but of the last WITHOUT. Returns
+    what every JSON file says of the pictures, their ids (odd ones for validation) and the captions."""
+    prefix, captioned = ("", len(scenes) - WITHOUT) if name in PICTURES else (f"COCO_{name}_", len(scenes))
     ids = (2 * rng.choice(290_000, len(scenes), replace=False) + 2 + name.startswith("val")).tolist()
     files = [f"{prefix}{number:012d}.jpg" for number in ids]
     write_pictures(folder / name, files, _drawn(rng, scenes))
@@ -129,8 +128,9 @@ def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
-    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15))
-    factors["pattern"] = np.array([scene.pattern for scene in scenes])
+    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15)) | {
+        "pattern": np.array([s.pattern for s in scenes])
+    }
     things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):

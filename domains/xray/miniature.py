@@ -1,7 +1,6 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-A patient has an anatomy; an examination has ten findings, each with a severity that its label cuts in two; a picture
-has a view, an exposure and noise.
+A patient has an anatomy, an examination ten findings, whose labels cut severities in two, a picture an exposure.
 """
 
 from __future__ import annotations
