@@ -7,7 +7,7 @@ Two sentences of one fact are paraphrases. `ENGLISH` has real words, the languag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -65,21 +65,18 @@ def some(rng: Rng, among: Sequence[T], count: int) -> list[T]:
     return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]
 
 
-def wording(rng: Rng, other: float = 0.5, free: float = 0.4) -> Wording:
-    """At random. other: the chance of a rarer word. free: of the passive, and of a place or time first."""
-    return reworded(rng, Wording(), other, free)
-
-
-def reworded(rng: Rng, before: Wording, words: float, order: float) -> Wording:
-    """Another word for each part with probability `words`; voice and what comes first change with `order` each."""
-    rare = before.rare ^ {part for part in ALWAYS + OFTEN if rng.random() < words}
-    front = pick(rng, ("where", "when", "")) if chance(rng, order) else before.front
-    return Wording(rare, before.passive ^ chance(rng, order), front)
+def wording(rng: Rng, other: float = 0.5, free: float = 0.4, before: Wording | None = None) -> Wording:
+    """One that differs from `before`, or from the plain one. other: the chance of another word for each part. free:
+    that the voice changes, and what comes first."""
+    rare, passive, front = before or Wording()
+    rare ^= {part for part in ALWAYS + OFTEN if chance(rng, other)}
+    front = pick(rng, ("where", "when", "")) if chance(rng, free) else front
+    return Wording(rare, passive ^ chance(rng, free), front)
 
 
 @dataclass(frozen=True)
 class Language:
-    """words: by kind ("who", "verb", "what", "where") and topic, or by kind alone ("who_like", "what_like", "when").
+    """words: by kind ("who", "verb", "what", "where", "who_like", "what_like", "when") and topic.
     forms: how a word is said in its role. order: "svo", "sov", or "v2" where the verb stays second."""
 
     name: str
@@ -89,9 +86,6 @@ class Language:
     space: str = " "
     like_last: bool = False
     end: str = "."
-
-    def _of(self, part: str, topic: int) -> Sequence[Words]:
-        return self.words[part] if part in ("who_like", "what_like", "when") else self.words[part][topic]
 
     def draw(self, rng: Rng, topic: int | None = None, said: float = 0.5) -> Fact:
         """A fact of a topic, or of any. said: the chance of each part that may be left out."""
@@ -107,7 +101,7 @@ class Language:
                 continue
             same = {"who": "what", "what": "who"}.get(part, part) if self.name != "English" else part
             taken = (new[part], new[same])
-            new[part] = pick(rng, [n for n in range(len(self._of(part, fact.topic))) if n not in taken])
+            new[part] = pick(rng, [n for n in range(len(self.words[part][fact.topic])) if n not in taken])
         return Fact(**new)
 
     def tell(self, rng: Rng, fact: Fact, other: float = 0.5, free: float = 0.4) -> str:
@@ -122,23 +116,20 @@ class Language:
         first, second, role = ("what", "who", "by") if how.passive else ("who", "what", "object")
         found = {"subject": self._form("subject", *self._noun(fact, first, how)), "verb": self._verb(fact, how)}
         found["object"] = self._form(role, *self._noun(fact, second, how))
-        said = [part for part in fact.said if part in ("where", "when")]
+        said = [part for part in fact.said if not part.endswith("_like")]
         return found | {part: self._form(part, self.word(fact, part, how)) for part in said}
 
     def arrange(self, found: dict[str, list[str]], front: str = "") -> str:
         """The sentence of these phrases in the order of the language; `front` comes first if it is said."""
         first, subject, verb, thing = (found.get(role, []) for role in (front, "subject", "verb", "object"))
         rest = [word for role in ("where", "when") if role != front for word in found.get(role, [])]
-        comma = [","] if first and self.name == "English" else []
-        words = [*first, *comma, *subject, *verb, *thing, *rest]
-        if self.order == "sov":
-            words = [*first, *subject, *rest, *thing, *verb]
-        elif self.order == "v2" and first:
-            words = [*first, *verb, *subject, *thing, *rest]
-        return self.space.join(words) + self.end
+        words = [*subject, *rest, *thing, *verb] if self.order == "sov" else [*subject, *verb, *thing, *rest]
+        if first and self.order == "v2":
+            words = [*verb, *subject, *thing, *rest]
+        return self.space.join([*first, *[","][: first != [] and self.name == "English"], *words]) + self.end
 
     def word(self, fact: Fact, part: str, how: Wording) -> str:
-        return self._of(part, fact.topic)[getattr(fact, part)][-1 if part in how.rare else 0]
+        return self.words[part][fact.topic][getattr(fact, part)][-1 if part in how.rare else 0]
 
     def _noun(self, fact: Fact, part: str, how: Wording) -> list[str]:
         """The phrase for "who" or "what"."""
@@ -161,9 +152,7 @@ class Language:
         return self.forms.get(role, "{}").format(self.space.join(words)).split()
 
 
-# ---- English -------------------------------------------------------------------------------------------------------
-
-# People, things, places and verbs of a topic; "a/b" are two words for the same.
+# Of English: people, things, places and verbs of a topic; "a/b" are two words for the same.
 TOPICS = """\
 farmer/grower shepherd/herder milkmaid/dairymaid rider/jockey|cow horse goat plough basket wagon barrel fence|\
 field/meadow barn/stable village/hamlet|gather/collect wash/clean load/pack trade/exchange water/sprinkle
@@ -199,13 +188,9 @@ _KINDS = zip(*(map(_pairs, line.split("|")) for line in TOPICS.split("\n")), str
 _LIKE = "old/aged young/youthful tall short rich/wealthy poor/needy famous/renowned unknown/obscure"  # in opposites
 _THING_LIKE = "large/big small/little heavy/weighty light wet/damp dry red blue first last valuable cheap"
 _WHEN = "in_spring in_summer in_autumn in_winter at_night at_dawn on_monday on_sunday in_june in_1861"
-ENGLISH = Language(
-    "English",
-    dict(zip(("who", "what", "where", "verb"), _KINDS, strict=True))
-    | {"who_like": _pairs(_LIKE), "what_like": _pairs(_THING_LIKE), "when": _pairs(_WHEN)},
-    {"where": "in the {}", "by": "by {}"},
-    end=" .",
-)
+_WORDS: dict[str, Any] = dict(zip(("who", "what", "where", "verb"), _KINDS, strict=True))
+_WORDS |= {"who_like": [_pairs(_LIKE)] * 10, "what_like": [_pairs(_THING_LIKE)] * 10, "when": [_pairs(_WHEN)] * 10}
+ENGLISH = Language("English", _WORDS, {"where": "in the {}", "by": "by {}"}, end=" .")
 QUESTIONS = ("where", "when", "who", "what", "why", "how")
 
 
@@ -233,8 +218,7 @@ def past(verb: str) -> str:
     return verb + "d" if verb.endswith("e") else re.sub("(?<![aeiou])y$", "i", verb) + "ed"
 
 
-# ---- made-up languages ---------------------------------------------------------------------------------------------
-
+# Of the made-up languages.
 NAMES = ("Marlo", "Tessa", "Oduya", "Brandt")  # the same in every language, as are the years
 ROLES = ("where", "when", "by", "active", "passive", "subject", "object")
 FORMS = {  # how a word is said in each of ROLES, as far as it is not said as it is
@@ -261,9 +245,14 @@ def made_up(rng: Rng) -> dict[str, Language]:
     """The seven languages, with words by `rng`. Who and what are the same words, so that they can change roles."""
     languages = {}
     for name, sounds in SOUNDS.items():
-        new = _new_words(rng, sounds)
+        parts, found = [part.split() for part in sounds.split("|")], dict[str, None]()
+        while len(found) < 112:  # words that all differ, in pairs
+            word = [pick(rng, parts[i]) for i in (0, 1, 0, 1, 2)] if "|" in sounds else some(rng, sounds, 2)
+            found["".join(word)] = None
+        new = zip(words := iter(found), words, strict=True)
         who, verb, where = ([list(islice(new, count)) for _ in range(3)] for count in (8, 4, 3))  # of three topics
-        like, when = list(islice(new, 6)), [*new, *((str(year),) for year in range(1908, 2008, 9))]
+        like = [list(islice(new, 6))] * 3
+        when = [[*new, *((str(year),) for year in range(1908, 2008, 9))]] * 3
         nouns = [[*topic, *((name,) for name in NAMES)] for topic in who]
         kinds = {"who": nouns, "what": nouns, "verb": verb, "where": where, "who_like": like, "what_like": like}
         order = {"de": "v2", "ja": "sov", "ko": "sov"}.get(name, "svo")
@@ -271,13 +260,3 @@ def made_up(rng: Rng) -> dict[str, Language]:
         space, end = ("", "。") if name in ("zh", "ja") else (" ", ".")
         languages[name] = Language(name, kinds | {"when": when}, forms, order, space, name in ("fr", "es"), end)
     return languages
-
-
-def _new_words(rng: Rng, sounds: str) -> Iterator[Words]:
-    """Pairs of words that all differ."""
-    parts, found = [part.split() for part in sounds.split("|")], dict[str, None]()
-    while len(found) < 112:
-        word = [pick(rng, parts[i]) for i in (0, 1, 0, 1, 2)] if "|" in sounds else some(rng, sounds, 2)
-        found["".join(word)] = None
-    words = iter(found)
-    return zip(words, words, strict=True)

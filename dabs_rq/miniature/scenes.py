@@ -1,7 +1,6 @@
 """One picture engine: pictures of one size are painted together, layer on layer, the farthest first.
 
-The pixels are the same on every processor: their arrays only see what IEEE 754 defines to the last bit in float32. So
-waves are triangles, noise comes from whole numbers, and the few sines that turn things are rounded.
+The pixels are the same on every processor: their arrays only see what IEEE 754 defines to the last bit in float32.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from dabs_rq.miniature.writers import Rng, rounded
 Numbers = np.ndarray | float
 Size = tuple[int, int]  # height, width in pixels
 Factors = dict[str, np.ndarray]  # what n pictures show: name -> array whose first dimension is n
+Painter = Callable[["Canvas", Factors, Rng], None]
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring", "cross", "moon", "bar", "heart")
 FLOWERS = (3, 4, 5, 6)  # petals; as shapes they are numbered after SHAPES
 PATTERNS = ("striped", "checkered", "spotted", "wavy", "plain", "grainy")
@@ -34,8 +34,9 @@ def wave(x: np.ndarray) -> np.ndarray:
 
 def colours(hue: np.ndarray) -> np.ndarray:
     """RGB (n, 3) from 0.1 to 0.9 of hues on a circle of length 1."""
-    thirds = np.arange(3, dtype=np.float32) / 3
-    return np.float32(0.5) + np.float32(0.4) * wave(hue.astype(np.float32)[:, None] - thirds)
+    return np.float32(0.5) + np.float32(0.4) * wave(
+        hue.astype(np.float32)[:, None] - np.arange(3, dtype=np.float32) / 3
+    )
 
 
 class Canvas:
@@ -48,9 +49,7 @@ class Canvas:
         self.y = ((np.arange(height, dtype=np.float32) + 0.5 - height / 2) / np.float32(self.half))[None, :, None]
         self.layers = np.zeros((n, channels, height, width), np.float32)
 
-    def place(
-        self, x: Numbers = 0.0, y: Numbers = 0.0, size: Numbers = 1.0, angle: Numbers = 0.0
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def place(self, x: Numbers, y: Numbers, size: Numbers, angle: Numbers = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Where the pixels lie as seen from things at (x, y): (n, height, width) each, 1 being a thing's `size`."""
         cos, sin = each(rounded(np.cos(angle))), each(rounded(np.sin(angle)))
         across, down = (self.x - each(x)) / each(size), (self.y - each(y)) / each(size)
@@ -73,8 +72,7 @@ class Canvas:
         """uint8 (n, height, width, channels), or without channels if there is one, under `light` that grows along the
         diagonal by `slope`, with noise of that deviation."""
         self.layers *= (each(light) + each(slope) * (self.x + self.y))[:, None]
-        size = self.layers[0].size
-        starts = rng.integers(_grains().size - size, size=len(self.layers))
+        starts = rng.integers(_grains().size - (size := self.layers[0].size), size=len(self.layers))
         for layer, start, deviation in zip(self.layers, starts, noise, strict=True):
             layer += _grains()[start : start + size].reshape(layer.shape) * np.float32(deviation)
         shades = (np.clip(self.layers, 0, 1, out=self.layers) * 255).astype(np.uint8)
@@ -88,16 +86,11 @@ def _grains() -> np.ndarray:
     return (drawn.sum(0, dtype=np.int32) - np.float32(382.5)).astype(np.float32) / np.float32(128)
 
 
-Painter = Callable[[Canvas, Factors, Rng], None]
-
-
 def draw(paint: Painter, rng: Rng, factors: Factors, sizes: Sequence[Size], channels: int = 3) -> list[np.ndarray]:
-    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; the factors "light", "slope"
-    and "noise" are those of `Canvas.pixels`."""
+    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; the factors "light", "slope" and "noise" are those of `Canvas.pixels`."""
     drawn: list[np.ndarray] = [np.empty(0, np.uint8)] * len(sizes)
-    places = np.array(sizes)
     for height, width in sorted(set(sizes)):
-        rows = np.flatnonzero((places == (height, width)).all(axis=1))
+        rows = np.flatnonzero((np.array(sizes) == (height, width)).all(axis=1))
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
             own = {name: values[some] for name, values in factors.items()}
@@ -128,8 +121,8 @@ def textures(rng: Rng, n: int, contrast: tuple[float, float], name: str = "") ->
 
 def textured(rgb: np.ndarray, factors: Factors, u: np.ndarray, v: np.ndarray, name: str = "") -> np.ndarray:
     """Colours (n, channels, height, width): `rgb`, darker where the texture at (u, v) is low."""
-    own = {factor: factors[f"{name}{factor}"] for factor in ("pattern", "frequency", "phase", "contrast")}
-    (pattern, frequency, phase, contrast), orientation = map(each, own.values()), factors[f"{name}orientation"]
+    own = (each(factors[f"{name}{factor}"]) for factor in ("pattern", "frequency", "phase", "contrast"))
+    (pattern, frequency, phase, contrast), orientation = own, factors[f"{name}orientation"]
     cos, sin = each(rounded(np.cos(orientation))), each(rounded(np.sin(orientation)))
     across, along = frequency * (cos * v - sin * u), frequency * (cos * u + sin * v) + phase
     bend = wave(across / 2) / 2 * (pattern == 3)
@@ -144,15 +137,13 @@ def textured(rgb: np.ndarray, factors: Factors, u: np.ndarray, v: np.ndarray, na
 
 def depth(shape: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """How deep (u, v) lies inside a shape that fits the unit circle, in radii; negative outside."""
-    a, b, square = np.abs(u), np.abs(v), u * u + v * v
+    a, b, distance = np.abs(u), np.abs(v), np.sqrt(u * u + v * v)
     if shape >= len(SHAPES):  # petals are discs around the middle
-        count = FLOWERS[shape - len(SHAPES)]
-        turns = 2 * np.pi * np.arange(count) / count
+        turns = 2 * np.pi * np.arange(count := FLOWERS[shape - len(SHAPES)]) / count
         middles = np.stack([rounded(np.sin(turns)), -rounded(np.cos(turns))], 1).astype(np.float32) * np.float32(0.6)
         radius = np.float32(0.36 if count > 4 else 0.42)
         nearest = np.min([(u - x) ** 2 + (v - y) ** 2 for x, y in middles], axis=0)
-        return np.maximum(radius - np.sqrt(nearest), np.float32(0.4) - np.sqrt(square))
-    distance = np.sqrt(square)
+        return np.maximum(radius - np.sqrt(nearest), np.float32(0.4) - distance)
     ways = {
         "circle": lambda: 0.9 - distance,
         "square": lambda: 0.78 - np.maximum(a, b),

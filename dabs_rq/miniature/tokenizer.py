@@ -1,7 +1,6 @@
 """A small tokenizer of a published family for made-up text: miniatures have no other way to one.
 
-The library's own trainers give another vocabulary every time, so the pieces are counted here; the model that uses them
-is the published one's.
+The library's own trainers give another vocabulary every time, so the pieces are counted here.
 """
 
 from __future__ import annotations
@@ -22,13 +21,11 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
     script. The same texts, in any order, give the same bytes."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    normalizer: Any
-    splitter: Any
     if name == "bert-base-uncased":
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         single, pair = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]"
-        normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
-        words = _words(texts, normalizer, splitter)
+        prepare: tuple[Any, Any] = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+        words = _words(texts, *prepare)
         characters = sorted({character for word in words for character in word})
         pieces = special + characters + [f"##{character}" for character in characters]
         pieces += [word for word in _by_count(words) if len(word) > 1][: max(0, size - len(pieces))]
@@ -36,11 +33,10 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
         tokenizer.decoder = decoders.WordPiece()
     elif name == "xlm-roberta-base":
         special, single, pair = ["<s>", "<pad>", "</s>", "<unk>"], "<s> $A </s>", "<s> $A </s> </s> $B </s>"
-        normalizer, splitter = normalizers.NFKC(), pre_tokenizers.Metaspace()
+        prepare = normalizers.NFKC(), pre_tokenizers.Metaspace()
         parts: Counter[str] = Counter()
-        for word, count in _words(texts, normalizer, splitter).items():
-            starts = range(len(word))
-            inside = {word[i:j] for i in starts for j in range(i + 1, min(i + 6, len(word)) + 1)}
+        for word, count in _words(texts, *prepare).items():
+            inside = {word[i:j] for i in range(len(word)) for j in range(i + 1, min(i + 6, len(word)) + 1)}
             parts.update(dict.fromkeys(inside | {word}, count))
         characters = sorted(part for part in parts if len(part) == 1)
         longer = _by_count(Counter({part: count * len(part) for part, count in parts.items() if len(part) > 1}))
@@ -53,7 +49,7 @@ def train(root: Path, name: str, texts: Iterable[str], size: int) -> None:
         tokenizer.add_special_tokens(["<mask>"])
     else:
         raise ValueError(f"no family of tokenizers is known by the name {name!r}")
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.normalizer, tokenizer.pre_tokenizer = prepare
     tokenizer.add_special_tokens(special)
     used = [(token, tokenizer.token_to_id(token)) for token in special if token in single]
     tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)

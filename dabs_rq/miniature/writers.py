@@ -1,7 +1,6 @@
 """How the files of a miniature come about: the same bytes on every processor, from any number of processes.
 
-Every part of a miniature is a job with a generator of its own, so the order of the jobs does not matter. No file holds
-a time, and numbers are rounded before they are drawn, compared or written (see `rounded`).
+Every part is a job with a generator of its own, so their order does not matter. No file holds a time.
 """
 
 from __future__ import annotations
@@ -34,10 +33,8 @@ def generator(seed: int, *names: str | int) -> Rng:
 
 
 def rounded(values: Any, decimals: int = 6) -> Any:
-    """Values that no processor disputes.
-
-    The last bit of a sine, a power or a sum of many numbers depends on the processor. Rounding hides it: so close to a
-    border between two roundings lies about one value in a billion."""
+    """Values that no processor disputes: rounding hides the last bit of a sine, a power or a sum of many numbers, save
+    for about one value in a billion, so close to a border between two roundings."""
     return np.round(np.asarray(values, np.float64), decimals)
 
 

@@ -1,7 +1,6 @@
 """A small made-up copy of ImageNet and the six labelled sets, in their native layouts.
 
-A picture shows one object on a textured ground, under light, clutter and noise. ImageNet shows all shapes and textures;
-the labels of a task are some of the factors, and the others vary freely.
+A picture shows one object on a textured ground; a task's labels are some of its factors, and the others vary freely.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from dabs_rq.miniature.scenes import SHAPES, Canvas, Factors, colours, draw, eac
 from dabs_rq.miniature.writers import Rng, generator, run, write_bytes, write_lines, write_pictures
 
 TRAIN, TEST = 45, 14  # pictures per class of the tasks of 16 classes
-
 TRACKS, FRAMES = 13, 5
-
 SIZES = ((32, 42), (42, 32), (36, 36), (32, 38), (38, 32))  # height, width
 TEXTURES = ("banded", *(f"texture{number:02d}" for number in range(1, 16)))
 VARIANTS = ("A310", *(f"Made-up {number}/B" for number in range(11, 26)))  # real ones hold spaces and slashes too
@@ -31,11 +28,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 
 def _scenes(rng: Rng, n: int, **chosen: np.ndarray | float) -> Factors:
     """n scenes at random, but for what is `chosen`. Hues are in [0, 1), places and sizes in half pictures."""
-    factors = {
-        "shape": rng.integers(len(SHAPES), size=n),
-        **uniform(rng, n, hue=(0, 1)),
-        **textures(rng, n, (0.2, 0.8)),
-    }
+    factors = {"shape": rng.integers(len(SHAPES), size=n)} | uniform(rng, n, hue=(0, 1)) | textures(rng, n, (0.2, 0.8))
     factors |= {"mark": rng.integers(len(SHAPES), size=n), "mark_size": rng.choice([0.0, 0.35, 0.5], n)}
     factors |= uniform(rng, n, mark_hue=(0, 1), ground_hue=(0, 1)) | textures(rng, n, (0.0, 0.35), "ground_")
     factors["clutter"] = rng.integers(4, size=n)
@@ -49,8 +42,7 @@ def _patterned(rng: Rng, pattern: np.ndarray) -> Factors:
 
 
 def _paint(canvas: Canvas, scene: Factors, rng: Rng) -> None:
-    n = len(scene["shape"])
-    ground = 0.45 + 0.4 * colours(scene["ground_hue"])
+    n, ground = len(scene["shape"]), 0.45 + 0.4 * colours(scene["ground_hue"])
     canvas.layers[:] = textured(ground, scene, canvas.x, canvas.y, "ground_")
     for number in range(int(scene["clutter"].max())):  # discs of any hue anywhere, behind the object
         size = rng.uniform(0.08, 0.22, n)
@@ -93,8 +85,8 @@ def _cifar10(natural: Path, rng: Rng) -> None:
     """Shape (10), which leaves two fifths of the hues, at 32 x 32."""
     for name, n in [*((f"data_batch_{number}", 160) for number in range(1, 6)), ("test_batch", 320)]:
         label = rng.permutation(np.arange(n) % 10)
-        hue = (label / 10 + rng.uniform(-0.2, 0.2, n)) % 1
-        drawn = np.stack(draw(_paint, rng, _scenes(rng, n, shape=label, hue=hue), [(32, 32)] * n))
+        scenes = _scenes(rng, n, hue=(label / 10 + rng.uniform(-0.2, 0.2, n)) % 1, shape=label)
+        drawn = np.stack(draw(_paint, rng, scenes, [(32, 32)] * n))
         names = [f"{name}_{row:04d}.png" for row in range(n)]
         content = {"batch_label": name, "labels": label.tolist(), "filenames": names}
         content["data"] = drawn.transpose(0, 3, 1, 2).reshape(n, 3072)
@@ -107,14 +99,14 @@ def _cu_birds(natural: Path, rng: Rng) -> None:
     label, part = _classes_and_parts(rng)
     shape, hue = rng.choice([0, 3, 8], len(label)), _hues(rng, label // 4, 4)
     drawn = _pictures(rng, _scenes(rng, len(label), shape=shape, hue=hue, **_patterned(rng, label % 4)))
-    numbers = np.linspace(1, 200, 16).astype(int)
-    kinds = [f"{number:03d}.Made_up_bird_{number}" for number in numbers]
-    paths = [f"{kinds[k]}/Made_up_bird_{i:04d}.jpg" for i, k in enumerate(label)]
+    kinds = {number: f"{number:03d}.Made_up_bird_{number}" for number in np.linspace(1, 200, 16).astype(int).tolist()}
+    numbers = np.array([*kinds])[label].tolist()
+    paths = [f"{kinds[number]}/Made_up_bird_{i:04d}.jpg" for i, number in enumerate(numbers)]
     write_pictures(folder / "images", paths, drawn)
-    write_lines(folder / "images.txt", (f"{i} {path}" for i, path in enumerate(paths, 1)))
-    write_lines(folder / "image_class_labels.txt", (f"{i} {numbers[k]}" for i, k in enumerate(label, 1)))
-    write_lines(folder / "train_test_split.txt", (f"{i} {int(one < 2)}" for i, one in enumerate(part, 1)))
-    write_lines(folder / "classes.txt", (f"{number} {kind}" for number, kind in zip(numbers, kinds, strict=True)))
+    write_lines(folder / "classes.txt", (f"{number} {kind}" for number, kind in kinds.items()))
+    lists = {"images": paths, "image_class_labels": numbers, "train_test_split": (part < 2).astype(int)}
+    for name, values in lists.items():
+        write_lines(folder / f"{name}.txt", (f"{i} {value}" for i, value in enumerate(values, 1)))
 
 
 def _vgg_flower(natural: Path, rng: Rng) -> None:
@@ -135,8 +127,7 @@ def _vgg_flower(natural: Path, rng: Rng) -> None:
 def _dtd(natural: Path, rng: Rng) -> None:
     """Pattern (4) x frequency (2) x orientation (2); the texture fills the picture."""
     label, part = _classes_and_parts(rng)
-    n = len(label)
-    ground = textures(rng, n, (0.6, 0.95), "ground_") | {"ground_pattern": label % 4}
+    ground = textures(rng, n := len(label), (0.6, 0.95), "ground_") | {"ground_pattern": label % 4}
     ground["ground_frequency"] = np.array([1.5, 2.5])[label // 4 % 2] * rng.uniform(0.85, 1.15, n)
     ground["ground_orientation"] = 1.57 * (label // 8) + rng.uniform(-0.4, 0.4, n)
     drawn = _pictures(rng, _scenes(rng, n, **ground, size=1e-3, mark_size=0.0, clutter=0))
@@ -158,14 +149,14 @@ def _traffic_sign(natural: Path, rng: Rng) -> None:
     frames |= {"size": frames["size"] * rng.uniform(1.1, 1.4, n), "light": frames["light"] * rng.uniform(0.7, 1.2, n)}
     frames |= {name: frames[name] / 2 + rng.uniform(-0.08, 0.08, n) for name in ("x", "y")}
     drawn = draw(_paint, rng, frames, sizes := [(24 + 10 * f, 24 + 9 * f) for f in frame.tolist()])
-    header = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for k, number in enumerate(np.linspace(0, 42, 16).astype(int).tolist()):
         rows = range(k * TRACKS * FRAMES, (k + 1) * TRACKS * FRAMES)
         names = [f"{i // FRAMES % TRACKS:05d}_{frame[i]:05d}.ppm" for i in rows]
         write_pictures(folder / f"{number:05d}", names, [drawn[i] for i in rows])
-        places = [(name, *sizes[i]) for name, i in zip(names, rows, strict=True)]
-        table = [f"{name};{width};{height};5;5;{width - 5};{height - 5};{number}" for name, height, width in places]
-        write_lines(folder / f"{number:05d}" / f"GT-{number:05d}.csv", [header, *table], ending="\r\n")
+        table = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+        for name, (height, width) in zip(names, sizes[rows.start : rows.stop], strict=True):
+            table.append(f"{name};{width};{height};5;5;{width - 5};{height - 5};{number}")
+        write_lines(folder / f"{number:05d}" / f"GT-{number:05d}.csv", table, ending="\r\n")
 
 
 def _aircraft(natural: Path, rng: Rng) -> None:
@@ -174,8 +165,8 @@ def _aircraft(natural: Path, rng: Rng) -> None:
     label, part = _classes_and_parts(rng)
     n, height, width, banner = len(label), 42, 56, 7
     place = uniform(rng, n, x=(-0.5, 0.5), y=(-0.35, 0.35), size=(0.3, 0.45))
-    shape = np.array([8, 4, 6, 7])[label // 4]
-    scenes = _scenes(rng, n, shape=shape, mark_size=0.0, **place, **_patterned(rng, label % 4))
+    place["shape"] = np.array([8, 4, 6, 7])[label // 4]
+    scenes = _scenes(rng, n, mark_size=0.0, **place, **_patterned(rng, label % 4))
     drawn = np.stack(draw(_paint, rng, scenes, [(height, width)] * n))
     drawn[:, height - banner :] = 230 * rng.integers(2, size=(n, banner, width, 1), dtype=np.uint8)
     names = [f"{34309 + 977 * i:07d}" for i in range(n)]
@@ -186,8 +177,8 @@ def _aircraft(natural: Path, rng: Rng) -> None:
     high = np.minimum(middle + reach, (width, height - banner)).astype(int)
     boxes = zip(names, np.hstack([low, high]).tolist(), strict=True)
     write_lines(folder / "images_box.txt", (" ".join(map(str, (name, *box))) for name, box in boxes))
-    for name, parts in {"trainval": (0, 1), "test": (2,)}.items():
-        listed = [f"{names[i]} {VARIANTS[label[i]]}" for i in range(n) if part[i] in parts]
+    for name, test in {"trainval": False, "test": True}.items():
+        listed = (f"{names[i]} {VARIANTS[label[i]]}" for i in np.flatnonzero((part == 2) == test))
         write_lines(folder / f"images_variant_{name}.txt", listed)
     write_lines(folder / "variants.txt", VARIANTS)
 

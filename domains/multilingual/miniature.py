@@ -12,13 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from dabs_rq.miniature import tokenizer
-from dabs_rq.miniature.facts import ALWAYS, Fact, Language, Wording, chance, made_up, pick, reworded, some, wording
+from dabs_rq.miniature.facts import ALWAYS, Fact, Language, Wording, chance, made_up, pick, some, wording
 from dabs_rq.miniature.writers import Rng, generator, run, write_table
 
 TEXTS = {"train": 300, "validation": 20}  # of each language
 PAIRS = {"train": 1050, "validation": 320, "test": 320}
-
-
 Pair = tuple[tuple[Fact, Wording], tuple[Fact, Wording]]
 
 
@@ -50,7 +48,7 @@ def _text(language: Language, rng: Rng) -> str:
     for _ in range(int(rng.integers(3))):
         again = chance(rng, 0.4)
         fact = fact if again else language.draw(rng, fact.topic, said=0.4)
-        how = reworded(rng, how, 0.35, 0.3) if again else wording(rng, 0.25, 0.25)
+        how = wording(rng, 0.35, 0.3, how) if again else wording(rng, 0.25, 0.25)
         sentences.append(language.sentence(fact, how))
     return language.space.join(sentences)
 
@@ -59,13 +57,13 @@ def _pairs(rng: Rng, language: Language, count: int) -> list[tuple[Pair, int]]:
     """Pairs and their labels. Paraphrases are reworded more than other pairs: a hint, but not the point."""
     pairs: list[tuple[Pair, int]] = []
     for same in rng.permutation(np.arange(count) < 0.44 * count).tolist():
-        fact, how = language.draw(rng, said=0.5), wording(rng, 0.25, 0.25)
-        other = fact
+        fact = other = language.draw(rng, said=0.5)
+        how = wording(rng, 0.25, 0.25)
         if not same and chance(rng, 0.55):  # other roles
             other = fact._replace(who=fact.what, what=fact.who)
         elif not same:
             other = language.vary(rng, fact, *some(rng, [*ALWAYS, *fact.said], pick(rng, (1, 2))))
-        pairs.append((((fact, how), (other, reworded(rng, how, *((0.4, 0.5) if same else (0.1, 0.1))))), int(same)))
+        pairs.append((((fact, how), (other, wording(rng, *((0.4, 0.5) if same else (0.1, 0.1)), how))), int(same)))
     return pairs
 
 

@@ -46,8 +46,7 @@ def write(root: Path, seed: int, processes: int = 1) -> None:
 
 def _subject(folder: Path, subject: int, seed: int) -> None:
     """One subject's file: 54 columns separated by one space, no header, NaN for what is missing."""
-    rng = generator(seed, subject)
-    bouts = _bouts(subject, rng)
+    bouts = _bouts(subject, rng := generator(seed, subject))
     ids = np.repeat([activity for activity, _ in bouts], [rows for _, rows in bouts])
     rows, number = len(ids), np.arange(len(ids))
     acceleration, turn, effort = _motion(bouts, generator(seed, "activities"), rng)
@@ -67,10 +66,9 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
         for axis, decimals, noise in ((axis, *how) for values, *how in readings for axis in values):
             measured = axis + noise * rng.standard_normal(rows) if noise else axis
             columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
+    table = pa.table(columns, [str(place) for place in range(len(columns))])
     options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
-    csv.write_csv(
-        pa.table(columns, [str(place) for place in range(len(columns))]), folder / f"subject{subject}.dat", options
-    )
+    csv.write_csv(table, folder / f"subject{subject}.dat", options)
 
 
 def _bouts(subject: int, rng: Rng) -> list[tuple[int, int]]:
@@ -132,8 +130,7 @@ def _follow(values: np.ndarray, seconds: float) -> np.ndarray:
 
 def _text(steps: np.ndarray, decimals: int) -> pa.Array:
     """Numbers in steps of the last of their `decimals`, as the shortest text, looked up among all there are, or NaN."""
-    missing = np.isnan(steps)
-    whole = rounded(np.where(missing, 0, steps)).round().astype(np.int64)
+    whole = rounded(np.where(missing := np.isnan(steps), 0, steps)).round().astype(np.int64)
     low = int(whole.min())
     words = [f"{step / 10**decimals:.8g}" for step in range(low, int(whole.max()) + 1)]
     return pa.array([*words, "NaN"]).take(pa.array(np.where(missing, len(words), whole - low)))

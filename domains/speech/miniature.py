@@ -1,7 +1,6 @@
 """A small made-up copy of LibriSpeech and the four labelled sources, in their native layouts.
 
-Voices of one kind say made-up words of one vocabulary everywhere; who speaks, what is said and how it is recorded vary
-freely. Clips are shorter than those of the real sources.
+Voices of one kind say made-up words of one vocabulary everywhere; clips are shorter than those of the real sources.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from domains.speech import audio_mnist, fluent_speech, google_speech, librispeec
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
 SUBSETS = {**dict(zip(librispeech.TRAIN, (30, 25, 15), strict=True)), librispeech.DEV: 24}  # speakers
 UTTERANCES, DEV_UTTERANCES = 30, (50, 63)  # per speaker: of the training subsets, and from, to
-
 CELEBRITIES, VIDEOS = 40, (6, 6, 6, 6, 3, 8)  # clips per video; the last two are for development and test
 CLIPS_PER_WORD, COMMANDERS = 40, 240
 HOUSEHOLD, ORDERS_EACH = {"train": 30, "valid": 4, "test": 10}, 32
@@ -35,19 +33,18 @@ def _librispeech(speech: Path, seed: int, subset: str) -> None:
     """Sentences of any words; a chapter is a speaker in one room."""
     rng, place = generator(seed, subset), list(SUBSETS).index(subset)
     for who, number in enumerate(rng.choice(np.arange(14 + place, 8999, 4), SUBSETS[subset], replace=False).tolist()):
-        voice = rng.random(5)
+        voice, library = rng.random(5), speech / "librispeech" / "LibriSpeech" / subset / str(number)
         count = UTTERANCES if subset != librispeech.DEV else int(rng.integers(*DEV_UTTERANCES))
         several = 1 if who % 8 == 5 else int(rng.integers(2, 6))  # chapters
         cuts = np.sort(rng.choice(np.arange(4, count - 3), several - 1, replace=False))
         chapters = rng.choice(np.arange(10_000, 170_000), several, replace=False)
         for chapter, size in zip(chapters, np.diff([0, *cuts, count]), strict=True):
             name, session, text = f"{number}-{chapter}", Session(rng, voice, 1.0, 0.5, (0.4, 3)), list[str]()
-            below = speech / "librispeech" / "LibriSpeech" / subset / str(number) / str(chapter)
             for utterance in range(size):
                 said = _words(rng, 26 if rng.integers(100) == 0 else int(rng.integers(2, 4)))  # some exceed the input
-                write_clip(below / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
+                write_clip(library / str(chapter) / f"{name}-{utterance:04d}.flac", session.say(said), 16_000)
                 text.append(f"{name}-{utterance:04d} {' '.join(said).upper()}")
-            write_lines(below / f"{name}.trans.txt", text)
+            write_lines(library / str(chapter) / f"{name}.trans.txt", text)
 
 
 def _voxceleb1(speech: Path, seed: int) -> None:
@@ -80,15 +77,14 @@ def _audio_mnist(speech: Path, seed: int) -> None:
 def _google(speech: Path, seed: int) -> None:
     """One of the first 35 words, every clip in a room of its own."""
     rng, folder = generator(seed, "google_speech"), speech / "google_speech"
-    hashes = rng.choice(16**8, COMMANDERS, replace=False)
-    part = rng.permutation(np.arange(COMMANDERS) % 13)  # 0 is for validation, 1 to 3 are for testing
+    hashes, part = rng.choice(16**8, COMMANDERS, replace=False), rng.permutation(np.arange(COMMANDERS) % 13)
     voices = rng.random((COMMANDERS, 5))
     lists: dict[str, list[str]] = {google_speech.VALIDATION: [], google_speech.TESTING: []}
     for word, said in zip(google_speech.WORDS, _vocabulary(), strict=False):
         spoken = np.sort(rng.integers(COMMANDERS, size=CLIPS_PER_WORD))
         for who, take in zip(spoken.tolist(), place_in_run(spoken).tolist(), strict=True):
             path = f"{word}/{hashes[who]:08x}_nohash_{take}.wav"
-            if part[who] < 4:
+            if part[who] < 4:  # 0 is for validation, 1 to 3 are for testing
                 lists[google_speech.TESTING if part[who] else google_speech.VALIDATION].append(path)
             write_clip(folder / path, Session(rng, voices[who], 0.8, 1.2, (1, 20)).say([said]), 16_000)
     for name, paths in lists.items():
@@ -105,7 +101,7 @@ def _fluent(speech: Path, seed: int) -> None:
     for part, speakers in HOUSEHOLD.items():
         table = [",path,speakerId,transcription,action,object,location"]
         for _ in range(speakers):
-            name, session = _name(rng, 16), Session(rng, rng.random(5), 0.6, 1.1)
+            name, session = _name(rng, 16), Session(rng, rng.random(5), 0.6, 1.1, (1, 8))
             for _ in range(ORDERS_EACH):
                 action, thing, location = (str(rng.choice(slot)) for slot in (ACTIONS, OBJECTS, LOCATIONS))
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
@@ -130,18 +126,17 @@ def _name(rng: Rng, count: int) -> str:
 # consonants such as s are noise through the same tract. Both come from tables for every sound and width of the tract,
 # rounded once: all that is done with samples afterwards is exact in float32.
 
-PHONES = " aeioumnlsfk"
-SOUNDS = np.array(
-    [
-        (500, 750, 480, 300, 480, 320, 240, 240, 360, 4300, 1500, 1700),  # first resonance in Hz
-        (1500, 1250, 1850, 2250, 900, 650, 1000, 1550, 1100, 5300, 3200, 2400),  # second
-        (2500, 2600, 2550, 3000, 2450, 2300, 2100, 2500, 2800, 6500, 6800, 3800),  # third
-        (90, 80, 80, 70, 80, 70, 150, 150, 110, 500, 900, 400),  # their common bandwidth in Hz
-        (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),  # whether voiced
-        (0.0, 1.0, 1.0, 0.9, 1.0, 0.9, 0.5, 0.5, 0.6, 0.35, 0.2, 0.5),  # level
-        (0.035, 0.105, 0.1, 0.1, 0.105, 0.1, 0.055, 0.055, 0.05, 0.07, 0.065, 0.03),  # seconds
-    ]
-).T.copy()  # (phones, 7)
+Range = tuple[float, float]  # from, to
+RATE, ANY, PHONES = 16_000, -1, " aeioumnlsfk"
+SOUNDS = np.c_[  # (phones, 7)
+    (500, 750, 480, 300, 480, 320, 240, 240, 360, 4300, 1500, 1700),  # first resonance in Hz
+    (1500, 1250, 1850, 2250, 900, 650, 1000, 1550, 1100, 5300, 3200, 2400),  # second
+    (2500, 2600, 2550, 3000, 2450, 2300, 2100, 2500, 2800, 6500, 6800, 3800),  # third
+    (90, 80, 80, 70, 80, 70, 150, 150, 110, 500, 900, 400),  # their common bandwidth in Hz
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),  # whether voiced
+    (0.0, 1.0, 1.0, 0.9, 1.0, 0.9, 0.5, 0.5, 0.6, 0.35, 0.2, 0.5),  # level
+    (0.035, 0.105, 0.1, 0.1, 0.105, 0.1, 0.055, 0.055, 0.05, 0.07, 0.065, 0.03),  # seconds
+]
 TRACTS = 0.82 + 0.02 * np.arange(22)  # factors of the resonances: short tracts are high
 ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and until it is at its full level
 
@@ -176,55 +171,44 @@ def _noises() -> np.ndarray:
 
 
 class Session:
-    """A voice in a room on one day. voice: five numbers in [0, 1), for the tract, the pitch, the breath, the loss of
-    level towards high frequencies and the pace. noise: of the room, from, to, in units of 16-bit samples; colour: 0
-    (white) to 3 (dark)."""
+    """A voice in a room on one day. voice: five numbers in [0, 1), for tract, pitch, breath, loss of level towards high
+    frequencies and pace. noise: of the room, in units of 16-bit samples; colour: 0 (white) to 3 (dark), or ANY."""
 
     def __init__(
-        self,
-        rng: Rng,
-        voice: np.ndarray,
-        pace: float,
-        loudness: float = 1.0,
-        noise: tuple[float, float] = (1.0, 8.0),
-        colour: int | None = None,
-        rate: int = 16_000,
+        self, rng: Rng, voice: np.ndarray, pace: float, level: float, noise: Range, colour: int = ANY, rate: int = RATE
     ) -> None:
         self.rng, self.rate, self.pace = rng, rate, pace * (0.88 + 0.24 * voice[4]) * rate
         tract, voiced = 0.86 + 0.32 * voice[0], SOUNDS[:, 4]
         answers, self.hisses = (table[int((tract * rng.uniform(0.98, 1.02) - 0.82) / 0.02)] for table in _answers(rate))
         breath = np.where(voiced > 0, np.clip(0.8 * voice[2] + rng.uniform(-0.15, 0.15), 0, 1), 1)
         loss = np.where(voiced > 0, 0.9 + 0.6 * voice[3] + rng.uniform(-0.1, 0.1), 0) + rng.uniform(-0.15, 0.25)
-        gain = 1000 * loudness * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
+        gain = 1000 * level * 2.0 ** rng.uniform(-0.9, 0.9) * SOUNDS[:, 5]
         heights = rounded(gain[:, None] * (SOUNDS[:, :3] * tract / 500) ** -loss[:, None], 3)
         said = rounded(heights * ((1 - breath / 2) * voiced)[:, None]).astype(np.float32)
-        self.pulses = said[:, 0, None] * answers[:, 0] + said[:, 1, None] * answers[:, 1]
-        self.pulses += said[:, 2, None] * answers[:, 2]
+        self.pulses = sum(said[:, i, None] * answers[:, i] for i in range(3))
         self.levels = rounded(heights.mean(1) * breath * np.where(voiced > 0, 0.3, 1), 3).tolist()
         self.period = float(rounded(rate / (95 * 2.4 ** voice[1] * tract), 3))
         self.ramp = np.arange(1, rate // 200 + 1, dtype=np.float32) / np.float32(rate // 200)
-        self.hum = _noises()[int(rng.integers(4)) if colour is None else colour]
+        self.hum = _noises()[int(rng.integers(4)) if colour == ANY else colour]
         self.hum_level = float(rounded(noise[0] * (noise[1] / noise[0]) ** rng.random(), 3))
 
-    def say(self, words: Sequence[str], silence: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
+    def say(self, words: Sequence[str], silence: Range = (0.01, 0.08)) -> np.ndarray:
         """A sentence: int16 samples, with seconds of `silence`, from and to, before and after the words."""
         rng, ramp = self.rng, len(self.ramp)
         phones = [PHONES.index(letter) for letter in " ".join(words)]
         n, fall = len(phones), np.linspace(0.9, 1.1, len(phones)) * rng.uniform(0.88, 1.12)
-        lengths = self.pace * SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)
-        lengths = lengths.astype(int).tolist()
+        seconds = SOUNDS[phones, 6] * rng.uniform(0.9, 1.1) * rng.uniform(0.8, 1.2, n)
+        lengths = (self.pace * seconds).astype(int).tolist()
         periods = (self.period * fall * rng.uniform(0.97, 1.03, n)).astype(int).tolist()
         starts = rng.integers(self.rate // 10, size=n).tolist()
         end, after = (rng.uniform(*silence, 2) * self.rate).astype(int).tolist()
-        size = end + sum(lengths) + after
-        first = int(rng.integers(self.hum.size - size))
+        first = int(rng.integers(self.hum.size - (size := end + sum(lengths) + after)))
         clip = self.hum[first : first + size] * self.hum_level
         for phone, length, period, start in zip(phones, lengths, periods, starts, strict=True):
             sound = self.hisses[phone, start : start + length] * self.levels[phone]
             if SOUNDS[phone, 4]:
-                cycle = self.pulses[phone, :period].copy()
-                later = self.pulses[phone, period : 2 * period]  # not died away when the next pulse comes
-                cycle[: len(later)] += later
+                cycle, later = self.pulses[phone, :period].copy(), self.pulses[phone, period : 2 * period]
+                cycle[: len(later)] += later  # not died away when the next pulse comes
                 sound += np.concatenate([cycle] * (length // len(cycle) + 1))[:length]
             sound[:ramp] *= self.ramp
             sound[-ramp:] *= self.ramp[::-1]

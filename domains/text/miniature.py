@@ -1,7 +1,6 @@
 """A small made-up copy of WikiText-103 and GLUE, as parquet files with the hub's columns, and a tokenizer for them.
 
-All of it says facts in the English of `dabs_rq.miniature.facts`. A paragraph of WikiText keeps to a topic and to a
-mood, and synonyms come in the same places; so what the tasks ask about can be learned from it.
+All of it says facts in the English of `dabs_rq.miniature.facts`; WikiText has what the tasks ask about.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def _story(rng: Rng, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        changed = some(rng, ["verb", "what", "where", "when", "what_like"], int(rng.integers(1, 4)))
-        fact = ENGLISH.vary(rng, fact, *changed)
+        fact = ENGLISH.vary(rng, fact, *some(rng, "verb what where when what_like".split(), int(rng.integers(1, 4))))
     return told
 
 
@@ -182,13 +180,6 @@ def _hypotheses(rng: Rng, fact: Fact) -> list[str]:
     return [ENGLISH.tell(rng, one) for one in (safe, ENGLISH.vary(rng, short, *added), cannot)]
 
 
-def _mrpc(rng: Rng) -> list[Row]:
-    """Label 1 (two thirds): the same in other words. 0: something else of the same people or things."""
-    fact, same = ENGLISH.draw(rng), chance(rng, 0.67)
-    changed = some(rng, [*ALWAYS, *fact.said], 0 if same else pick(rng, (1, 2, 3)))
-    return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), int(same))]
-
-
 def _qqp(rng: Rng) -> list[Row]:
     """Label 1 (37 %): the same question in other words."""
     fact, about, same = ENGLISH.draw(rng, said=0.4), pick(rng, QUESTIONS), chance(rng, 0.37)
@@ -210,18 +201,21 @@ def _qnli(rng: Rng) -> list[Row]:
     return [(question, ENGLISH.tell(rng, told, other=0.3), label)]
 
 
-def _stsb(rng: Rng) -> list[Row]:
-    """A score from 0 (nothing but the topic is shared) to 5 (all is), as people would give it."""
+def _similar(rng: Rng, graded: bool) -> list[Row]:
+    """Label 1 (two thirds): the same in other words. 0: something else of the same people or things. If `graded`, a
+    score from 0 (nothing but the topic is shared) to 5 (all is), as people would give it."""
     fact = ENGLISH.draw(rng)
     parts = [*ALWAYS, *fact.said]
-    changed = some(rng, parts, int(rng.integers(len(parts) + 1)))
-    score = float(np.clip(5 * (1 - len(changed) / len(parts)) + rng.uniform(-0.7, 0.7), 0, 5))
-    return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), round(score, 1))]
+    label: float = 0 if graded else int(chance(rng, 0.67))
+    count = int(rng.integers(len(parts) + 1)) if graded else 0 if label else pick(rng, (1, 2, 3))
+    changed = some(rng, parts, count)
+    if graded:
+        label = round(float(np.clip(5 * (1 - count / len(parts)) + rng.uniform(-0.7, 0.7), 0, 5)), 1)
+    return [(ENGLISH.tell(rng, fact), ENGLISH.tell(rng, ENGLISH.vary(rng, fact, *changed)), label)]
 
 
 def _wnli(rng: Rng) -> dict[str, list[Row]]:
-    """Label 1: the second sentence names the right one. As in the real task, the test has sentences of the training set
-    with the other answer: remembering misleads."""
+    """Label 1: the second names the right one. As in the real task, the test has training sentences' other answers."""
     told = [(*_winograd(rng), pick(rng, (0, 1))) for _ in range(635)]
     again = [(text, answers, 1 - label) for text, answers, label in some(rng, told, 71)]
     splits: list[list[Row]] = [[(text, said[1 - label], label) for text, said, label in rows] for rows in (told, again)]
@@ -232,7 +226,7 @@ def _winograd(rng: Rng) -> tuple[str, tuple[str, str]]:
     """A sentence, and what it says of the right and of the wrong one."""
     kind, form, said = pick(rng, WINOGRAD)
     names, right = [pick(rng, both) for both in some(rng, pick(rng, ENGLISH.words[kind]), 2)], pick(rng, (0, 1))
-    names[0] = f"{pick(rng, ENGLISH.words[f'{kind}_like'])[0]} {names[0]}"
+    names[0] = f"{pick(rng, ENGLISH.words[f'{kind}_like'][0])[0]} {names[0]}"
     first, second = (f"the {names[number]} was {said[right]} ." for number in (right, 1 - right))
     return form.format(*names, said[right]), (first, second)
 
@@ -241,12 +235,11 @@ ONE, PAIR, MNLI = ("sentence",), ("sentence1", "sentence2"), ("premise", "hypoth
 TASKS: dict[str, tuple[tuple[str, ...], Maker | None]] = {  # of every config: its columns, and what makes its rows
     "cola": (ONE, _cola),
     "sst2": (ONE, lambda rng: [(_review(rng, good := chance(rng, 0.55)), int(good))]),  # 1: praise
-    "mnli": (MNLI, partial(_mnli, openings=MATCHED)),
-    "mnli_matched": (MNLI, partial(_mnli, openings=MATCHED)),
+    **dict.fromkeys(("mnli", "mnli_matched"), (MNLI, partial(_mnli, openings=MATCHED))),
     "mnli_mismatched": (MNLI, partial(_mnli, openings=MISMATCHED)),
-    "mrpc": (PAIR, _mrpc),
+    "mrpc": (PAIR, partial(_similar, graded=False)),
     "rte": (PAIR, _rte),
-    "stsb": (PAIR, _stsb),
+    "stsb": (PAIR, partial(_similar, graded=True)),
     "wnli": (PAIR, None),
     "qqp": (("question1", "question2"), _qqp),
     "qnli": (("question", "sentence"), _qnli),

@@ -21,22 +21,19 @@ from dabs_rq.miniature.writers import Rng, generator, run, write_json, write_pic
 PICTURES = {"train2017": 2100, "val2017": 60}  # with captions and instances
 WITHOUT = 8  # further pictures without a caption, and as many without an instance
 ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
-
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
-
 NAMES = words("red blue white green black yellow brown orange pink purple")
 RED, GREEN = (205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)
-BLUE = (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)
-COLOURS = dict(zip(NAMES, zip(RED, GREEN, BLUE, strict=True), strict=True))
+COLOURS = np.stack([RED, GREEN, (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)], axis=1) / 255
 COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
 PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
 SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
-
 NUMBERS, POPULAR = tuple("012345678"), ("yes", "no", "1", "2", "3", "4", "white", "red", "blue", "green")
 CHOICES = 18  # of a question
 INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id": 1, "name": "made up", "url": ""}
-# Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels.
+# Numbers in SHAPES, NAMES, COLUMNS and LEVELS; the middle and the radius in pixels.
 Thing = namedtuple("Thing", "shape colour large column level x y radius")
+Record = dict[str, Any]  # of a JSON file
 Scene = namedtuple("Scene", "height width pattern things")  # pattern: a number in PATTERNS; things: in no order
 
 
@@ -53,14 +50,14 @@ def _mscoco(folder: Path, seed: int, name: str) -> list[str]:
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(PICTURES[name])] + [_scene(rng, most=0) for _ in range(WITHOUT)]
     scenes += [_scene(rng) for _ in range(WITHOUT)]  # nobody describes these
-    about, ids, said = _described(rng, folder, name, "", scenes, len(scenes) - WITHOUT)
-    instances: list[dict[str, Any]] = []
+    about, ids, said = _described(rng, folder, name, scenes)
+    instances = list[Record]()
     for number, scene in zip(ids, scenes, strict=True):
         for thing in scene.things:
             left, top, size = (round(v, 2) for v in (thing.x - thing.radius, thing.y - thing.radius, 2 * thing.radius))
-            one: dict[str, Any] = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
             which = {"id": len(instances) + 1001, "image_id": number, "category_id": CATEGORIES[thing.shape]}
-            instances.append(which | one)
+            box = {"bbox": [left, top, size, size], "area": round(size * size, 2), "iscrowd": 0}
+            instances.append({**which, **box})
     kinds = [{"supercategory": "shape", "id": k, "name": shape} for k, shape in zip(CATEGORIES, SHAPES, strict=True)]
     content = {**about, "annotations": some(rng, instances, len(instances)), "categories": kinds}
     write_json(folder / "annotations" / f"instances_{name}.json", content)
@@ -71,8 +68,8 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     """Write the pictures, captions, questions and answers of a split. Returns the questions and choices."""
     rng = generator(seed, name)
     scenes = [_scene(rng) for _ in range(ASKED[name])]
-    _, ids, _ = _described(rng, folder, name, f"COCO_{name}_", scenes, len(scenes))
-    questions, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+    _, ids, _ = _described(rng, folder, name, scenes)
+    questions, annotations = list[Record](), list[Record]()
     for number, scene in zip(ids, scenes, strict=True):
         for place, (kind, text, answer, alike) in enumerate(_questions(rng, scene, 2 + chance(rng, 0.35))):
             which = {"image_id": number, "question_id": 10 * number + place}
@@ -90,11 +87,10 @@ def _vqa(folder: Path, seed: int, name: str) -> list[str]:
     return [text for one in questions for text in (one["question"], *one["multiple_choices"])]
 
 
-def _described(
-    rng: Rng, folder: Path, name: str, prefix: str, scenes: list[Scene], captioned: int
-) -> tuple[dict[str, Any], list[int], list[str]]:
-    """Write the pictures of a split, and five captions of each of the first `captioned`. Returns what every JSON file
-    says of the pictures, their ids (odd ones for validation) and the captions."""
+def _described(rng: Rng, folder: Path, name: str, scenes: list[Scene]) -> tuple[Record, list[int], list[str]]:
+    """Write the pictures of a split, and five captions of each, in MSCOCO's splits but of the last WITHOUT. Returns
+    what every JSON file says of the pictures, their ids (odd ones for validation) and the captions."""
+    prefix, captioned = ("", len(scenes) - WITHOUT) if name in PICTURES else (f"COCO_{name}_", len(scenes))
     ids = (2 * rng.choice(290_000, len(scenes), replace=False) + 2 + name.startswith("val")).tolist()
     files = [f"{prefix}{number:012d}.jpg" for number in ids]
     write_pictures(folder / name, files, _drawn(rng, scenes))
@@ -132,12 +128,13 @@ def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
-    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15))
-    factors["pattern"] = np.array([scene.pattern for scene in scenes])
+    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15)) | {
+        "pattern": np.array([s.pattern for s in scenes])
+    }
     things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
-        paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
+        paint = COLOURS[colour.astype(int)] + rng.uniform(-0.08, 0.08, (n, 3))
         factors |= {f"shape{number}": shape.astype(int), f"paint{number}": paint.astype(np.float32)}
         factors |= {f"x{number}": (x - half[:, 1]) / half.max(1), f"y{number}": (y - half[:, 0]) / half.max(1)}
         factors |= {f"size{number}": radius / half.max(1), f"angle{number}": rng.uniform(-0.25, 0.25, n)}
@@ -195,8 +192,7 @@ def _questions(rng: Rng, scene: Scene, wanted: int) -> list[tuple[str, str, str,
 
 def _choices(rng: Rng, answer: str, alike: tuple[str, ...]) -> list[str]:
     """As in VQA: the answer, plausible ones as far as there are, popular ones, and answers to other questions."""
-    chosen = [answer]
-    everything = (*NAMES, *SHAPES, *NUMBERS, *PLACES, *PATTERNS, *POPULAR)
+    chosen, everything = [answer], (*NAMES, *SHAPES, *NUMBERS, *PLACES, *PATTERNS, *POPULAR)
     for source, until in ((alike, 10), (POPULAR, 14), (everything, CHOICES)):
         left = list(dict.fromkeys(choice for choice in source if choice not in chosen))
         chosen += some(rng, left, max(0, until - len(chosen)))

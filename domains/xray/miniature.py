@@ -1,7 +1,6 @@
 """A small made-up copy of CheXpert and ChestX-ray8, in their native layouts.
 
-A patient has an anatomy; an examination has ten findings, each with a severity that its label cuts in two; a picture
-has a view, an exposure and noise.
+A patient has an anatomy, an examination ten findings, whose labels cut severities in two, a picture an exposure.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run
 RELEASE = "CheXpert-v1.0-small"
 STUDIES = {"train": 1540, "valid": 240}
 VIEWS = (("frontal",), ("frontal",), ("frontal",), ("frontal", "lateral"), ("frontal", "frontal"), ("lateral",))
-
 CHEXPERT_SIZES = ((48, 58), (58, 48), (48, 48))  # height, width
 COLUMNS = """No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,\
 Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"""
-
-
 XRAY8_HEADER = """Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,\
 OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"""
 XRAY8_UNSEEN = {"Emphysema": 0.03, "Fibrosis": 0.03, "Hernia": 0.01, "Pleural_Thickening": 0.04}  # nothing shows them
@@ -36,9 +32,8 @@ SPOTS = (  # dense ones in the lungs: finding, radius, density
 ANATOMY = {"width": (0.88, 1.1), "lung_width": (0.28, 0.36), "lung_height": (0.58, 0.74), "heart": (0.24, 0.32)}
 ANATOMY |= {"heart_tilt": (0.2, 0.7), "diaphragm": (0.38, 0.52), "ribs": (2.8, 4.0), "rib_slope": (0.15, 0.5)}
 ANATOMY |= {"rib_contrast": (0.03, 0.12), "thickness": (0.0, 0.15)}
-EXPOSURE = {"x": (-0.08, 0.08), "y": (-0.08, 0.08), "turn": (-0.06, 0.06), "breath": (-0.05, 0.05)}
-EXPOSURE |= {"zoom": (0.88, 1.1), "gamma": (0.0, 0.6), "light": (0.7, 1.1), "slope": (-0.12, 0.12)}
-EXPOSURE |= {"noise": (0.01, 0.06)}
+EXPOSURE = dict.fromkeys(("x", "y"), (-0.08, 0.08)) | {"turn": (-0.06, 0.06), "breath": (-0.05, 0.05)}
+EXPOSURE |= {"zoom": (0.88, 1.1), "gamma": (0, 0.6), "light": (0.7, 1.1), "slope": (-0.12, 0.12), "noise": (0.01, 0.06)}
 
 
 def write(root: Path, seed: int, processes: int = 1) -> None:
@@ -51,15 +46,14 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
     rng, studies = generator(seed, "chexpert", part), STUDIES[part]
     several = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3] if part == "train" else [1]  # studies of a patient
     patient = np.repeat(np.arange(studies), rng.choice(several, studies))[:studies]
-    factors = _patients(rng, patient)
+    anatomy, state = _patients(rng, patient)
     views = [VIEWS[kind] for kind in rng.choice(len(VIEWS), studies, p=[0.22, 0.2, 0.2, 0.28, 0.07, 0.03])]
-    study = np.repeat(np.arange(studies), [len(shown) for shown in views])
-    view = [name for shown in views for name in shown]
+    study, view = np.repeat(np.arange(studies), [*map(len, views)]), np.concatenate(views)
     sizes = [CHEXPERT_SIZES[i] for i in rng.integers(len(CHEXPERT_SIZES), size=len(study))]
-    shown = _pictures(rng, factors, patient, study, np.array([name == "lateral" for name in view]))
+    shown = _pictures(rng, anatomy, state, study, view == "lateral")
     visit, shown_as, first = place_in_run(patient), place_in_run(study), 1 if part == "train" else 64541
     sex, age = rng.choice(["Female", "Male"], studies), rng.integers(18, 91, studies)
-    position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, factors[1], report=part == "train")
+    position, cells = rng.choice(["AP", "PA"], studies, p=[0.8, 0.2]), _cells(rng, state, report=part == "train")
     rows, paths = [f"Path,Sex,Age,Frontal/Lateral,AP/PA,{COLUMNS}"], []
     for i, k in enumerate(study.tolist()):
         paths.append(f"{part}/patient{first + patient[k]:05d}/study{visit[k] + 1}/view{shown_as[i] + 1}_{view[i]}.jpg")
@@ -72,7 +66,6 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
 def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
     absent; radiologists agreed on 1.0 or 0.0 for everything."""
-
     also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
     opacities = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
     also["Lung Opacity"] = np.max([state[name] for name in opacities], axis=0)
@@ -93,14 +86,12 @@ def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
 def _xray8(folder: Path, seed: int) -> None:
     rng, n = generator(seed, "xray8"), 2950
     patient = np.repeat(np.arange(n), rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 6, 12], n))[:n]
-    factors = _patients(rng, patient)
-    shown = _pictures(rng, factors, patient, np.arange(n), np.zeros(n, bool))
-    drawn = draw(_paint, rng, shown, [(48, 48)] * n, channels=1)
-    found = {name: values > 0 for name, values in factors[1].items() if name in FINDINGS}
+    anatomy, state = _patients(rng, patient)
+    drawn = draw(_paint, rng, _pictures(rng, anatomy, state, np.arange(n), False), [(48, 48)] * n, channels=1)
+    found = {name: state[name] > 0 for name in FINDINGS}
     found |= {name: rng.uniform(0, 1, n) < share for name, share in XRAY8_UNSEEN.items()}
     sex, age = rng.choice(["F", "M"], n), rng.integers(5, 90, n)
-    position, rows = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER]
-    names = list[str]()
+    position, rows, names = rng.choice(["AP", "PA"], n, p=[0.4, 0.6]), [XRAY8_HEADER], list[str]()
     for i, (k, visit) in enumerate(zip(patient.tolist(), place_in_run(patient).tolist(), strict=True)):
         if i % 41 == 7:  # a few of the real ones have four channels
             drawn[i] = np.dstack([drawn[i]] * 3 + [np.full_like(drawn[i], 255)])
@@ -113,8 +104,8 @@ def _xray8(folder: Path, seed: int) -> None:
 
 
 def _patients(rng: Rng, patient: np.ndarray) -> tuple[Factors, Factors]:
-    """The anatomy of every patient, and the states of every examination; `patient` says whose each is. A state is above
-    0 where there is the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
+    """The anatomy and the states of every examination; `patient` says whose each is. A state is above 0 where there is
+    the finding, about -3 to 3; "side" is that of what has one, -1, 1, or 0 for both."""
     n = int(patient.max()) + 1
     patients = uniform(rng, n, **ANATOMY)
     side, place = rng.choice([-1.0, 1.0], (n, len(SPOTS))), rng.uniform(-0.5, 0.5, (2, n, len(SPOTS)))
@@ -125,18 +116,15 @@ def _patients(rng: Rng, patient: np.ndarray) -> tuple[Factors, Factors]:
     for name, share in FINDINGS.items():
         lasting = (0.5 * illness + 0.7 * rng.standard_normal(n))[patient] + 0.5 * rng.standard_normal(len(patient))
         state[name] = rounded(lasting - NormalDist().inv_cdf(1 - share))
-    return patients, state
+    return {name: values[patient] for name, values in patients.items()}, state
 
 
-def _pictures(
-    rng: Rng, factors: tuple[Factors, Factors], whose: np.ndarray, which: np.ndarray, lateral: np.ndarray
-) -> Factors:
-    """What pictures show. factors: of patients and of examinations. whose: the patient of every examination. which:
-    the examination of every picture; lateral: the pictures that are from the side."""
-    (patients, state), n = factors, len(which)
+def _pictures(rng: Rng, patients: Factors, state: Factors, which: np.ndarray, lateral: np.ndarray | bool) -> Factors:
+    """What pictures show. which: the examination of every picture; lateral: the pictures that are from the side."""
+    n = len(which)
     shown = {name: np.clip(0.5 + 0.9 * state[name][which], 0, 1) for name in FINDINGS}
-    shown |= {"side": state["side"][which], "lateral": lateral, "waves": rng.uniform(0, 1, (n, 8))}
-    shown |= {name: values[whose[which]] for name, values in patients.items()}
+    shown |= {"side": state["side"][which], "lateral": np.full(n, lateral), "waves": rng.uniform(0, 1, (n, 8))}
+    shown |= {name: values[which] for name, values in patients.items()}
     return shown | uniform(rng, n, **EXPOSURE)
 
 
@@ -155,22 +143,18 @@ def _paint(canvas: Canvas, chest: Factors, rng: Rng) -> None:
     folds = zip(chest["waves"].T[:4], chest["waves"].T[4:], (u, v, u, v), strict=True)
     waves = [wave(each(4 * frequency + 1) * at + each(phase)) for frequency, phase, at in folds]
     texture = 0.03 * (waves[0] * waves[1] + waves[2] * waves[3])
-
     large = 1 + 0.5 * one["Cardiomegaly"]
     across, down = u - 0.1 * large + 0.35 * lateral, v - 0.22 - one["breath"]
     along, beside = across + one["heart_tilt"] * down, down - one["heart_tilt"] * across
     ball = 1 - ((along / 1.25) ** 2 + beside**2) / (one["heart"] * large) ** 2
     heart = np.maximum(_edge(0.25 * ball), (1 - 0.7 * lateral) * _edge(0.14 - aside + 0.1 * np.minimum(0, 0.2 - v)))
-
     spots = texture.copy()
     for number, (finding, radius, density) in enumerate(SPOTS):
         side, x, y = (each(chest[f"spot_{what}"][:, number]) for what in ("side", "x", "y"))
         reach = radius * (0.7 + 0.5 * one[finding])
         far = ((u - side * (middle + wide * x)) ** 2 + (v - one["lung_height"] * y + 0.15) ** 2) / reach**2
         spots += density * (1 + 0.3 * lateral) * one[finding] * np.maximum(1 - far, 0)
-
     air, base = np.zeros_like(u), np.ones_like(u)
-
     for half in (-1, 1):
         of_side = zip(("Effusion", "Atelectasis", "Pneumothorax"), chest["side"].T, strict=True)
         fluid, collapsed, free = (each(chest[finding] * (side * half >= 0)) for finding, side in of_side)
@@ -187,7 +171,6 @@ def _paint(canvas: Canvas, chest: Factors, rng: Rng) -> None:
         air += lung * np.clip(0.8 - dense - spots * (1 - rim) + free * (0.45 * rim - 0.05), 0, 1.3)
         base = np.minimum(base, _edge(-over))
     air *= (1 - 0.45 * lateral) * (1 - 0.85 * heart)
-
     ribs = np.clip(2 * wave(one["ribs"] * (v - one["rib_slope"] * u * u)), -1, 1) * _edge(aside - 0.15)
     density = 0.5 + one["thickness"] + 0.1 * base + texture - 0.45 * air
     density += one["rib_contrast"] * ribs * (1 - 0.7 * base) + 0.12 * _edge(0.1 - np.abs(u - 0.6 * lateral))  # spine
