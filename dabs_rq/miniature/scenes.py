@@ -87,7 +87,8 @@ def _grains() -> np.ndarray:
 
 
 def draw(paint: Painter, rng: Rng, factors: Factors, sizes: Sequence[Size], channels: int = 3) -> list[np.ndarray]:
-    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; the factors "light", "slope" and "noise" are those of `Canvas.pixels`."""
+    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; `Canvas.pixels` uses the
+    factors "light", "slope" and "noise"."""
     drawn: list[np.ndarray] = [np.empty(0, np.uint8)] * len(sizes)
     for height, width in sorted(set(sizes)):
         rows = np.flatnonzero((np.array(sizes) == (height, width)).all(axis=1))

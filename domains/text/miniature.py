@@ -86,7 +86,8 @@ def _story(rng: Rng, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        fact = ENGLISH.vary(rng, fact, *some(rng, "verb what where when what_like".split(), int(rng.integers(1, 4))))
+        parts = ("verb", "what", "where", "when", "what_like")
+        fact = ENGLISH.vary(rng, fact, *some(rng, parts, int(rng.integers(1, 4))))
     return told
 
 
