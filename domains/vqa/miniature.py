@@ -1,7 +1,6 @@
 """A small made-up copy of MSCOCO 2017 and VQA v1, in their native layouts, with a small tokenizer.
 
-A scene is up to three things on a patterned ground, each with a shape, a colour, a size and a place; captions and
-questions speak of nothing else. Most false choices are of the right kind, so that a question alone tells little.
+Captions and questions speak of a scene's things: shapes, colours, sizes and places. Most false choices are plausible.
 """
 
 from __future__ import annotations
@@ -128,9 +127,8 @@ def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
-    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15)) | {
-        "pattern": np.array([s.pattern for s in scenes])
-    }
+    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15))
+    factors["pattern"] = np.array([scene.pattern for scene in scenes])
     things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
