@@ -95,8 +95,7 @@ def _cifar10(natural: Path, rng: Rng) -> None:
 
 def _cu_birds(natural: Path, rng: Rng) -> None:
     """Hue (4) x pattern of the object (4); its shape is always of the same few."""
-    folder = natural / "cu_birds" / "CUB_200_2011"
-    label, part = _classes_and_parts(rng)
+    folder, (label, part) = natural / "cu_birds" / "CUB_200_2011", _classes_and_parts(rng)
     shape, hue = rng.choice([0, 3, 8], len(label)), _hues(rng, label // 4, 4)
     drawn = _pictures(rng, _scenes(rng, len(label), shape=shape, hue=hue, **_patterned(rng, label % 4)))
     kinds = {number: f"{number:03d}.Made_up_bird_{number}" for number in np.linspace(1, 200, 16).astype(int).tolist()}
@@ -161,8 +160,7 @@ def _traffic_sign(natural: Path, rng: Rng) -> None:
 
 def _aircraft(natural: Path, rng: Rng) -> None:
     """Shape (4) x pattern (4); small, boxed, above a banner, any hue."""
-    folder = natural / "aircraft" / "fgvc-aircraft-2013b" / "data"
-    label, part = _classes_and_parts(rng)
+    folder, (label, part) = natural / "aircraft" / "fgvc-aircraft-2013b" / "data", _classes_and_parts(rng)
     n, height, width, banner = len(label), 42, 56, 7
     place = uniform(rng, n, x=(-0.5, 0.5), y=(-0.35, 0.35), size=(0.3, 0.45))
     place["shape"] = np.array([8, 4, 6, 7])[label // 4]

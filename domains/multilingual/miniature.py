@@ -1,6 +1,6 @@
 """A small made-up copy of mC4 and PAWS-X in their native layouts, and a tokenizer for them.
 
-Both say facts in the seven made-up languages of `dabs_rq.miniature.facts`. A PAWS-X pair of label 1 says one fact twice.
+Both say facts in the seven made-up languages of `dabs_rq.miniature.facts`. A PAWS-X pair of label 1 says one twice.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _name(rng: Rng, count: int) -> str:
     return "".join(letters[i] for i in rng.integers(len(letters), size=count))
 
 
-# A voiced sound is the answer of the vocal tract to pulses with the period of the pitch, breath is noise through it. Both
+# A voiced sound is the answer of the vocal tract to pulses with the period of the pitch, breath is noise in it. Both
 # come from tables, rounded once: all that is done with samples afterwards is exact in float32.
 Range = tuple[float, float]  # from, to
 RATE, ANY, PHONES = 16_000, -1, " aeioumnlsfk"
@@ -144,8 +144,8 @@ def _vocabulary() -> list[str]:
     """Words of two syllables, such as "kalu": always the same ones."""
     syllables = [consonant + vowel for consonant in "mnlsfk" for vowel in "aeiou"]
     count = len((*google_speech.WORDS, *ACTIONS, *OBJECTS, *LOCATIONS))
-    chosen = np.random.default_rng(11).permutation(len(syllables) ** 2)[:count]
-    return [syllables[pair // len(syllables)] + syllables[pair % len(syllables)] for pair in chosen.tolist()]
+    pairs = [first + second for first in syllables for second in syllables]
+    return [pairs[i] for i in np.random.default_rng(11).permutation(len(pairs))[:count]]
 
 
 @cache

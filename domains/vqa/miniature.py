@@ -105,8 +105,7 @@ def _described(rng: Rng, folder: Path, name: str, scenes: list[Scene]) -> tuple[
 
 def _scene(rng: Rng, most: int = 3) -> Scene:
     """1 to `most` things (or none) in different columns. A thing often repeats colour or shape of the one before."""
-    height, width = pick(rng, SIZES)
-    things: list[Thing] = []
+    (height, width), things = pick(rng, SIZES), list[Thing]()
     for column in some(rng, range(len(COLUMNS)), int(rng.integers(min(1, most), most + 1))):
         shape, colour, large, level = _skewed(rng, SHAPES), _skewed(rng, NAMES), chance(rng, 0.5), pick(rng, (0, 1))
         shape = things[-1].shape if things and chance(rng, 0.3) else shape

@@ -64,8 +64,7 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
 
 
 def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
-    """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
-    absent; radiologists agreed on 1.0 or 0.0 for everything."""
+    """(n, 14) cells: 1.0, 0.0, and in a report -1.0 for what is hard to tell, mostly nothing for what is absent."""
     also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
     opacities = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
     for name, parts in {"Lung Opacity": opacities, "Lung Lesion": ("Mass", "Nodule")}.items():
