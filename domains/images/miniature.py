@@ -139,8 +139,7 @@ def _dtd(natural: Path, rng: Rng) -> None:
 
 def _traffic_sign(natural: Path, rng: Rng) -> None:
     """Shape (4), and with it the hue, x mark (4); the frames of a track are of one sign."""
-    folder = natural / "traffic_sign" / "GTSRB" / "Final_Training" / "Images"
-    label = np.repeat(np.arange(16), TRACKS)
+    folder, label = natural / "traffic_sign/GTSRB/Final_Training/Images", np.repeat(np.arange(16), TRACKS)
     shape, hue, mark = label // 4, _hues(rng, label // 4, 4), np.array([0, 2, 8, 6])[label % 4]
     sign = _scenes(rng, len(label), shape=shape, hue=hue, mark=mark, mark_hue=(hue + 0.5) % 1, mark_size=0.6)
     frames = {name: np.repeat(values, FRAMES) for name, values in sign.items()}

@@ -23,14 +23,15 @@ ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
 NAMES = words("red blue white green black yellow brown orange pink purple")
 RED, GREEN = (205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)
-COLOURS = np.stack([RED, GREEN, (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)], axis=1) / 255
+BLUE = (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)
+COLOURS = dict(zip(NAMES, zip(RED, GREEN, BLUE, strict=True), strict=True))
 COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
 PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
 SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
 NUMBERS, POPULAR = tuple("012345678"), ("yes", "no", "1", "2", "3", "4", "white", "red", "blue", "green")
 CHOICES = 18  # of a question
 INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id": 1, "name": "made up", "url": ""}
-# Numbers in SHAPES, NAMES, COLUMNS and LEVELS; the middle and the radius in pixels.
+# Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels.
 Thing = namedtuple("Thing", "shape colour large column level x y radius")
 Record = dict[str, Any]  # of a JSON file
 Scene = namedtuple("Scene", "height width pattern things")  # pattern: a number in PATTERNS; things: in no order
@@ -131,7 +132,7 @@ def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
-        paint = COLOURS[colour.astype(int)] + rng.uniform(-0.08, 0.08, (n, 3))
+        paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
         factors |= {f"shape{number}": shape.astype(int), f"paint{number}": paint.astype(np.float32)}
         factors |= {f"x{number}": (x - half[:, 1]) / half.max(1), f"y{number}": (y - half[:, 0]) / half.max(1)}
         factors |= {f"size{number}": radius / half.max(1), f"angle{number}": rng.uniform(-0.25, 0.25, n)}
