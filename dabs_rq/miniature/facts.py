@@ -1,7 +1,6 @@
 """One grammar of facts, which every language renders in its own way.
 
-A fact is what a sentence says, in numbers of words: somebody does something to something, here or there, now or then.
-Two sentences of one fact are paraphrases. `ENGLISH` has real words, the languages of `made_up` have their own.
+A fact is what a sentence says, in numbers of words. Two sentences of one fact are paraphrases.
 """
 
 from __future__ import annotations
@@ -199,10 +198,8 @@ def ask(rng: Rng, fact: Fact, about: str) -> str:
     how = wording(rng, other=0.3, free=0)
     found = ENGLISH.phrases(fact._replace(negated=False), how)
     rest = [word for role in ("where", "when") if role != about for word in found.get(role, [])]
-    if about == "who":
-        return " ".join(["who", *found["verb"], *found["object"], *rest, "?"])
-    thing = [] if about == "what" else found["object"]
-    return " ".join([about, "did", *found["subject"], ENGLISH.word(fact, "verb", how), *thing, *rest, "?"])
+    did = found["verb"] if about == "who" else ["did", *found["subject"], ENGLISH.word(fact, "verb", how)]
+    return " ".join([about, *did, *([] if about == "what" else found["object"]), *rest, "?"])
 
 
 def article(word: str) -> str:

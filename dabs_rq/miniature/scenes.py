@@ -34,9 +34,8 @@ def wave(x: np.ndarray) -> np.ndarray:
 
 def colours(hue: np.ndarray) -> np.ndarray:
     """RGB (n, 3) from 0.1 to 0.9 of hues on a circle of length 1."""
-    return np.float32(0.5) + np.float32(0.4) * wave(
-        hue.astype(np.float32)[:, None] - np.arange(3, dtype=np.float32) / 3
-    )
+    thirds = np.arange(3, dtype=np.float32) / 3
+    return np.float32(0.5) + np.float32(0.4) * wave(hue.astype(np.float32)[:, None] - thirds)
 
 
 class Canvas:
@@ -65,8 +64,7 @@ class Canvas:
 
     def paint(self, covered: np.ndarray, colour: np.ndarray) -> None:
         """Paint over what is `covered` (n, height, width), from 0 to 1. colour: (n, channels) or one per pixel."""
-        full = colour[:, :, None, None] if colour.ndim == 2 else colour
-        self.layers += covered[:, None] * (full - self.layers)
+        self.layers += covered[:, None] * ((colour[:, :, None, None] if colour.ndim == 2 else colour) - self.layers)
 
     def pixels(self, rng: Rng, light: np.ndarray, slope: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels), or without channels if there is one, under `light` that grows along the
@@ -87,8 +85,7 @@ def _grains() -> np.ndarray:
 
 
 def draw(paint: Painter, rng: Rng, factors: Factors, sizes: Sequence[Size], channels: int = 3) -> list[np.ndarray]:
-    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds their layers; `Canvas.pixels` uses the
-    factors "light", "slope" and "noise"."""
+    """The pictures of `factors`, uint8, picture i at sizes[i]. `paint` adds layers; `Canvas.pixels` lights them."""
     drawn: list[np.ndarray] = [np.empty(0, np.uint8)] * len(sizes)
     for height, width in sorted(set(sizes)):
         rows = np.flatnonzero((np.array(sizes) == (height, width)).all(axis=1))

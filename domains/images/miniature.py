@@ -95,8 +95,7 @@ def _cifar10(natural: Path, rng: Rng) -> None:
 
 def _cu_birds(natural: Path, rng: Rng) -> None:
     """Hue (4) x pattern of the object (4); its shape is always of the same few."""
-    folder = natural / "cu_birds" / "CUB_200_2011"
-    label, part = _classes_and_parts(rng)
+    folder, (label, part) = natural / "cu_birds" / "CUB_200_2011", _classes_and_parts(rng)
     shape, hue = rng.choice([0, 3, 8], len(label)), _hues(rng, label // 4, 4)
     drawn = _pictures(rng, _scenes(rng, len(label), shape=shape, hue=hue, **_patterned(rng, label % 4)))
     kinds = {number: f"{number:03d}.Made_up_bird_{number}" for number in np.linspace(1, 200, 16).astype(int).tolist()}
@@ -140,8 +139,7 @@ def _dtd(natural: Path, rng: Rng) -> None:
 
 def _traffic_sign(natural: Path, rng: Rng) -> None:
     """Shape (4), and with it the hue, x mark (4); the frames of a track are of one sign."""
-    folder = natural / "traffic_sign" / "GTSRB" / "Final_Training" / "Images"
-    label = np.repeat(np.arange(16), TRACKS)
+    folder, label = natural / "traffic_sign/GTSRB/Final_Training/Images", np.repeat(np.arange(16), TRACKS)
     shape, hue, mark = label // 4, _hues(rng, label // 4, 4), np.array([0, 2, 8, 6])[label % 4]
     sign = _scenes(rng, len(label), shape=shape, hue=hue, mark=mark, mark_hue=(hue + 0.5) % 1, mark_size=0.6)
     frames = {name: np.repeat(values, FRAMES) for name, values in sign.items()}
@@ -161,8 +159,7 @@ def _traffic_sign(natural: Path, rng: Rng) -> None:
 
 def _aircraft(natural: Path, rng: Rng) -> None:
     """Shape (4) x pattern (4); small, boxed, above a banner, any hue."""
-    folder = natural / "aircraft" / "fgvc-aircraft-2013b" / "data"
-    label, part = _classes_and_parts(rng)
+    folder, (label, part) = natural / "aircraft" / "fgvc-aircraft-2013b" / "data", _classes_and_parts(rng)
     n, height, width, banner = len(label), 42, 56, 7
     place = uniform(rng, n, x=(-0.5, 0.5), y=(-0.35, 0.35), size=(0.3, 0.45))
     place["shape"] = np.array([8, 4, 6, 7])[label // 4]

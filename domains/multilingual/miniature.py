@@ -1,7 +1,6 @@
 """A small made-up copy of mC4 and PAWS-X in their native layouts, and a tokenizer for them.
 
-Both say facts in the seven made-up languages of `dabs_rq.miniature.facts`. A text of mC4 is up to three sentences on
-one topic. A pair of PAWS-X is a fact and the same fact in other words (label 1), or other roles or another fact (0).
+Both say facts in the seven made-up languages of `dabs_rq.miniature.facts`. A PAWS-X pair of label 1 says one twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A small made-up PAMAP2 in the native layout and format.
 
-A subject is a tempo, a strength, the way the units are strapped on and a heart. Activities share postures, so a
-window's mean tells only some of them apart; rhythm must tell the rest.
+Activities share postures, so a window's mean tells only some of them apart; rhythm must tell the rest.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from pyarrow import csv
 
 from dabs_rq.miniature.writers import Rng, generator, rounded, run
 
-RATE, LIMBS = 100, 3  # Hz; hand, chest, ankle
-WINDOW = 320  # rows; bouts are a few windows long
+RATE, LIMBS, WINDOW = 100, 3, 320  # Hz; hand, chest, ankle; rows: bouts are a few windows long
 # Of every activity: posture (lying, sitting, upright, bent); rhythm in Hz; amplitudes in m/s^2 at hand, chest, ankle;
 # weights of once, twice, three times the rhythm; effort from 0 to 1, which drives the heart.
 ACTIVITIES = {

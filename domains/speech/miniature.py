@@ -107,8 +107,8 @@ def _fluent(speech: Path, seed: int) -> None:
                 said = [spoken[action], *(spoken[word] for word in (thing, location) if word != "none")]
                 number = f"{rng.integers(2**63):016x}"
                 path = f"wavs/speakers/{name}/{number[:8]}-{number[8:12]}-11e9-{number[12:]}-aa22aabbccdd.wav"
-                text = " ".join(said).capitalize()
-                table.append(f"{len(table) - 1},{path},{name},{text},{action},{thing},{location}")
+                order = f"{' '.join(said).capitalize()},{action},{thing},{location}"
+                table.append(f"{len(table) - 1},{path},{name},{order}")
                 write_clip(folder / path, session.say(said), 16_000)
         write_lines(folder / "data" / f"{part}_data.csv", table)
 
@@ -122,10 +122,8 @@ def _name(rng: Rng, count: int) -> str:
     return "".join(letters[i] for i in rng.integers(len(letters), size=count))
 
 
-# A voiced sound is the answer of the vocal tract to a pulse, again and again with the period of the pitch; breath and
-# consonants such as s are noise through the same tract. Both come from tables for every sound and width of the tract,
-# rounded once: all that is done with samples afterwards is exact in float32.
-
+# A voiced sound is the answer of the vocal tract to pulses with the period of the pitch, breath is noise in it. Both
+# come from tables, rounded once: all that is done with samples afterwards is exact in float32.
 Range = tuple[float, float]  # from, to
 RATE, ANY, PHONES = 16_000, -1, " aeioumnlsfk"
 SOUNDS = np.c_[  # (phones, 7)
@@ -145,9 +143,9 @@ ANSWER, ATTACK = 0.016, 0.001  # seconds until a resonance has died away, and un
 def _vocabulary() -> list[str]:
     """Words of two syllables, such as "kalu": always the same ones."""
     syllables = [consonant + vowel for consonant in "mnlsfk" for vowel in "aeiou"]
-    count = len(google_speech.WORDS) + len(ACTIONS) + len(OBJECTS) + len(LOCATIONS)
-    chosen = np.random.default_rng(11).permutation(len(syllables) ** 2)[:count]
-    return [syllables[pair // len(syllables)] + syllables[pair % len(syllables)] for pair in chosen.tolist()]
+    count = len((*google_speech.WORDS, *ACTIONS, *OBJECTS, *LOCATIONS))
+    pairs = [first + second for first in syllables for second in syllables]
+    return [pairs[i] for i in np.random.default_rng(11).permutation(len(pairs))[:count]]
 
 
 @cache

@@ -18,8 +18,7 @@ from dabs_rq.miniature.writers import Rng, generator, run, write_table
 from domains.text.wikitext103 import CONFIG
 
 LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
-TRAIN, TEST = 1_080, 324  # rows of every task but WNLI, which has its real size
-
+ROWS = {"train": 1_080, "validation": 324}  # of of every task but WNLI, which has its real size
 HEADINGS = words("History Description Background Career Production Legacy Reception Reception")
 PRAISE = words("wonderful excellent lovely brilliant charming superb graceful clever honest warm elegant witty moving")
 BLAME = words("terrible awful ugly dreadful boring horrible dull clumsy nasty gloomy rotten cruel hollow bland silly")
@@ -86,8 +85,7 @@ def _story(rng: Rng, fact: Fact) -> list[str]:
         said = f"{pick(rng, (*NAMES, '<unk>'))} said that", pick(rng, OPENINGS + MATCHED + MISMATCHED)
         before = (*said, facts.ask(rng, fact, pick(rng, QUESTIONS)), _winograd(rng)[0], *[""] * 6)[kind]
         told.append(f"{before} {sentence}".strip())
-        parts = ("verb", "what", "where", "when", "what_like")
-        fact = ENGLISH.vary(rng, fact, *some(rng, parts, int(rng.integers(1, 4))))
+        fact = ENGLISH.vary(rng, fact, *some(rng, (*ALWAYS[1:], "where", "when", "what_like"), int(rng.integers(1, 4))))
     return told
 
 
@@ -99,9 +97,8 @@ def _line(sentences: list[str]) -> str:
 def _task(root: Path, seed: int, config: str) -> None:
     """Write the tables of a config. No first text of a test is one of its training set, but in WNLI."""
     rng, seen, (columns, maker) = generator(seed, config), set[str](), TASKS[config]
-    sizes = {"train": TRAIN, "validation": TEST}
-    if config.startswith("mnli"):  # of which the two mnli_* are the tests
-        sizes.pop("train" if config != "mnli" else "validation")
+    splits = {"mnli": ("train",), "mnli_matched": ("validation",), "mnli_mismatched": ("validation",)}
+    sizes = {split: ROWS[split] for split in splits.get(config, ROWS)}
     tables = _wnli(rng) if maker is None else {split: _rows(rng, maker, n, seen) for split, n in sizes.items()}
     for split, rows in tables.items():
         *texts, labels = zip(*rows, strict=True)
@@ -135,8 +132,7 @@ def _cola(rng: Rng) -> list[Row]:
             {"subject": verb, "verb": found["subject"]},
         )
         found |= pick(rng, spoilt)
-    opening = pick(rng, (*OPENINGS, *[""] * len(OPENINGS)))
-    return [(f"{opening} {ENGLISH.arrange(found, how.front)}".strip(), int(good))]
+    return [(f"{pick(rng, OPENINGS + ('',) * 4)} {ENGLISH.arrange(found, how.front)}".strip(), int(good))]
 
 
 def _review(rng: Rng, good: bool) -> str:

@@ -1,7 +1,6 @@
 """A small made-up copy of MSCOCO 2017 and VQA v1, in their native layouts, with a small tokenizer.
 
-A scene is up to three things on a patterned ground, each with a shape, a colour, a size and a place; captions and
-questions speak of nothing else. Most false choices are of the right kind, so that a question alone tells little.
+Captions and questions speak of a scene's things: shapes, colours, sizes and places. Most false choices are plausible.
 """
 
 from __future__ import annotations
@@ -24,14 +23,15 @@ ASKED = {"train2014": 470, "val2014": 140}  # pictures with questions
 CATEGORIES = (1, 2, 3, 5, 6, 8, 9, 13, 14, 16)  # ids of the shapes; COCO's have gaps too
 NAMES = words("red blue white green black yellow brown orange pink purple")
 RED, GREEN = (205, 40, 240, 45, 25, 240, 120, 245, 245, 125), (35, 70, 240, 150, 25, 220, 70, 140, 150, 45)
-COLOURS = np.stack([RED, GREEN, (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)], axis=1) / 255
+BLUE = (40, 205, 240, 50, 25, 50, 30, 30, 185, 150)
+COLOURS = dict(zip(NAMES, zip(RED, GREEN, BLUE, strict=True), strict=True))
 COLUMNS, LEVELS = ("left", "middle", "right"), ("upper", "lower")
 PLACES = tuple(f"{level} {column}" for level in LEVELS for column in COLUMNS)
 SIZES = ((48, 64), (48, 64), (64, 48), (48, 48), (45, 64), (39, 52), (60, 56))  # height, width
 NUMBERS, POPULAR = tuple("012345678"), ("yes", "no", "1", "2", "3", "4", "white", "red", "blue", "green")
 CHOICES = 18  # of a question
 INFO, LICENSE = {"description": "made up", "version": "1.0", "year": 2014}, {"id": 1, "name": "made up", "url": ""}
-# Numbers in SHAPES, NAMES, COLUMNS and LEVELS; the middle and the radius in pixels.
+# Numbers in SHAPES, COLOURS, COLUMNS and LEVELS; the middle and the radius in pixels.
 Thing = namedtuple("Thing", "shape colour large column level x y radius")
 Record = dict[str, Any]  # of a JSON file
 Scene = namedtuple("Scene", "height width pattern things")  # pattern: a number in PATTERNS; things: in no order
@@ -106,8 +106,7 @@ def _described(rng: Rng, folder: Path, name: str, scenes: list[Scene]) -> tuple[
 
 def _scene(rng: Rng, most: int = 3) -> Scene:
     """1 to `most` things (or none) in different columns. A thing often repeats colour or shape of the one before."""
-    height, width = pick(rng, SIZES)
-    things: list[Thing] = []
+    (height, width), things = pick(rng, SIZES), list[Thing]()
     for column in some(rng, range(len(COLUMNS)), int(rng.integers(min(1, most), most + 1))):
         shape, colour, large, level = _skewed(rng, SHAPES), _skewed(rng, NAMES), chance(rng, 0.5), pick(rng, (0, 1))
         shape = things[-1].shape if things and chance(rng, 0.3) else shape
@@ -128,13 +127,12 @@ def _drawn(rng: Rng, scenes: list[Scene]) -> list[np.ndarray]:
     sizes, n = [(scene.height, scene.width) for scene in scenes], len(scenes)
     tone = np.clip(rng.uniform(0.35, 0.75, (n, 1)) + rng.uniform(-0.06, 0.06, (n, 3)), 0, 1)
     factors: Factors = {**textures(rng, n, (0.15, 0.35)), "tone": tone, **lights(rng, n)}
-    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15)) | {
-        "pattern": np.array([s.pattern for s in scenes])
-    }
+    factors |= uniform(rng, n, light=(0.8, 1.1), slope=(-0.15, 0.15))
+    factors["pattern"] = np.array([scene.pattern for scene in scenes])
     things = np.array([[*scene.things, *[(0,) * 8] * 3][:3] for scene in scenes]).transpose(1, 0, 2)
     half = np.array(sizes) / 2
     for number, (shape, colour, _, _, _, x, y, radius) in enumerate(things.transpose(0, 2, 1)):
-        paint = COLOURS[colour.astype(int)] + rng.uniform(-0.08, 0.08, (n, 3))
+        paint = np.array(list(COLOURS.values()))[colour.astype(int)] / 255 + rng.uniform(-0.08, 0.08, (n, 3))
         factors |= {f"shape{number}": shape.astype(int), f"paint{number}": paint.astype(np.float32)}
         factors |= {f"x{number}": (x - half[:, 1]) / half.max(1), f"y{number}": (y - half[:, 0]) / half.max(1)}
         factors |= {f"size{number}": radius / half.max(1), f"angle{number}": rng.uniform(-0.25, 0.25, n)}

@@ -64,12 +64,11 @@ def _chexpert(folder: Path, seed: int, part: str) -> None:
 
 
 def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
-    """(n, 14) cells of a table. A report has 1.0, 0.0, -1.0 for what is hard to tell, and mostly nothing for what is
-    absent; radiologists agreed on 1.0 or 0.0 for everything."""
+    """(n, 14) cells: 1.0, 0.0, and in a report -1.0 for what is hard to tell, mostly nothing for what is absent."""
     also = {"Enlarged Cardiomediastinum": state["Cardiomegaly"] - 0.7, "Pleural Effusion": state["Effusion"]}
     opacities = ("Atelectasis", "Consolidation", "Edema", "Infiltration", "Pneumonia")
-    also["Lung Opacity"] = np.max([state[name] for name in opacities], axis=0)
-    also["Lung Lesion"] = np.maximum(state["Mass"], state["Nodule"])
+    for name, parts in {"Lung Opacity": opacities, "Lung Lesion": ("Mass", "Nodule")}.items():
+        also[name] = np.max([state[part] for part in parts], axis=0)
     for name, high in {"Pleural Other": 0.03, "Fracture": 0.05, "Support Devices": 1.2}.items():
         also[name] = rng.uniform(-1, high, len(state["Edema"]))
     seen = [also[name] if name in also else state[name] for name in COLUMNS.split(",")[1:]]
@@ -77,10 +76,9 @@ def _cells(rng: Rng, state: Factors, report: bool) -> np.ndarray:
     if not report:
         return np.where(states > 0, "1.0", "0.0")
     drawn = rng.uniform(0, 1, states.shape)
-    cells = np.where(states > 0, "1.0", np.where(drawn < 0.3, "0.0", ""))
-    cells = np.where((np.abs(states) < 0.15) & (drawn < 0.6), "-1.0", cells)
-    cells[:, 0] = np.where(states[:, 0] > 0, "1.0", "")  # never uncertain, never denied
-    return cells
+    drawn[:, 0] = 1  # "No Finding" is never uncertain and never denied
+    unsure = (np.abs(states) < 0.15) & (drawn < 0.6)
+    return np.select([unsure, states > 0, drawn < 0.3], ["-1.0", "1.0", "0.0"], "")
 
 
 def _xray8(folder: Path, seed: int) -> None:
