@@ -56,11 +56,11 @@ def _subject(folder: Path, subject: int, seed: int) -> None:
             lost[begin : begin + int(rng.integers(1, 40))] = True
         mounting = np.eye(3) + rng.normal(0, 0.1, (3, 3))  # how the unit is strapped on
         felt, spun = _mixed(mounting, acceleration[limb]), _mixed(mounting, turn[limb])
-        compass = _mixed(mounting, np.stack([level + _walk(rng, rows, 0.03) for level in (25, 0, -35)]))
+        compass = _mixed(mounting, np.stack([level + _walk(rng, rows, 0.004) for level in (25, 0, -35)]))
         orientation = np.repeat([[1.0], [0.0], [0.0], [0.0]], rows, axis=1)  # invalid in this recording
         warm = 30 + limb + _walk(rng, rows, 2e-3)[None]
         motion = ((felt, 2, 0.4), (felt, 1, 0.4), (spun, 2, 0.1), (compass, 0, 1.5))
-        readings = ((warm, 0, 0), *motion, (orientation, 0, 0))
+        readings = ((warm, 2, 0.4), *motion, (orientation, 0, 0))
         for axis, decimals, noise in ((axis, *how) for values, *how in readings for axis in values):
             measured = axis + noise * rng.standard_normal(rows) if noise else axis
             columns.append(_text(np.where(lost, np.nan, measured * 10**decimals), decimals))
