@@ -190,6 +190,8 @@ def _move(folder: Path, target: Path, needs: set[Path]) -> None:
             _move(entry, place, needs)
         elif place.is_dir() or (entry.is_dir() and place.exists()):
             kinds = ("a file", "a folder") if place.is_dir() else ("a folder", "a file")
-            raise DataError(f"{place}: {kinds[0]} belongs here, and {kinds[1]} is in its place. Move it away, fetch again")
+            raise DataError(
+                f"{place}: {kinds[0]} belongs here, and {kinds[1]} is in its place. Move it away, fetch again"
+            )
         else:
             entry.replace(place)
