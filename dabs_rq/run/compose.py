@@ -153,8 +153,11 @@ def unknown_option(key: str, known: Iterable[str]) -> OptionError:
 
 
 def _owner(key: str) -> str:
-    """Return a hint if a domain or method that was not chosen declares this protocol option, else ""."""
+    """Return a hint if a domain or method that was not chosen declares this option, else ""."""
     group, _, name = key.partition(".")
+    if group == "method":
+        owners = [method for method in registry.method_names() if name in field_names(registry.method(method).options)]
+        return f" {key} belongs to method {' and '.join(owners)}, which was not chosen." if owners else ""
     if group != "protocol":
         return ""
     protocols = {f"domain {domain}": registry.domain(domain).protocol for domain in registry.domain_names()}
@@ -225,7 +228,7 @@ def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[
     for group, kind in GROUPS.items():
         problems += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
     if problems:
-        raise OptionError(f"{file}: {'; '.join(problems)}")
+        raise OptionError(f"{file}: {'; '.join(problems)}. configs/scale/mini.yaml shows the form.")
     scale = checked(Scale, {"name": name, **facts}, f"{file}: ")
     return scale, {group: content.get(group, {}) for group in GROUPS}, content.get("encoders", {})
 
