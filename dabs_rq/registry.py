@@ -128,7 +128,7 @@ def _import(file: Path, module: str) -> ModuleType:
 def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
     value = getattr(_import(file, module), constant, None)
     if not isinstance(value, kind):
-        raise OptionError(f"{file} must define {constant}, a {kind.__name__}; got {type(value).__name__}")
+        raise OptionError(f"{file} must define {constant}, of type {kind.__name__}; got {type(value).__name__}")
     declared = value.name  # type: ignore[attr-defined]
     if declared != name:
         raise OptionError(

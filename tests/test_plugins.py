@@ -229,7 +229,7 @@ def test_an_encoder_is_found_by_name(folder: Path) -> None:
     with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):
         registry.encoder("transfomer")
     (folder / "encoders" / "wrong.py").write_text("ENCODER = 1")
-    with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, a EncoderSpec; got int"):
+    with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, of type EncoderSpec; got int"):
         registry.encoder("wrong")
 
 

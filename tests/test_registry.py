@@ -217,10 +217,10 @@ def test_duplicates(extra: Path) -> None:
 
 def test_a_missing_or_wrong_constant(extra: Path) -> None:
     add_domain(extra, "empty", text="")
-    with pytest.raises(OptionError, match=r"empty/__init__\.py must define DOMAIN, a Domain; got NoneType"):
+    with pytest.raises(OptionError, match=r"empty/__init__\.py must define DOMAIN, of type Domain; got NoneType"):
         registry.domain("empty")
     add_method(extra, "wrong", text="METHOD = 'wrong'")
-    with pytest.raises(OptionError, match=r"wrong\.py must define METHOD, a MethodSpec; got str"):
+    with pytest.raises(OptionError, match=r"wrong\.py must define METHOD, of type MethodSpec; got str"):
         registry.method("wrong")
 
 
@@ -238,7 +238,7 @@ def test_tasks_that_do_not_fit(extra: Path) -> None:
     with pytest.raises(OptionError, match=r"task 'pamap2' is declared twice: .*sensor.* and .*extra.*Rename one"):
         registry.domain("sensor")
     add_task(extra, "xray", "wrong", text="TASK = 'wrong'")
-    with pytest.raises(OptionError, match=r"wrong/__init__\.py must define TASK, a Task; got str"):
+    with pytest.raises(OptionError, match=r"wrong/__init__\.py must define TASK, of type Task; got str"):
         registry.domain("xray")
     add_task(extra, "vqa", "cifar10")
     shutil.rmtree(extra / "tasks" / "sensor")

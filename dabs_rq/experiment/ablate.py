@@ -180,7 +180,7 @@ def to_markdown(run: Run, ablation: Ablation) -> str:
     notes = [
         run.data_note,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
-        f"95 % intervals {basis}. Differences are from the first value, paired by seed and test example.",
+        f"95 % intervals {basis}. Differences are from the first setting above, paired by seed and test example.",
     ]
     return "\n".join([table, "", *(f"- {note}" for note in notes), ""])
 

@@ -198,7 +198,7 @@ def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
     if not isinstance(encoder, spec.encoder):
         raise OptionError(
             f"method {spec.name!r} needs a {spec.encoder.__name__}; got {type(encoder).__name__}. Choose another "
-            "encoder, or a method that takes any, such as none"
+            "encoder, such as encoder=transformer, or a method that takes any, such as method=none"
         )
     method: Method = spec.build(checked(spec.options, vars(options), "method."), encoder, encoder.inputs)
     method.reads_targets = spec.reads_targets

@@ -236,7 +236,7 @@ def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[
     for group, kind in GROUPS.items():
         problems += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
     if problems:
-        raise OptionError(f"{file}: {'; '.join(problems)}")
+        raise OptionError(f"{file}: {'; '.join(problems)}. configs/scale/mini.yaml shows the form.")
     scale = checked(Scale, {"name": name, **facts}, f"{file}: ")
     return scale, {group: content.get(group, {}) for group in GROUPS}, content.get("encoders", {})
 

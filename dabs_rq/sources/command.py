@@ -105,7 +105,8 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
         yield f"    licence: {source.licence}; registration: {source.registration or 'none needed'}"
         yield f"    how: {_how(source)}"
     if root is None:
-        yield "data=/root adds what is present; `data fetch <source...> data=/root` downloads."
+        yield "data=/root (make: DATA=/root) adds what is present."
+        yield "`python -m dabs_rq data fetch <source...> data=/root` downloads (make: ACTION=fetch SOURCES= DATA=)."
 
 
 def _how(source: Source) -> str:

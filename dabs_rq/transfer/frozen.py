@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError
 from dabs_rq.run import Run
 from dabs_rq.run.compose import scales
+from dabs_rq.run.words import to_words
 from dabs_rq.spec import Input
 
 
@@ -20,10 +22,15 @@ def frozen_encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
     file = checkpoint_option.expanduser() if checkpoint_option else run.checkpoint_file(seed)
     if not checkpoint_option and not file.exists():
         options = run.options
+        changed = run.composed.changed(of_pretraining=True)
+        encoder_name = changed.pop("encoder.name", None)
+        words = " ".join(to_words(changed))
         raise CheckpointError(
             f"no checkpoint at {file}. Make it first: make pretrain DOMAIN={run.domain.name} "
             f"METHOD={run.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
             + (f" DATA={options.data}" if options.data else "")
+            + (f" ENCODER={encoder_name}" if encoder_name else "")
+            + (f" OPTIONS={shlex.quote(words)}" if words else "")
         )
     encoder = _load(run, file)
     encoder.requires_grad_(False)

@@ -47,7 +47,7 @@ SOURCE = Source(
         *(f"{FOLDER}/data/{name}" for names in TABLES.values() for name in names),
     ),
     licence="Fluent Speech Commands Public License, academic research only",
-    size="not stated",
+    size="size not stated",
     citation="Lugosch et al. 2019, Speech Model Pre-training for End-to-End Spoken Language Understanding, "
     "arXiv:1904.03670",
     registration="the archive is no longer offered for direct download: ask at the address above, extract it by hand",
