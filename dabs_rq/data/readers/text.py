@@ -49,7 +49,7 @@ class TableLocation:
         return ", ".join(map(str, self.files)) or f"the hub's {' '.join(self.hub or ())}"
 
     def row(self, number: int) -> str:
-        """Describe where row `number` of the table is: "<file>, row <n>", counted from 0 in that file."""
+        """Describe where row `number` of the table is: `<file>, row <n>`, counted from 0 in that file."""
         from pyarrow import parquet
 
         for file in self.files:
