@@ -161,7 +161,10 @@ def write(run: Run, ablation: Ablation) -> Path:
     """Write ablation.csv and ablation.md to a subfolder of the run's results folder, and return it."""
     scope = "-".join(run.options.domains or ["all"])
     methods = "-".join(ablation.frame["method"].unique()) or "none"
-    folder = run.places.results / f"ablation-{scope}-{methods}-{digest(ablation.options, ablation.each)}"
+    settings = ablation.frame[list(ablation.options)].drop_duplicates().astype(str).to_numpy().tolist()
+    changed = run.replace(method=run.methods[-1]).composed.changed(of_pretraining=False)
+    identity = digest(ablation.options, ablation.each, settings, changed)  # other values, another folder
+    folder = run.places.results / f"ablation-{scope}-{methods}-{identity}"
     write_text(folder / "ablation.csv", ablation.frame.round(4).to_csv(index=False, lineterminator="\n"))
     write_text(folder / "ablation.md", to_markdown(run, ablation))
     return folder
