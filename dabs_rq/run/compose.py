@@ -16,7 +16,7 @@ import yaml
 from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
-from dabs_rq.protocol import COLUMNS, Protocol, combined
+from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
 from dabs_rq.run.options import GROUPS, PATHS, PLURALS, Chosen, Names, Options, Scale
 from dabs_rq.typed import checked, field_names
 
@@ -117,7 +117,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         **{name: getattr(names, name) for name in ("tasks", "seeds", *PATHS)},
         **groups,
     )
-    return options, _flat(options, names)
+    return options, _flat(options)
 
 
 _NAMES = tuple(field.name for field in fields(Names))
@@ -134,7 +134,8 @@ def _check_names(names: Names) -> None:
 
 
 def _default_methods() -> tuple[str, ...]:
-    return tuple(name for name in PUBLISHED_METHODS if name in registry.method_names())
+    known = registry.method_names()
+    return tuple(name for name in PUBLISHED_METHODS if name in known)
 
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:
@@ -246,7 +247,7 @@ def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Prot
     like = content.get("like")
     if like not in COLUMNS:
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")
-    values = {field.name: field.metadata[like] for field in fields(kind) if "stage" in field.metadata}
+    values = {field.name: field.metadata[like] for field in option_fields(kind)}
     values |= {key: value for key, value in content.items() if key in values}
     own = {key: value for key, value in given.items() if key in field_names(kind)}
     return checked(kind, {**values, **own, "name": name}, "protocol.")
@@ -263,19 +264,14 @@ def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
 # ---- values ------------------------------------------------------------------------------------------------------
 
 
-def _flat(options: Options, names: Names) -> dict[str, Any]:
+def _flat(options: Options) -> dict[str, Any]:
     """Return every option by name, JSON-able, with the options of the last method."""
-    flat: dict[str, Any] = {}
-    for group in ("scale", "protocol", *GROUPS):
-        flat |= {f"{group}.{key}": value for key, value in _as_dict(getattr(options, group)).items()}
     method = options.methods[-1]
-    for group, chosen in (("encoder", options.encoder), ("method", method)):
-        flat |= {f"{group}.name": chosen.name}
-        flat |= {f"{group}.{key}": value for key, value in _as_dict(chosen.options).items()}
-    for key in ("domain", "tasks", "seeds"):
-        value = getattr(names, key)
-        flat[key] = None if value is None else list(value)
-    return flat | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
+    names = {"protocol": options.protocol.name, "encoder": options.encoder.name, "method": method.name}
+    flat = {f"{group}.name": name for group, name in names.items()}
+    for group, chosen in (("scale", options.scale), ("method", method.options)):
+        flat |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items()}
+    return flat | _without_methods(options)
 
 
 def as_given(options: Options) -> dict[str, Any]:
@@ -283,14 +279,20 @@ def as_given(options: Options) -> dict[str, Any]:
     its default, because a given value is that of every method."""
     values: dict[str, Any] = {key: getattr(options, key).name for key in ("scale", "protocol", "encoder")}
     values["method"] = [method.name for method in options.methods] if options.method_given else None
-    groups = {group: getattr(options, group) for group in ("protocol", *GROUPS)} | {"encoder": options.encoder.options}
-    for group, chosen in groups.items():
-        values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
     of_methods: dict[str, list[Any]] = {}
     for method in options.methods:
         for key, value in _as_dict(method.options).items():
             of_methods.setdefault(f"method.{key}", []).append(value)
     values |= {key: each[0] for key, each in of_methods.items() if all(value == each[0] for value in each)}
+    return values | _without_methods(options)
+
+
+def _without_methods(options: Options) -> dict[str, Any]:
+    """Return the options that neither a scale nor a method declares, by name, without the names of choices."""
+    groups = {group: getattr(options, group) for group in ("protocol", *GROUPS)} | {"encoder": options.encoder.options}
+    values: dict[str, Any] = {}
+    for group, chosen in groups.items():
+        values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
     for key in ("domains", "tasks", "seeds"):
         value = getattr(options, key)
         values[PLURALS.get(key, key)] = None if value is None else list(value)

@@ -200,11 +200,6 @@ def _fit(
 ) -> Fitted:
     """Fit the probe that the options choose. compute_features: reads or computes cached features."""
     options = run.options.transfer
-    if options.probe not in ("lbfgs", "adamw") or options.features not in ("cached", "reencode"):
-        raise OptionError(
-            "transfer.probe is lbfgs or adamw and transfer.features is cached or reencode; "
-            f"got {options.probe!r} and {options.features!r}"
-        )
     if options.probe == "lbfgs":
         if options.features == "reencode":
             raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
