@@ -137,6 +137,13 @@ def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> 
     return value
 
 
+def _declared(what: str, files: Files, constant: str, kind: type, name: str) -> Any:
+    """Import the object called `name`. Raises OptionError, with the nearest match, if no file has that name."""
+    if name not in files:
+        raise OptionError(unknown(what, name, files))
+    return _constant(*files[name], constant, kind, name)
+
+
 def domain_names() -> tuple[str, ...]:
     """List the names of all domains, sorted, without importing them."""
     return tuple(_domain_files())
@@ -166,9 +173,7 @@ def encoder_names() -> tuple[str, ...]:
 def domain(name: str) -> Domain:
     """Return the domain called `name`. Raises OptionError, with the nearest match, if no domain has that name."""
     files = _domain_files()
-    if name not in files:
-        raise OptionError(unknown("domain", name, files))
-    declared = _constant(*files[name], "DOMAIN", Domain, name)
+    declared = _declared("domain", files, "DOMAIN", Domain, name)
     own_names, added = {task.name for task in declared.tasks}, _added_task_files(name)
     for task_name, (file, _) in added.items():
         if task_name in own_names:
@@ -205,10 +210,7 @@ def method(name: str) -> MethodSpec:
     """Return the method called `name`. Raises OptionError, with the nearest match, if no method has that name."""
     from dabs_rq.methods.base import MethodSpec
 
-    files = _method_files()
-    if name not in files:
-        raise OptionError(unknown("method", name, files))
-    return _constant(*files[name], "METHOD", MethodSpec, name)
+    return _declared("method", _method_files(), "METHOD", MethodSpec, name)
 
 
 @_once
@@ -216,10 +218,7 @@ def encoder(name: str) -> EncoderSpec:
     """Return the encoder called `name`. Raises OptionError, with the nearest match, if no encoder has that name."""
     from dabs_rq.encoders.base import EncoderSpec
 
-    files = _encoder_files()
-    if name not in files:
-        raise OptionError(unknown("encoder", name, files))
-    return _constant(*files[name], "ENCODER", EncoderSpec, name)
+    return _declared("encoder", _encoder_files(), "ENCODER", EncoderSpec, name)
 
 
 def module_of_domain(name: str) -> str:

@@ -19,7 +19,6 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers.tokenizer import with_vocabulary
 from dabs_rq.data.requests import Request
-from dabs_rq.files import atomic_folder, locked
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run.compose import load_protocol
 
@@ -43,11 +42,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Calla
 
     def root(domain: str) -> Path:
         folder = shared / f"miniature-{domain}"
-        if not folder.exists():
-            with locked(folder):
-                if not folder.exists():
-                    with atomic_folder(folder) as writing:
-                        made_up_data.write(domain, writing)
+        made_up_data.ensure(domain, folder)
         return folder
 
     return root

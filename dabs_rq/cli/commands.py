@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,16 @@ def transfer(words: list[str]) -> int:
         files, errors = transfer(run, seed)
         for file in files:
             print(f"record: {file}")
-        for error in errors:
-            print(f"error: {error}", file=sys.stderr)
-            code = 1
+        code = max(code, _print_errors(errors))
+    return code
+
+
+def _print_errors(errors: Iterable[object], note: str = "") -> int:
+    """Print one line for each error. Returns the exit code: 1 if there are errors."""
+    code = 0
+    for error in errors:
+        print(f"error: {error}{note}", file=sys.stderr)
+        code = 1
     return code
 
 
@@ -96,9 +103,7 @@ def _show_table(run: Run) -> int:
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
     print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
-    for error in built.errors:
-        print(f"error: {error} (skipped in the table)", file=sys.stderr)
-    return 1 if built.errors else 0
+    return _print_errors(built.errors, " (skipped in the table)")
 
 
 def report(words: list[str]) -> int:
@@ -107,9 +112,7 @@ def report(words: list[str]) -> int:
 
     page = report.write(Run.of(words))
     print(f"wrote {page.page}, and its figures as PDF and SVG beside it")
-    for error in page.table.errors:
-        print(f"error: {error} (left out of the report)", file=sys.stderr)
-    return 1 if page.table.errors else 0
+    return _print_errors(page.table.errors, " (left out of the report)")
 
 
 def ablate(words: list[str], over: str, each: bool) -> int:
@@ -121,9 +124,7 @@ def ablate(words: list[str], over: str, each: bool) -> int:
     folder = ablate.write(run, done)
     print(f"\n{ablate.to_markdown(run, done)}")
     print(f"wrote {folder / 'ablation.csv'} and ablation.md")
-    for error in done.errors:
-        print(f"error: {error}", file=sys.stderr)
-    return 1 if done.errors else 0
+    return _print_errors(done.errors)
 
 
 def export(words: list[str]) -> int:

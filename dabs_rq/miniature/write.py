@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import OptionError
-from dabs_rq.files import locked, write_text
+from dabs_rq.files import atomic_folder, locked, write_text
 
 SEED = 0
 
@@ -26,6 +26,19 @@ def write(domain_name: str, root: Path, seed: int = SEED, processes: int = 1) ->
     takes = processes > 1 and "processes" in inspect.signature(generator.write).parameters
     generator.write(root, seed=seed, **({"processes": processes} if takes else {}))
     complete(domain_name, root, seed)
+
+
+def ensure(domain_name: str, root: Path) -> None:
+    """Write a domain's miniature at `root` unless it is there already; one process at a time writes it. Then write what
+    added tasks still lack. Raises MissingDataError for a domain without a miniature."""
+    generator = registry.miniature(domain_name)
+    if not root.exists():
+        with locked(root):
+            if not root.exists():
+                print(f"writing made-up miniature data for {domain_name} to {root}")
+                with atomic_folder(root) as temporary:
+                    generator.write(temporary, seed=SEED)
+    complete(domain_name, root)
 
 
 def complete(domain_name: str, root: Path, seed: int = SEED) -> None:

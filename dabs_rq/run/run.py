@@ -11,7 +11,6 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
-from dabs_rq.files import atomic_folder, locked
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import words as command_line
 from dabs_rq.run.compose import Composed, compose
@@ -179,16 +178,8 @@ class Run:
         """The data root. The miniature is written on first use."""
         if (data := self.places.data) is not None:
             return data
-        name = self.domain.name
-        generator = registry.miniature(name)
-        root = self.places.miniature(name)
-        if not root.exists():
-            with locked(root):
-                if not root.exists():
-                    print(f"writing made-up miniature data for {name} to {root}")
-                    with atomic_folder(root) as temporary:
-                        generator.write(temporary, seed=miniature.SEED)
-        miniature.complete(name, root)
+        root = self.places.miniature(self.domain.name)
+        miniature.ensure(self.domain.name, root)
         return root
 
     @cached_property
