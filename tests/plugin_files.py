@@ -134,7 +134,7 @@ METHOD = MethodSpec(
 
 
 def write(folder: Path) -> Path:
-    """Write all of them below `folder`, which is then one for DABS_RQ_PATH."""
+    """Write the plug-ins below `folder` and return it; DABS_RQ_PATH may name it."""
     for name, text in (
         ("methods/cosine", COSINE),
         ("methods/supervised", SUPERVISED),

@@ -178,14 +178,19 @@ def test_an_encoder_gives_a_feature_per_example_and_comes_back_from_its_checkpoi
     )
 
 
-@each_domain
-@each_encoder
-def test_a_token_encoder_keeps_to_its_shapes(name: str, domain: str) -> None:
+def embedded(name: str, domain: str) -> tuple[TokenEncoder, tuple[Tensor, ...], Tensor, Tensor | None]:
+    """An encoder in eval mode, a batch, its token embeddings and mask. Skips the test of an encoder without tokens."""
     encoder = encoder_of(name, inputs_of(domain)).eval()
     if not isinstance(encoder, TokenEncoder):
         pytest.skip("it has features only")
     batch = raw(encoder.inputs)
-    tokens, mask = encoder.embed(batch), encoder.mask(batch)
+    return encoder, batch, encoder.embed(batch), encoder.mask(batch)
+
+
+@each_domain
+@each_encoder
+def test_a_token_encoder_keeps_to_its_shapes(name: str, domain: str) -> None:
+    encoder, batch, tokens, mask = embedded(name, domain)
     sequence = sum(spec.sequence_length for spec in encoder.inputs)
     assert tokens.shape[:2] == (B, sequence), (
         f"encoder {name!r}: embed must give a token per patch, segment or id: (B, {sequence}, D); got "
@@ -286,11 +291,7 @@ def with_other_padding(tokens: Tensor, where: Tensor) -> Tensor:
 @pytest.mark.parametrize("domain", PADDED)
 @each_encoder
 def test_padding_changes_no_feature(name: str, domain: str) -> None:
-    encoder = encoder_of(name, inputs_of(domain)).eval()
-    if not isinstance(encoder, TokenEncoder):
-        pytest.skip("it has features only")
-    batch = raw(encoder.inputs)
-    tokens, mask = encoder.embed(batch), encoder.mask(batch)
+    encoder, _, tokens, mask = embedded(name, domain)
     assert mask is not None and not mask.all()
     plain = encoder.encode(tokens, mask).pooled
     other = encoder.encode(with_other_padding(tokens, ~mask), mask).pooled

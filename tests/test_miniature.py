@@ -1,4 +1,4 @@
-"""Miniatures are the same bytes everywhere; what tasks of one's own add is written beside what is there, once."""
+"""A miniature has the same bytes everywhere; data of added tasks are written next to it, once."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def wording(rng: Rng, other: float = 0.5, free: float = 0.4, before: Wording | N
 @dataclass(frozen=True)
 class Language:
     """words: by kind ("who", "verb", "what", "where", "who_like", "what_like", "when") and topic.
-    forms: how a word is said in its role. order: "svo", "sov", or "v2" where the verb stays second."""
+    forms: role -> pattern of a word in it. order: "svo", "sov", or "v2", where the verb is always second."""
 
     name: str
     words: Mapping[str, Any]
@@ -119,7 +119,7 @@ class Language:
         return found | {part: self._form(part, self.word(fact, part, how)) for part in said}
 
     def arrange(self, found: dict[str, list[str]], front: str = "") -> str:
-        """The sentence of these phrases in the order of the language; `front` comes first if it is said."""
+        """Join phrases to a sentence in the word order of the language; `front` names the role that comes first."""
         first, subject, verb, thing = (found.get(role, []) for role in (front, "subject", "verb", "object"))
         rest = [word for role in ("where", "when") if role != front for word in found.get(role, [])]
         words = [*subject, *rest, *thing, *verb] if self.order == "sov" else [*subject, *verb, *thing, *rest]
@@ -218,7 +218,7 @@ def past(verb: str) -> str:
 # Of the made-up languages.
 NAMES = ("Marlo", "Tessa", "Oduya", "Brandt")  # the same in every language, as are the years
 ROLES = ("where", "when", "by", "active", "passive", "subject", "object")
-FORMS = {  # how a word is said in each of ROLES, as far as it is not said as it is
+FORMS = {  # patterns of a word in each of ROLES; a role without one leaves the word unchanged
     "en": "at {}|in {}|by {}|{}s|is {}ed",
     "fr": "à {}|en {}|par {}|{}e|est {}é",
     "de": "bei {}|um {}|von {}|{}t|wird ge{}t",

@@ -28,7 +28,7 @@ WORKS = words("film story plot score script novel performance acting dialogue sc
 OPENINGS = ("people said that", "to be honest ,", "of course", "it has been said that")
 MATCHED = ("once upon a time", "the office reports that", "yeah , i guess", "travellers know that", "as we say ,")
 MISMATCHED = ("uh huh , and", "the inquiry found that", "dear friend ,", "in this chapter ,", "as the saying goes ,")
-# (kind, sentence, what is said of the right one): {0} and {1} are two people, or two things.
+# (kind, sentence, conclusion about the right one): {0} and {1} are two people, or two things.
 WINOGRAD = (
     ("who", "the {0} thanked the {1} for being so {2} .", ("grateful", "helpful")),
     ("who", "the {0} envied the {1} because of being so {2} .", ("poor", "rich")),
