@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError
-from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons, word
+from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons
 from dabs_rq.files import digest, write_text
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import intervals, record
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.run.words import value_text
 from dabs_rq.transfer.transfer import transfer
 from dabs_rq.typed import field_names
 
@@ -66,7 +67,7 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
                     references.setdefault(task.name, results[task.name])
                     rows.append(
                         {"compared": comparison.axis.option if comparison.axis else "all"}
-                        | {name: word(value) for name, value in setting.items()}
+                        | {name: value_text(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
                         | {"metric": METRICS[task.metric].title}
                         | _numbers(task, results[task.name], references[task.name])
@@ -109,7 +110,7 @@ def _results(
     run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
 ) -> dict[str, list[_Result]]:
     """Compute what is missing; return task -> one result per seed, and append messages of failures to `errors`."""
-    label = f"{domain}, {method}, " + ", ".join(f"{name}={word(value)}" for name, value in setting.items())
+    label = f"{domain}, {method}, " + ", ".join(f"{name}={value_text(value)}" for name, value in setting.items())
     results: dict[str, list[_Result]] = {}
     try:
         variant = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])

@@ -12,6 +12,7 @@ from dabs_rq import protocol
 from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
 from dabs_rq.run.compose import unknown_option
+from dabs_rq.run.words import value_text
 from dabs_rq.typed import legal_values
 
 Setting = dict[str, Any]  # option -> value
@@ -75,18 +76,13 @@ def _axis(known: dict[str, tuple[Any, dict[str, Any]]], option: str, listed: Seq
             f"{option} cannot be compared: one ablation has the same choices, seeds and folders throughout"
         )
     default, metadata = known[option]
-    by_word = {word(value): value for value in (default, *metadata.get("values", ()))}
+    by_word = {value_text(value): value for value in (default, *metadata.get("values", ()))}
     values = [by_word.get(value, value) for value in listed] or list(metadata.get("values", ()))
     if not values:
         raise OptionError(f"{option} declares no values to compare: give some, --over {option}=first,second")
     default_first = [default, *(value for value in values if value != default)]
     ordered = default_first if default in values or not listed else values
     return Axis(option, tuple(ordered), metadata.get("moves", ()), metadata.get("methods", ()))
-
-
-def word(value: Any) -> str:
-    """Write a value as on the command line."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,11 @@ def to_words(given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{key}={_text(key, value)}" for key, value in given.items())
 
 
+def value_text(value: Any) -> str:
+    """Write a single value as on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _text(key: str, value: Any) -> str:
     if value is None:
         return "null"
@@ -64,5 +69,5 @@ def _text(key: str, value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return json.dumps([str(part) if isinstance(part, Path) else part for part in value], ensure_ascii=False)
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = value_text(value)
     return json.dumps(text, ensure_ascii=False) if text.strip().startswith(("[", '"', "'")) or text == "null" else text
