@@ -42,15 +42,16 @@ def fit_probe(
     Only the run's own probe may encode again in every epoch (transfer.features); the others use cached features.
     """
     options = run.options.transfer
+    place = features.device(run.options.trainer.accelerator)
     reencode = options.features == "reencode" and probe == options.probe
     if probe == "lbfgs":
         if reencode:
             raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
         return regression.fit_regression(
-            compute_features(train), targets, train.groups, task.target, task.metric, options, seed
+            compute_features(train), targets, train.groups, task.target, task.metric, options, seed, place
         )
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
-    size, place = options.batch_size or run.domain.batch_size, features.device(run.options.trainer.accelerator)
+    size = options.batch_size or run.domain.batch_size
     fit = partial(adamw.fit_adamw, target=task.target, outputs=outputs, options=options, seed=seed)
     if reencode:
         if probe == "adamw_standardised":
