@@ -30,7 +30,6 @@ from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
-from dabs_rq.run.options import Options
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
@@ -136,9 +135,12 @@ class Pretraining(lightning.LightningModule):
         """
         bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
         self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
-        step, rest = divmod(number + 1, self.options.pretrain.accumulate)
-        if rest == 0 and step % self.options.trainer.log_every == 0:
+        if self.is_logged(number):
             self._raise_if_bad()
+
+    def is_logged(self, number: int) -> bool:
+        """Return whether Lightning logs the scalars of this batch."""
+        return (number + 1) % (self.options.trainer.log_every * self.options.pretrain.accumulate) == 0
 
     def _raise_if_bad(self) -> None:
         if (first := int(self.first_bad_batch)) >= 0:
@@ -221,19 +223,22 @@ def _callbacks(run: Run, folder: Path) -> list[Callback]:
         save_top_k=1,
         enable_version_counter=False,
     )
-    return [points, _Bar(run.options)] if run.options.trainer.progress else [points]
+    return [points, _Bar(refresh_rate=10)] if run.options.trainer.progress else [points]
 
 
 class _Bar(TQDMProgressBar):
-    """A progress bar that shows the loss and is refreshed only at steps that are logged, since it reads the loss."""
+    """A progress bar that shows the last logged loss, since reading the loss at any other step makes the step wait."""
 
-    def __init__(self, options: Options) -> None:
-        logged = options.trainer.log_every * options.pretrain.accumulate  # batches
-        super().__init__(refresh_rate=-(-10 // logged) * logged)
+    loss: float | None = None
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *batch: Any) -> None:
+        if pl_module.is_logged(pl_module.batch_number - 1):
+            self.loss = float(trainer.logged_metrics["loss"])
+        super().on_train_batch_end(trainer, pl_module, *batch)
 
     def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        return metrics | {name: f"{float(value):.3f}" for name, value in trainer.logged_metrics.items() if name == "loss"}
+        return metrics if self.loss is None else metrics | {"loss": self.loss}
 
 
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:

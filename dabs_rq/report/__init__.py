@@ -130,7 +130,7 @@ def _curves(runs: Mapping[str, Run], domains: Sequence[Domain], out: Path) -> Se
     untrained = [method_title(method) for method in runs if not registry.method(method).trains]
     texts = [
         "Scalars that training logged, one curve per seed. Each method has its own loss: compare shapes, not heights. "
-        "The other curves measure features of one fixed batch, which training does not use up: effective rank (how many "
+        "The other curves measure the features of one fixed batch of training examples: effective rank (how many "
         "directions the features use), top share (of the variance, along the strongest direction), norm (their mean "
         "length) and spread (standard deviation relative to length; 0 if all are equal)."
         + (f" {', '.join(untrained)}: no pretraining, so no curve." if untrained else "")
