@@ -1,4 +1,4 @@
-"""The health of a pretraining: the spectrum of features, what is logged and warned of, and that training is the same."""
+"""The health of a pretraining: the spectrum of features, what is logged and warned of, and that training is equal."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_a_resumed_run_has_the_measures_and_warnings_of_an_undisturbed_one(
     ]
 
 
-# ---- what a step waits for and moves -----------------------------------------------------------------------------------
+# ---- what a step waits for and moves ---------------------------------------------------------------------------------
 
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::masked_select", "aten::is_nonzero"}
 

@@ -25,8 +25,8 @@ from dabs_rq.run.options import Options
 PREFIX = "health/"  # of the logged scalars
 SOLVED = 0.99  # the pretext task is solved if the mean accuracy exceeds it ...
 LONG_SHARE, LONG_STEPS = 0.2, 50  # ... over this share of the steps, and over at least so many
-# Features below either have collapsed. Initial encoders of the miniatures have a spread of 0.1 or more; a run whose loss
-# stayed that of equal features ended at 0.025.
+# Features below either have collapsed. Initial encoders of the miniatures have a spread of 0.1 or more. A run whose
+# loss stayed that of equal features ended at 0.025.
 COLLAPSED_RANK, COLLAPSED_SPREAD = 1.5, 0.03
 LEAST_RANK = 4  # a low rank means something only if the batch and the width allow at least this one
 
