@@ -127,7 +127,7 @@ def _results(
         errors += [f"{label}, seed {seed}: {error}" for error in failures]
         for file in files:
             result = record.read(file)
-            if result.split == "test" and result.score is not None:
+            if result.split == "test" and result.further_probe is None and result.score is not None:
                 results.setdefault(result.task, []).append(_Result(result, file))
     return results
 

@@ -165,9 +165,10 @@ class MethodSpec:
         function of the options that returns it.
     options: a frozen dataclass; each field is an option `method.<field>`, whose type gives the legal values. build:
         makes the method from (options, encoder, inputs); raises OptionError for constraints that types cannot express.
-    encoder: the type of encoder that the method needs. trains: False for a method that leaves the initial encoder
-        unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the method's protocol
-        options.
+    encoder: the type of encoder that the method needs. fixed_encoder: the name of the only encoder that it uses,
+        whatever the option encoder= says; None if it takes that one. trains: False for a method that leaves the initial
+        encoder unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the protocol
+        options of the method.
     """
 
     name: str
@@ -178,6 +179,7 @@ class MethodSpec:
     order: int = 100
     note: str | Callable[[Any], str | None] | None = None
     encoder: type[Encoder] = TokenEncoder
+    fixed_encoder: str | None = None
     trains: bool = True
     protocol: type[ProtocolOptions] = ProtocolOptions
     reads_targets: bool = False

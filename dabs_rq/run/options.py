@@ -13,7 +13,9 @@ from pydantic import AfterValidator, Field
 
 from dabs_rq.protocol import Protocol
 
+DEFAULT_METHOD = "rq"
 Count = Annotated[int, Field(ge=1)]
+Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0 becomes 0: one variant
@@ -62,14 +64,17 @@ class PretrainOptions:
 class TransferOptions:
     """Options of transfer.
 
-    max_examples: of each split. features, probe: by default as the protocol says. epochs, batch_size, lr, weight_decay:
-    of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits; records
-    say whether the last fit converged.
+    max_examples: of each split. features, probe: by default as the protocol says. probe: lbfgs (regression on
+    standardised features), adamw (on features as they are) or adamw_standardised. also: probes to fit beside it, on
+    cached features; each has records of its own, and table.probes=all shows them. epochs, batch_size, lr, weight_decay:
+    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits;
+    records say whether the last fit converged.
     """
 
     max_examples: Count | None = None
     features: Literal["cached", "reencode"] = field(default="cached", metadata={"protocol": "features"})
-    probe: Literal["lbfgs", "adamw"] = field(default="lbfgs", metadata={"protocol": "probe"})
+    probe: Probe = field(default="lbfgs", metadata={"protocol": "probe"})
+    also: tuple[Probe, ...] = ("lbfgs", "adamw", "adamw_standardised")
     epochs: Count = 100
     batch_size: Count | None = None
     lr: Positive = 1e-4
@@ -187,6 +192,11 @@ class Options:
     out: Path | None
     checkpoint: Path | None
 
+    @property
+    def method(self) -> Chosen:
+        """The method of a command that takes one: the default one if it is chosen, else the last."""
+        return next((method for method in self.methods if method.name == DEFAULT_METHOD), self.methods[-1])
+
 
 GROUPS: dict[str, type[Any]] = {
     "pretrain": PretrainOptions,
@@ -216,6 +226,6 @@ class Names:
 
 
 PATHS = ("data", "runs", "out", "checkpoint")
-SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths")
+SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths", "transfer.also")
 # Accepted plurals of options that take several values.
 PLURALS = {"methods": "method", "domains": "domain"}

@@ -109,9 +109,9 @@ def _weights(file: Path) -> str | None:
 
 
 def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
-    from dabs_rq.transfer.transfer import is_finished
+    from dabs_rq.transfer.transfer import missing_probes
 
-    return is_finished(run.record_file(task.name, seed), weights)
+    return not missing_probes(run, task, run.record_file(task.name, seed).parent, weights)
 
 
 def is_available(run: Run, source: Source) -> bool:
