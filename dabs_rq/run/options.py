@@ -109,7 +109,8 @@ class TrainerOptions:
     gather_negatives: losses compare the examples of all devices; false: of each device alone. precision: 32-true,
     16-mixed, bf16-mixed, ... matmul: precision of float32 products: highest, high (TF32 if available) or medium.
     compile: compile the encoder's blocks and the quantizer; the first step then takes a minute. logger: a logger in
-    addition to the CSV log, which is always written.
+    addition to the CSV log, which is always written. log_every: steps between two logged losses. health_every: steps
+    between two measurements of the features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
     """
 
     threads: Count | None = None
@@ -124,6 +125,7 @@ class TrainerOptions:
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     progress: bool = True
     log_every: Count = 10
+    health_every: Annotated[int, Field(ge=0)] = 500
 
 
 @dataclass(frozen=True)
