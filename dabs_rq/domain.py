@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
+from dabs_rq.files import digest
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, MetricName, Source, Target
 
@@ -59,11 +62,36 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Installed:
+    """Real data that come with installed packages, so every machine has them and no data root is needed.
+
+    packages: the names of the packages. write: writes the sources into an empty folder; equal packages give equal
+    bytes. version: names what `write` does; change it whenever it would write other bytes.
+    """
+
+    packages: tuple[str, ...]
+    write: Callable[[Path], None]
+    version: str
+
+    @property
+    def about(self) -> str:
+        """The packages with their installed versions."""
+        return ", ".join(f"{package} {metadata.version(package)}" for package in self.packages)
+
+    @property
+    def key(self) -> str:
+        """Identity of the data: the versions of the packages and of `write`."""
+        return digest(self.version, self.about)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Domain:
     """One domain.
 
     inputs: name of a set of inputs -> the inputs; a scale chooses the set. tasks: in table order. batch_size: as in
-    DABS. protocol: declares the protocol options of the domain's own data.
+    DABS. protocol: declares the protocol options of the domain's own data. installed: where the data come from if they
+    come with packages; None if they lie under a data root. in_table: whether its rows belong to the table; a domain
+    outside it is computed and shown only if it is chosen by name.
     """
 
     name: str
@@ -73,6 +101,8 @@ class Domain:
     tasks: tuple[Task, ...]
     batch_size: int
     protocol: type[Protocol] = Protocol
+    installed: Installed | None = None
+    in_table: bool = True
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,20 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         except OSError:
             if not target.exists():
                 raise
+
+
+def write_once(folder: Path, write: Callable[[Path], None], announcement: str) -> None:
+    """Write `folder` by `write`, which gets an empty folder, unless it is there already; one process at a time writes.
+
+    announcement: printed before it is written.
+    """
+    if folder.exists():
+        return
+    with locked(folder):
+        if not folder.exists():
+            print(announcement, flush=True)
+            with atomic_folder(folder) as temporary:
+                write(temporary)
 
 
 @contextmanager

@@ -197,6 +197,13 @@ def domains() -> tuple[Domain, ...]:
     return all_domains
 
 
+def chosen_domains(names: Sequence[str] | None) -> tuple[Domain, ...]:
+    """Return the domains called `names`; None chooses those whose rows belong to the table, sorted by name."""
+    if names is not None:
+        return tuple(domain(name) for name in names)
+    return tuple(found for name in domain_names() if (found := domain(name)).in_table)
+
+
 def task(domain_name: str, name: str) -> Task:
     """Return a task of a domain. Raises OptionError if the domain has no task of that name."""
     tasks = {task.name: task for task in domain(domain_name).tasks}

@@ -19,6 +19,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers.tokenizer import with_vocabulary
 from dabs_rq.data.requests import Request
+from dabs_rq.files import write_once
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run.compose import load_protocol
 
@@ -36,13 +37,17 @@ atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=Tr
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Path]:
-    """The data root of a domain's miniature, written once for all workers. Copy before changing anything in it."""
+    """The data root of a domain's miniature, or of its installed data, written once for all workers. Copy before
+    changing anything in it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
 
     def root(domain: str) -> Path:
         folder = shared / f"miniature-{domain}"
-        made_up_data.ensure(domain, folder)
+        if (installed := registry.domain(domain).installed) is not None:
+            write_once(folder, installed.write, f"writing {folder}")
+        else:
+            made_up_data.ensure(domain, folder)
         return folder
 
     return root

@@ -575,6 +575,7 @@ def replace_sources(monkeypatch: pytest.MonkeyPatch, **by_name: Source) -> None:
 def test_list_tells_state_place_licence_and_way(call: Callable[..., Output], root: Path) -> None:
     code, out, _ = call()
     assert code == 0 and "data=/root (make: DATA=/root) adds what is present" in out
+    assert "digits: " in out and "    installed with: scikit-learn " in out
     for source in sources().values():
         assert f"{source.name}: {source.title}, {source.size} (for " in out and source.licence in out
     (root / "natural_images/dtd/dtd/images").mkdir(parents=True)

@@ -88,8 +88,7 @@ def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tupl
     own = {name.removeprefix("method.") for name in comparison.settings[0] if name.startswith("method.")}
     methods = [name for name in run.methods if own <= set(field_names(registry.method(name).options))]
     methods = [name for name in methods if axis is None or not axis.methods or name in axis.methods]
-    names = options.domains or registry.domain_names()
-    for name, method in product(names, methods):
+    for name, method in product([domain.name for domain in run.domains], methods):
         tasks = registry.domain(name).tasks
         if options.tasks is not None:
             tasks = tuple(task for task in tasks if task.name in options.tasks)

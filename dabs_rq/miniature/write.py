@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import OptionError
-from dabs_rq.files import atomic_folder, locked, write_text
+from dabs_rq.files import locked, write_once, write_text
 
 SEED = 0
 
@@ -32,12 +33,8 @@ def ensure(domain_name: str, root: Path) -> None:
     """Write a domain's miniature at `root` unless it is there already; one process at a time writes it. Then write what
     added tasks still lack. Raises MissingDataError for a domain without a miniature."""
     generator = registry.miniature(domain_name)
-    if not root.exists():
-        with locked(root):
-            if not root.exists():
-                print(f"writing made-up miniature data for {domain_name} to {root}")
-                with atomic_folder(root) as temporary:
-                    generator.write(temporary, seed=SEED)
+    announcement = f"writing made-up miniature data for {domain_name} to {root}"
+    write_once(root, partial(generator.write, seed=SEED), announcement)
     complete(domain_name, root)
 
 

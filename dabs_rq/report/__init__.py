@@ -179,10 +179,11 @@ def _problems(run: Run, built: Table, page_cells: Cells, domains: Sequence[Domai
         if rows := page_cells.fewer_seeds.get(method):
             seeds = len(run.options.seeds)
             problems.append(f"{method_title(method)} has scores of fewer than {seeds} seeds in {', '.join(rows)}.")
-    if not run.made_up:
-        sources = [domain.pretraining.source for domain in domains]
-        sources += [task.source for domain in domains for task in domain.tasks]
+    if (root := run.places.data) is not None:
+        below_root = [domain for domain in domains if domain.installed is None]
+        sources = [domain.pretraining.source for domain in below_root]
+        sources += [task.source for domain in below_root for task in domain.tasks]
         for source in {source.name: source for source in sources}.values():
-            if missing_paths := source.missing(run.root):
-                problems.append(missing_text(source, run.root, missing_paths).splitlines()[0])
+            if missing_paths := source.missing(root):
+                problems.append(missing_text(source, root, missing_paths).splitlines()[0])
     return problems

@@ -90,7 +90,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     scale, budgets, sizes = _scale(names.scale)
     method_names = names.method if names.method is not None else _default_methods()
     specs = [registry.method(name) for name in method_names]
-    domains = [registry.domain(name) for name in names.domain or registry.domain_names()]
+    domains = registry.chosen_domains(names.domain)
     protocol_type = combined((*(domain.protocol for domain in domains), *(spec.protocol for spec in specs)))
     encoder_name = _encoder_name(names.encoder, specs)
     encoder_type = registry.encoder(encoder_name).options

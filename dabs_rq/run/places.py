@@ -2,6 +2,7 @@
 
     runs/
       miniature/<domain>-<hash>/            the made-up data root of a domain
+      installed/<domain>-<hash>/            the data root of a domain whose data come with installed packages
       prepared/<key>/                       prepared examples
       logs/                                 output of the jobs of suites
       <data>/<scale>/<protocol>/
@@ -9,9 +10,10 @@
         features/<key>.npz
         records/<domain>/<method>/<variant>/seed-<n>/<task>.json, <task>.parquet
 
-`<data>` is `miniature-<hash of the domain's generator>`, or `real-<hash of the data root's path>`, so a new source in
-the data root, or a changed generator of another domain, makes nothing stale. Checkpoints and records hold a hash of the
-examples that they were computed from.
+`<data>` is `miniature-<hash of the domain's generator>`, `real-<hash of the data root's path>`, or for a domain whose
+data come with packages `installed-<hash of their versions>`, so a new source in the data root, or a changed generator
+of another domain, makes nothing stale. Checkpoints and records hold a hash of the examples that they were computed
+from.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry
+from dabs_rq.domain import Domain
 from dabs_rq.files import digest
 from dabs_rq.run.options import Options
 
@@ -49,7 +52,7 @@ class Places:
 
     @property
     def data(self) -> Path | None:
-        """The root of the real data; None if the run uses the miniature."""
+        """The root of the real data that `data` names; None without it."""
         return None if self.options.data is None else self.options.data.expanduser()
 
     @property
@@ -63,10 +66,20 @@ class Places:
     def miniature(self, domain: str) -> Path:
         return self.runs / "miniature" / f"{domain}-{registry.miniature_version(domain)}"
 
+    def installed(self, domain: Domain) -> Path:
+        assert domain.installed is not None
+        return self.runs / "installed" / f"{domain.name}-{domain.installed.key}"
+
     def data_id(self, domain: str) -> str:
+        if (installed := registry.domain(domain).installed) is not None:
+            return f"installed-{installed.key}"
         if self.data is not None:
-            return f"real-{digest(str(self.data.resolve()))}"
+            return self._real_id
         return f"miniature-{registry.miniature_version(domain) or 'none'}"
+
+    @property
+    def _real_id(self) -> str:
+        return f"real-{digest(str(self.data.resolve()))}" if self.data is not None else ""
 
     def identity(self, domain: str, method: str, variant: str, seed: int) -> Identity:
         scale, protocol = self.options.scale.name, self.options.protocol.name
@@ -93,11 +106,18 @@ class Places:
 
     @property
     def results(self) -> Path:
-        """The folder of tables: `out` if given, else results/ for the miniature and a folder in runs/ for real data."""
+        """The folder of tables: `out` if given, else results/ without a data root and a folder in runs/ with one. A
+        selection with domains outside the table has a folder of its own in it."""
         options = self.options
         if options.out is not None:
             return options.out.expanduser()
+        own = Path("-".join(options.domains or ())) if self.outside_table else Path()
         if self.data is None:
             below = Path() if options.protocol.name == "corrected" else Path(options.protocol.name)
-            return Path("results") / options.scale.name / below
-        return self.runs / self.data_id("") / options.scale.name / options.protocol.name / "results"
+            return Path("results") / options.scale.name / below / own
+        return self.runs / self._real_id / options.scale.name / options.protocol.name / "results" / own
+
+    @property
+    def outside_table(self) -> bool:
+        """Whether a chosen domain is outside the table."""
+        return not all(domain.in_table for domain in registry.chosen_domains(self.options.domains))

@@ -11,6 +11,7 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
+from dabs_rq.files import write_once
 from dabs_rq.miniature import write as miniature
 from dabs_rq.run import words as command_line
 from dabs_rq.run.compose import Composed, compose
@@ -78,7 +79,7 @@ class Run:
 
     def _check(self) -> None:
         options = self.options
-        if options.scale.needs_real_data and options.data is None:
+        if options.scale.needs_real_data and self.made_up:
             raise OptionError(f"scale={options.scale.name} needs the real data: give data=/root (make: DATA=/root)")
         if (root := self.places.data) is not None and not root.is_dir():
             raise MissingDataError(
@@ -112,6 +113,11 @@ class Run:
         if self.options.method_given and len(self.options.methods) > 1:
             raise OptionError(f"give one method: method={'|'.join(self.methods)} (make: METHOD=)")
         return self.options.method
+
+    @cached_property
+    def domains(self) -> tuple[Domain, ...]:
+        """The chosen domains, by default those of the table."""
+        return registry.chosen_domains(self.options.domains)
 
     @cached_property
     def domain(self) -> Domain:
@@ -155,7 +161,13 @@ class Run:
 
     @property
     def made_up(self) -> bool:
-        return self.options.data is None
+        """Whether the data of any chosen domain are made up."""
+        return self.options.data is None and any(domain.installed is None for domain in self.domains)
+
+    @property
+    def real(self) -> bool:
+        """Whether the data of any chosen domain are real."""
+        return self.options.data is not None or any(domain.installed is not None for domain in self.domains)
 
     @property
     def published_compares(self) -> bool:
@@ -164,18 +176,32 @@ class Run:
 
     @property
     def about_data(self) -> str:
-        return "made-up miniature data" if self.made_up else f"data under {self.options.data}"
+        made_up = "made-up miniature data" if self.options.data is None else f"data under {self.options.data}"
+        kinds = {made_up if domain.installed is None else "real data of installed packages" for domain in self.domains}
+        return " and ".join(sorted(kinds))
 
     @property
     def data_note(self) -> str:
         """The note about the data below every table of results."""
-        if self.made_up:
-            return "Made-up miniature data: these numbers say nothing about the published data sets."
-        return f"Data under {self.options.data}."
+        others = [domain.title for domain in self.domains if domain.installed is None]
+        installed = [f"{one.title} ({one.installed.about})" for one in self.domains if one.installed is not None]
+        which = f" ({', '.join(others)})" if others and installed else ""
+        notes = []
+        if others and self.options.data is None:
+            notes.append(f"Made-up miniature data{which}: these numbers say nothing about the published data sets.")
+        elif others:
+            notes.append(f"Data under {self.options.data}{which}.")
+        if installed:
+            notes.append(f"Real data that come with the installed packages: {', '.join(installed)}.")
+        return " ".join(notes)
 
     @cached_property
     def root(self) -> Path:
-        """The data root. The miniature is written on first use."""
+        """The data root. The miniature, and data of installed packages, are written on first use."""
+        if (installed := self.domain.installed) is not None:
+            root = self.places.installed(self.domain)
+            write_once(root, installed.write, f"reading {self.domain.name} from {installed.about} to {root}")
+            return root
         if (data := self.places.data) is not None:
             return data
         root = self.places.miniature(self.domain.name)

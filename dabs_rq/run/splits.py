@@ -18,8 +18,8 @@ from dabs_rq.spec import Input
 
 @dataclass(frozen=True)
 class Splits:
-    """The splits of one domain. inputs: the domain's at the run's scale. root: the data root, real or miniature.
-    prepared: the folder of the prepared cache."""
+    """The splits of one domain. inputs: the domain's at the run's scale. root: the data root: real, miniature or of
+    installed data. prepared: the folder of the prepared cache."""
 
     options: Options
     domain: Domain
@@ -75,5 +75,5 @@ class Splits:
             protocol=self.options.protocol,
             prepare=self.store.prepare,
             strict=self.options.loader.strict,
-            made_up=self.options.data is None,
+            made_up=self.options.data is None and self.domain.installed is None,
         )

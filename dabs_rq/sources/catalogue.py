@@ -5,33 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from dabs_rq import registry
+from dabs_rq.domain import Installed
 from dabs_rq.run import Run
 from dabs_rq.spec import Source
 
 
 def listing(run: Run) -> str:
     """Return the text that `python -m dabs_rq domains` prints."""
-    root = None if run.made_up else Path(run.options.data or "").expanduser()
+    root = run.places.data
     lines = []
     for domain in registry.domains():
         if run.options.domains is not None and domain.name not in run.options.domains:
             continue
         inputs = run.inputs_of(domain)
         lines.append(f"{domain.name}: {domain.title}, input {', '.join(map(str, inputs))}")
-        lines += _source("pretraining", domain.pretraining.source, root)
+        if not domain.in_table:
+            lines.append(f"  outside the table: computed and shown only with domain={domain.name}")
+        lines += _source("pretraining", domain.pretraining.source, root, domain.installed)
         for task in domain.tasks:
             target = type(task.target).__name__.lower()
-            lines += _source(f"{task.name} ({task.row}; {target}, {task.metric})", task.source, root)
+            what = f"{task.name} ({task.row}; {target}, {task.metric})"
+            lines += _source(what, task.source, root, domain.installed)
         lines.append("")
     lines.append(f"methods: {', '.join(registry.method_names())}")
     if root is None:
         lines.append(
-            "Without data=, every command uses made-up miniature data. Add data=/root to see which data exist."
+            "Without data=, every command uses made-up miniature data where data do not come with packages. "
+            "Add data=/root to see which data exist."
         )
     return "\n".join(lines)
 
 
-def _source(what: str, source: Source, root: Path | None) -> list[str]:
+def _source(what: str, source: Source, root: Path | None, installed: Installed | None) -> list[str]:
+    if installed is not None:
+        return [f"  {what}", f"      installed: {source.title}, {source.size}, real data of {installed.about}"]
     origin = f"      from {source.url}; registration: {source.registration or 'none needed'}"
     if root is None:
         return [f"  {what}", f"      {source.title}, {source.size}, {source.folder}", origin]

@@ -52,7 +52,8 @@ def data(words: Sequence[str]) -> int:
     if action == "list":
         print("\n".join(_listing(run, chosen)))
         return 0
-    if run.made_up:
+    below_root = any(use.domain.installed is None for source_uses in chosen.values() for use in source_uses)
+    if below_root and run.options.data is None:
         raise OptionError(f"data {action} needs real data: give data=/root (make: DATA=/root)")
     if action == "fetch" and not arguments[1:]:
         raise OptionError(f"say which sources to fetch: {', '.join(uses)}")
@@ -79,6 +80,8 @@ def _uses(run: Run) -> dict[str, list[Use]]:
 
 def _try(name: str, act: Callable[[Run, list[Use], bool], bool], run: Run, uses: list[Use], everything: bool) -> bool:
     """Run `act` and return whether it succeeded. An error is printed and does not stop the other sources."""
+    if uses[0].domain.installed is not None:
+        run = run.replace(domain=uses[0].domain.name)  # its data are under a root of their own
     try:
         return act(run, uses, everything)
     except DataError as error:
@@ -92,13 +95,19 @@ def _try(name: str, act: Callable[[Run, list[Use], bool], bool], run: Run, uses:
 
 
 def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
-    root = None if run.made_up else run.root
+    root = run.places.data
     for name, uses in chosen.items():
         source = uses[0].declared.source
+        needed_by = f"(for {', '.join(use.name for use in uses)})"
+        if (installed := uses[0].domain.installed) is not None:
+            yield f"{name}: {source.title}, {source.size} {needed_by}"
+            yield f"    installed with: {installed.about}"
+            yield f"    licence: {source.licence}"
+            continue
         state = "" if root is None else f" {source.state(root)}:"
         if root is not None and source.hub and source.state(root) == "missing":
             state = " not under the root, and not needed there:"
-        yield f"{name}:{state} {source.title}, {source.size} (for {', '.join(use.name for use in uses)})"
+        yield f"{name}:{state} {source.title}, {source.size} {needed_by}"
         yield f"    goes to: {Path(root or 'data root') / source.folder}"
         if root is not None and source.state(root) == "partial":
             yield f"    missing: {', '.join(map(str, source.missing(root)))}"
@@ -123,6 +132,9 @@ def _how(source: Source) -> str:
 
 def _fetch(run: Run, uses: list[Use], _: bool) -> bool:
     source = uses[0].declared.source
+    if (installed := uses[0].domain.installed) is not None:
+        print(f"{source.name}: nothing to fetch, installed with {installed.about}")
+        return True
     if not fetch(source, run.root):
         return False
     # Files that a user put there have not been checked.

@@ -70,8 +70,8 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
 
     Raises OptionError for a task that no selected domain has."""
     options = run.options
-    names = dict.fromkeys(domain for domain, _ in table.table_order())
-    tasks = {name: registry.domain(name).tasks for name in names if options.domains is None or name in options.domains}
+    names = dict.fromkeys(domain for domain, _ in table.table_order(options.domains))
+    tasks = {name: registry.domain(name).tasks for name in names}
     if options.tasks is None:
         return tasks
     known = [task.name for of_domain in tasks.values() for task in of_domain]
@@ -115,8 +115,11 @@ def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
 
 
 def is_available(run: Run, source: Source) -> bool:
-    """Return whether any file of a source is under the data root, or the hub can provide it."""
-    return run.made_up or source.hub is not None or source.state(run.root) != "missing"
+    """Return whether a run's domain can read a source: any file of it is under the data root, the hub can provide it,
+    or it is made up or installed."""
+    if run.made_up or run.domain.installed is not None:
+        return True
+    return source.hub is not None or source.state(run.root) != "missing"
 
 
 def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool:

@@ -30,8 +30,8 @@ def build(run: Run) -> Table:
 
     options, methods = run.options, run.methods
     composed = {
-        (domain, method): run.replace(domain=domain, method=method).composed
-        for domain in options.domains or registry.domain_names()
+        (domain.name, method): run.replace(domain=domain.name, method=method).composed
+        for domain in run.domains
         for method in methods
     }
     variants = {key: of_cell.variant(of_pretraining=False) for key, of_cell in composed.items()}
@@ -46,10 +46,8 @@ def build(run: Run) -> Table:
     results: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows with published numbers but no difference, and why
-    for domain_name, task_name in table_order():
+    for domain_name, task_name in table_order(options.domains):
         domain = registry.domain(domain_name)
-        if options.domains is not None and domain_name not in options.domains:
-            continue
         task = registry.task(domain_name, task_name)
         result, broken = check_records(run, task, records.get((domain_name, task_name), []))
         errors += broken
@@ -127,14 +125,15 @@ def _split_facts(records: Sequence[Record]) -> dict[str, float | int]:
     return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
 
 
-def table_order() -> list[tuple[str, str]]:
-    """Return (domain, task) for every declared task: the published rows in their order, then the others by domain."""
+def table_order(domains: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """Return (domain, task) for every task of `domains`, by default those of the table: the published rows in their
+    order, then the others by domain."""
     import pandas as pd
 
     published = pd.read_csv(PUBLISHED)["task"].tolist()
     positions = {task: position for position, task in enumerate(published)}
-    declared = [(domain.name, task.name) for domain in registry.domains() for task in domain.tasks]
-    return sorted(declared, key=lambda row: positions.get(row[1], len(positions)))
+    declared = [(domain.name, task.name) for domain in registry.chosen_domains(domains) for task in domain.tasks]
+    return sorted(declared, key=lambda row: (positions.get(row[1], len(positions)), row[0]))
 
 
 def write(run: Run, table: Table) -> Path:

@@ -17,7 +17,8 @@ def method_title(method: str) -> str:
 
 
 def table_title(run: Run) -> str:
-    options, data = run.options, "made-up miniature data" if run.made_up else "real data"
+    options = run.options
+    data = " and ".join(["made-up miniature data"] * run.made_up + ["real data"] * run.real)
     return f"Linear probes of frozen encoders: scale {options.scale.name}, protocol {options.protocol.name}, {data}"
 
 
