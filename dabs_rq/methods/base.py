@@ -142,9 +142,9 @@ class Method(nn.Module):
         """
 
     @property
-    def trains_embeddings(self) -> bool:
-        """Whether the encoder's embedding modules get gradients. All other parameters must get gradients in every
-        step."""
+    def trains_embeddings(self) -> bool | tuple[bool, ...]:
+        """Whether the encoder's embedding modules get gradients, for all or for each input. All other parameters must
+        get gradients in every step."""
         return True
 
     def compile_parts(self) -> None:
@@ -204,6 +204,21 @@ def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
         )
     method: Method = spec.build(checked(spec.options, vars(options), "method."), encoder, encoder.inputs)
     method.reads_targets = spec.reads_targets
-    if not method.trains_embeddings and isinstance(encoder, TokenEncoder):
-        encoder.embeddings.requires_grad_(False)
+    if isinstance(encoder, TokenEncoder):
+        _freeze_embeddings(encoder, method.trains_embeddings)
     return method
+
+
+def _freeze_embeddings(encoder: TokenEncoder, trained: bool | tuple[bool, ...]) -> None:
+    """Freeze the embedding modules that get no gradients. Some of them: `embeddings` has one module per input."""
+    if isinstance(trained, bool) or len(set(trained)) == 1:
+        encoder.embeddings.requires_grad_(trained if isinstance(trained, bool) else trained[0])
+        return
+    modules = list(encoder.embeddings.children())
+    if len(modules) != len(trained):
+        raise OptionError(
+            f"the method trains the embeddings of some inputs only, so {type(encoder).__name__}.embeddings needs one "
+            f"module for each of {len(trained)} inputs; it has {len(modules)}"
+        )
+    for module, trains in zip(modules, trained, strict=True):
+        module.requires_grad_(trains)

@@ -32,7 +32,8 @@ class Record:
     n_examples: scored examples; n_train: the probe's training examples. majority: the accuracy of always predicting the
     most frequent class, None where accuracy does not apply. standard_error: of the score, over test splits of this
     size; None if undefined. also: scores of further metrics, without undefined ones.
-    probe: which probe, and how it was fitted. checkpoint: hash of the encoder's weights. train_split, test_split:
+    probe: which probe, and how it was fitted. spectrum: of the features of up to 512 training examples, see
+    `dabs_rq.records.spectrum`. checkpoint: hash of the encoder's weights. train_split, test_split:
     hashes of ids, targets and inputs; inputs enter by their files' times, so these compare on one machine only.
     train_labels, test_labels: hashes of ids and targets, equal on every machine. code: hashes of the modules that
     computed the record.
@@ -65,6 +66,7 @@ class Record:
     train_labels: str = ""
     test_labels: str = ""
     probe: dict[str, Any] = field(default_factory=dict)
+    spectrum: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     seconds: NotNegative
     created: str

@@ -216,7 +216,8 @@ def choices(group: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((CONFIGS / group).glob("*.yaml"))}
 
 
-def _read(group: str, name: str) -> tuple[Path, dict[str, Any]]:
+def read(group: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Read a file of configs/. Raises OptionError if it is unknown, or no mapping in YAML."""
     known = choices(group)
     if name not in known:
         raise OptionError(unknown(group, name, known))
@@ -241,7 +242,7 @@ def scales(inputs: str) -> list[str]:
 
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Read a scale, its budgets by group, and the sizes of encoders by name."""
-    file, content = _read("scale", name)
+    file, content = read("scale", name)
     facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
     problems = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
     problems += [f"missing {key}" for key, value in facts.items() if value is None]
@@ -254,7 +255,7 @@ def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[
 
 
 def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Protocol:
-    file, content = _read("protocol", name)
+    file, content = read("protocol", name)
     like = content.get("like")
     if like not in COLUMNS:
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")

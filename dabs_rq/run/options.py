@@ -16,6 +16,11 @@ from dabs_rq.protocol import Protocol
 DEFAULT_METHOD = "rq"
 Count = Annotated[int, Field(ge=1)]
 Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
+PROBE_TITLES = {
+    "lbfgs": "Regression on standardised features",
+    "adamw": "AdamW on raw features",
+    "adamw_standardised": "AdamW on standardised features",
+}
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0 becomes 0: one variant

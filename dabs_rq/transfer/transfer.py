@@ -33,6 +33,7 @@ from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
+from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import features
@@ -40,6 +41,7 @@ from dabs_rq.transfer.frozen import frozen_encoder
 from dabs_rq.transfer.probes import fit_probe, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
+SPECTRUM_ROWS = 512
 MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
 
 
@@ -197,6 +199,7 @@ class _TaskWork:
                 train_labels=train.labels_key,
                 test_labels=examples.labels_key,
                 probe=fitted.about,
+                spectrum=self._spectrum,
                 options=run.values,
                 seconds=round(time.monotonic() - started, 2),
                 created=now(),
@@ -209,6 +212,13 @@ class _TaskWork:
             print(f"  {task.name}{name and f' ({name})'}: {shown}, {result.seconds:.1f} s", flush=True)
         *others, test_file = files
         return [test_file, *others]
+
+    @cached_property
+    def _spectrum(self) -> dict[str, float]:
+        train_features = self._features(self._examples[0])
+        rows = np.unique(np.linspace(0, len(train_features) - 1, SPECTRUM_ROWS).astype(int))
+        measured = spectrum(train_features[rows])._asdict() | {"width": train_features.shape[1]}
+        return {name: float(f"{value:.5g}") for name, value in measured.items()}
 
     def _features(self, examples: Examples) -> np.ndarray:
         run = self.run
