@@ -22,7 +22,7 @@ many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR
 	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-all lint format bench pretrain transfer suite table report ablate domains data docs clean
+.PHONY: help setup lock demo test test-all lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -80,6 +80,12 @@ report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views 
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
 	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each)
+
+experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without NAME= list them: NAME=rq_study [DOMAIN= SEEDS=]
+	$(RUN) experiment $(NAME) $(if $(NAME),$(call option,domain,$(DOMAIN)) $(common))
+
+evidence: $(STAMP)  ## Compare raw inputs, None, e-Mix and RQ on real data that every install has, by all probes (about 5 minutes)
+	$(RUN) experiment evidence $(call option,domain,$(DOMAIN)) $(common)
 
 chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with an undisturbed one: [KILLS=30]
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),30) $(OPTIONS)

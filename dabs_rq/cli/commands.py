@@ -128,6 +128,30 @@ def ablate(words: list[str], over: str, each: bool) -> int:
     return _print_errors(done.errors)
 
 
+def experiment(words: list[str]) -> int:
+    from dabs_rq.experiment import cells as experiments
+    from dabs_rq.experiment import results
+    from dabs_rq.run import Run
+
+    name, words = next((word for word in words if "=" not in word), None), [word for word in words if "=" in word]
+    if name is None:
+        print("\n".join(f"{known:<12} {title}" for known, title in experiments.names().items()))
+        return 0
+    declared = experiments.load(name)
+    cells = experiments.cells(declared, Run.of(words))
+    from dabs_rq.report.experiment import draw
+    from dabs_rq.suite import plan, suite
+
+    outcome = suite.compute(cells[0].run, plan.plan_cells(cells))
+    found = results.collect(declared, cells)
+    folder = results.folder(declared, cells)
+    results.write(found, folder)
+    draw(found, folder)
+    print(f"\n{results.to_markdown(found)}")
+    print(f"wrote {folder / name}.csv, .md, .tex and figures; {outcome.seconds:.0f} s")
+    return _print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
+
+
 def export(words: list[str]) -> int:
     from dabs_rq import checkpoint
     from dabs_rq.run.compose import compose
@@ -184,6 +208,9 @@ COMMANDS = {
     "report": Command(report, "write the table and an HTML page: plots, curves, quantizer examples, every record"),
     "ablate": Command(
         ablate, "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4"
+    ),
+    "experiment": Command(
+        experiment, "compute and compare the cells of an experiment in configs/experiment/; without a name, list them"
     ),
     "export": Command(
         export, "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt"

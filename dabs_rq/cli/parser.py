@@ -35,6 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
         )
         if name == "data":
             command.add_argument("words", nargs="*", metavar="word", help="list, fetch or verify; sources; options")
+        elif name == "experiment":
+            command.add_argument("words", nargs="*", metavar="word", help="the experiment's name; options, see below")
         else:
             command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
         command.add_argument("--show-options", action="store_true", help="print all options and stop")

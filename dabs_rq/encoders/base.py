@@ -70,7 +70,8 @@ class Encoder(nn.Module, abc.ABC):
 class TokenEncoder(Encoder):
     """An encoder whose token embeddings a method may change before they are encoded.
 
-    embeddings: the modules that `embed` uses. They are frozen if the method does not train them.
+    embeddings: the modules that `embed` uses, one child per input in their order. Those that the method does not train
+    are frozen.
     """
 
     embeddings: nn.Module

@@ -6,7 +6,6 @@ again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError
+from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
 from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons
 from dabs_rq.files import digest, write_text
 from dabs_rq.pretrain.pretrain import pretrain
-from dabs_rq.records import intervals, record
+from dabs_rq.records import record
 from dabs_rq.records.metrics import METRICS
-from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.words import value_text
 from dabs_rq.transfer.transfer import transfer
@@ -58,7 +57,7 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
     errors: list[str] = []
     for comparison in compared:
         for domain, method, tasks in _affected(run, comparison):
-            references: dict[str, list[_Result]] = {}
+            references: dict[str, list[Result]] = {}
             for setting in comparison.settings:
                 results = _results(run, domain, method, tasks, setting, errors)
                 for task in tasks:
@@ -70,14 +69,10 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
                         | {name: value_text(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
                         | {"metric": METRICS[task.metric].title}
-                        | _numbers(task, results[task.name], references[task.name])
+                        | numbers(task, results[task.name], references[task.name])
                     )
-    columns = ["compared", *options, "domain", "method", "task", "row", "metric", *_NUMBERS]
+    columns = ["compared", *options, "domain", "method", "task", "row", "metric", *NUMBERS]
     return Ablation(pd.DataFrame(rows, columns=columns), options, each, list(dict.fromkeys(errors)))
-
-
-_DIFFERENCE = ("difference", "difference_low", "difference_high")
-_NUMBERS = ("score", "low", "high", "seeds", "n_examples", "majority", *_DIFFERENCE)
 
 
 def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
@@ -99,18 +94,12 @@ def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tupl
             yield name, method, tasks
 
 
-@dataclass(frozen=True)
-class _Result:
-    record: Record
-    file: Path
-
-
 def _results(
     run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
-) -> dict[str, list[_Result]]:
+) -> dict[str, list[Result]]:
     """Compute what is missing; return task -> one result per seed, and append messages of failures to `errors`."""
     label = f"{domain}, {method}, " + ", ".join(f"{name}={value_text(value)}" for name, value in setting.items())
-    results: dict[str, list[_Result]] = {}
+    results: dict[str, list[Result]] = {}
     try:
         variant = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])
     except DabsRqError as error:
@@ -126,35 +115,9 @@ def _results(
         errors += [f"{label}, seed {seed}: {error}" for error in failures]
         for file in files:
             result = record.read(file)
-            if result.split == "test" and result.score is not None:
-                results.setdefault(result.task, []).append(_Result(result, file))
+            if result.split == "test" and result.further_probe is None and result.score is not None:
+                results.setdefault(result.task, []).append(Result(result, file))
     return results
-
-
-def _numbers(task: Task, results: list[_Result], reference: list[_Result]) -> dict[str, float | int]:
-    scores = [100 * result.record.score for result in results if result.record.score is not None]
-    errors = [100 * (result.record.standard_error or math.nan) for result in results]
-    low, high = intervals.interval(scores, errors)
-    majority = results[0].record.majority
-    numbers: dict[str, float | int] = {
-        "score": sum(scores) / len(scores),
-        "low": low,
-        "high": high,
-        "seeds": len(scores),
-        "n_examples": results[0].record.n_examples,
-        "majority": math.nan if majority is None else 100 * majority,
-    }
-    if results is reference:
-        return numbers
-    by_seed = {result.record.seed: result for result in reference}
-    pairs = [(by_seed[result.record.seed], result) for result in results if result.record.seed in by_seed]
-    differences = [100 * ((b.record.score or 0.0) - (a.record.score or 0.0)) for a, b in pairs]
-    if not differences:
-        return numbers
-    difference_errors = [100 * intervals.difference_error(task.metric, a.file, b.file) for a, b in pairs]
-    low, high = intervals.interval(differences, difference_errors)
-    mean = sum(differences) / len(differences)
-    return numbers | {"difference": mean, "difference_low": low, "difference_high": high}
 
 
 def write(run: Run, ablation: Ablation) -> Path:
@@ -211,7 +174,4 @@ def _changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_interval(frame: pd.DataFrame, value: str, low: str, high: str, sign: str) -> list[str]:
-    return [
-        "" if math.isnan(a) else f"{a:{sign}.2f} [{b:{sign}.2f}, {c:{sign}.2f}]"
-        for a, b, c in zip(frame[value], frame[low], frame[high], strict=True)
-    ]
+    return [with_interval(*values, sign) for values in zip(frame[value], frame[low], frame[high], strict=True)]

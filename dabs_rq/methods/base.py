@@ -142,9 +142,9 @@ class Method(nn.Module):
         """
 
     @property
-    def trains_embeddings(self) -> bool:
-        """Whether the encoder's embedding modules get gradients. All other parameters must get gradients in every
-        step."""
+    def trains_embeddings(self) -> bool | tuple[bool, ...]:
+        """Whether the encoder's embedding modules get gradients, for all or for each input. All other parameters must
+        get gradients in every step."""
         return True
 
     def compile_parts(self) -> None:
@@ -165,9 +165,10 @@ class MethodSpec:
         function of the options that returns it.
     options: a frozen dataclass; each field is an option `method.<field>`, whose type gives the legal values. build:
         makes the method from (options, encoder, inputs); raises OptionError for constraints that types cannot express.
-    encoder: the type of encoder that the method needs. trains: False for a method that leaves the initial encoder
-        unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the method's protocol
-        options.
+    encoder: the type of encoder that the method needs. fixed_encoder: the name of the only encoder that it uses,
+        whatever the option encoder= says; None if it takes that one. trains: False for a method that leaves the initial
+        encoder unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the protocol
+        options of the method.
     """
 
     name: str
@@ -178,6 +179,7 @@ class MethodSpec:
     order: int = 100
     note: str | Callable[[Any], str | None] | None = None
     encoder: type[Encoder] = TokenEncoder
+    fixed_encoder: str | None = None
     trains: bool = True
     protocol: type[ProtocolOptions] = ProtocolOptions
     reads_targets: bool = False
@@ -202,6 +204,21 @@ def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
         )
     method: Method = spec.build(checked(spec.options, vars(options), "method."), encoder, encoder.inputs)
     method.reads_targets = spec.reads_targets
-    if not method.trains_embeddings and isinstance(encoder, TokenEncoder):
-        encoder.embeddings.requires_grad_(False)
+    if isinstance(encoder, TokenEncoder):
+        _freeze_embeddings(encoder, method.trains_embeddings)
     return method
+
+
+def _freeze_embeddings(encoder: TokenEncoder, trained: bool | tuple[bool, ...]) -> None:
+    """Freeze the embedding modules that get no gradients. Some of them: `embeddings` has one module per input."""
+    if isinstance(trained, bool) or len(set(trained)) == 1:
+        encoder.embeddings.requires_grad_(trained if isinstance(trained, bool) else trained[0])
+        return
+    modules = list(encoder.embeddings.children())
+    if len(modules) != len(trained):
+        raise OptionError(
+            f"the method trains the embeddings of some inputs only, so {type(encoder).__name__}.embeddings needs one "
+            f"module for each of {len(trained)} inputs; it has {len(modules)}"
+        )
+    for module, trains in zip(modules, trained, strict=True):
+        module.requires_grad_(trains)

@@ -43,8 +43,9 @@ class Options:
     """Options of randomized quantization.
 
     bins, spacing, collapse, granularity, p, gradient: parameters of `dabs_rq.quantize.randomized_quantization`. views:
-    2 quantized views, or 1 quantized and 1 clean view. level: quantize token "embedding"s or raw "input"s. temperature:
-    of InfoNCE. views_together: encode both views in one call, which is faster on a GPU and needs more memory.
+    2 quantized views, or 1 quantized and 1 clean view. level: quantize token "embedding"s, raw "input"s, or with "auto"
+    inputs where they are numbers and embeddings where they are token ids. temperature: of InfoNCE. views_together:
+    encode both views in one call, which is faster on a GPU and needs more memory.
     """
 
     bins: Annotated[int, Ge(2)] = number(8, 2, 4, 8, 16)
@@ -54,7 +55,7 @@ class Options:
     p: Annotated[float, Interval(ge=0, le=1)] = number(1.0, 0.5, 1.0)
     gradient: Gradient = choice("detach", protocol="rq_gradient")
     views: Literal[1, 2] = 2
-    level: Literal["embedding", "input"] = "embedding"
+    level: Literal["auto", "embedding", "input"] = "embedding"
     temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
     views_together: bool = True
 
@@ -75,8 +76,13 @@ class RandomizedQuantizationMethod(Method):
         self.quantizer = torch.compile(randomized_quantization)
 
     @property
-    def trains_embeddings(self) -> bool:
-        return self.options.gradient != "detach" or self.options.views == 1 or self.options.level == "input"
+    def trains_embeddings(self) -> tuple[bool, ...]:
+        trains_all = self.options.gradient != "detach" or self.options.views == 1
+        return tuple(trains_all or self._on_input(spec) for spec in self.inputs)
+
+    def _on_input(self, spec: Input) -> bool:
+        """Return whether an input is quantized itself, not its embeddings."""
+        return self.options.level != "embedding" and not isinstance(spec, Tokens)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         views = [self._view(batch, generator) for _ in range(self.options.views)]
@@ -89,17 +95,19 @@ class RandomizedQuantizationMethod(Method):
 
     def _view(self, batch: Batch, generator: torch.Generator) -> Tensor:
         draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
-        if self.options.level == "input":
+        on_input = [self._on_input(spec) for spec in self.inputs]
+        tokens = batch.tokens
+        if any(on_input):
             quantized = [
-                self._quantize(raw, 1 if isinstance(spec, Grid) else 2, None, draw)
-                for spec, raw in zip(self.inputs, batch.inputs, strict=True)
+                self._quantize(raw, 1 if isinstance(spec, Grid) else 2, None, draw) if quantize else raw
+                for spec, raw, quantize in zip(self.inputs, batch.inputs, on_input, strict=True)
             ]
-            return self.encoder.embed(tuple(quantized))
+            tokens = self.encoder.embed(tuple(quantized))
         # Quantize the tokens of each input separately: their ranges differ.
         lengths = [spec.sequence_length for spec in self.inputs]
         masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)
-        parts = zip(batch.tokens.split(lengths, dim=1), masks, strict=True)
-        return torch.cat([self._quantize(tokens, 2, mask, draw) for tokens, mask in parts], dim=1)
+        parts = zip(tokens.split(lengths, dim=1), masks, on_input, strict=True)
+        return torch.cat([part if done else self._quantize(part, 2, mask, draw) for part, mask, done in parts], dim=1)
 
     def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, draw: dict[str, Any]) -> Tensor:
         options = self.options
@@ -122,7 +130,7 @@ def build(options: Options, encoder: TokenEncoder, inputs: tuple[Input, ...]) ->
     if options.level == "input" and tokens:
         raise OptionError(
             f"method.level=input quantizes real-valued inputs, but {', '.join(tokens)} holds token ids; "
-            "use method.level=embedding"
+            "use method.level=auto, which quantizes the embeddings of token ids"
         )
     return RandomizedQuantizationMethod(options, encoder, inputs)
 

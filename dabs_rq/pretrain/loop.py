@@ -27,6 +27,7 @@ from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
+from dabs_rq.pretrain.health import Health
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
 
@@ -47,6 +48,8 @@ class Pretraining(lightning.LightningModule):
         self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
         self.options = run.options
         self.batch_number = 0
+        measures = run.options.trainer.health_every > 0 and ranks.rank == 0
+        self.health = Health(run.options, method, batches, ranks) if measures else None
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
 
     def configure_optimizers(self) -> Any:
@@ -73,10 +76,37 @@ class Pretraining(lightning.LightningModule):
         self.batch_number = start
         return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        inputs, targets = batch[0], batch[1] if self.method.reads_targets else None
+        return super().transfer_batch_to_device((inputs, targets), device, dataloader_idx)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        step = self.trainer.global_step
+        if self.health and self.batch_number % self.options.pretrain.accumulate == 0 and self.health.due(step):
+            self._measure(self.health, step)
+
+    def on_train_end(self) -> None:
+        self._raise_if_bad()
+        if self.health:
+            self._measure(self.health, self.trainer.global_step)
+
+    def _measure(self, health: Health, step: int) -> None:
+        with self.trainer.precision_plugin.forward_context():
+            measured = health.measure(self.method.encoder, step)
+        for logger in self.loggers:
+            logger.log_metrics(measured, step)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._raise_if_bad()  # before a resume point holds weights that are not finite
         checkpoint["examples"] = self.batches.key
+        if self.health:
+            checkpoint["health"] = self.health.state()
         for logger in self.loggers:  # so that the log holds all steps before the resume point
             logger.save()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.health and "health" in checkpoint:  # not in that of a run that did not measure
+            self.health.load(checkpoint["health"])
 
     @property
     def on_gpu(self) -> bool:
@@ -89,24 +119,30 @@ class Pretraining(lightning.LightningModule):
         torch.manual_seed(_mix_seeds(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(_mix_seeds(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
-        targets = batch[1] if self.method.reads_targets else None
-        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, targets), generator)
+        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, batch[1]), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
         self._check_finite(means["loss"], number)
-        self.log("loss", means.pop("loss"), prog_bar=True)
-        self.log_dict(means)
+        if self.health:
+            self.health.add(means)
+        self.log_dict(means)  # not with prog_bar=True, which reads each value at every step
         return loss
 
     def _check_finite(self, loss: Tensor, number: int) -> None:
-        """Raise TrainingError if the mean loss is not finite; the mean is equal on all ranks, so all raise.
+        """Raise TrainingError if a mean loss is not finite; the mean is equal on all ranks, so all raise.
 
-        On a GPU, the number of the first such batch stays on the device and is read every `log_every` steps, so that
-        other steps do not wait for the host.
+        The number of the first such batch stays on the device and is read at the steps that are logged, so that other
+        steps do not wait for the host.
         """
         bad = ~torch.isfinite(loss) & (self.first_bad_batch < 0)
         self.first_bad_batch = torch.where(bad, number, self.first_bad_batch)
-        if self.on_gpu and number % self.options.trainer.log_every:
-            return
+        if self.is_logged(number):
+            self._raise_if_bad()
+
+    def is_logged(self, number: int) -> bool:
+        """Return whether Lightning logs the scalars of this batch."""
+        return (number + 1) % (self.options.trainer.log_every * self.options.pretrain.accumulate) == 0
+
+    def _raise_if_bad(self) -> None:
         if (first := int(self.first_bad_batch)) >= 0:
             raise TrainingError(self._explain_bad_loss(first))
 
@@ -126,8 +162,10 @@ class Pretraining(lightning.LightningModule):
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
-def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> None:
+def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> list[str]:
     """Train `method` in place, from the resume point in `folder` if there is one. Every rank calls this function.
+
+    Returns the warnings of `Health`; none on other ranks than the first.
 
     Raises TrainingError if the loss is not finite or training stopped before its last step, ResourceError if it ran out
     of memory.
@@ -166,6 +204,7 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
     if trainer.global_step < options.pretrain.steps:
         raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to resume")
     method.to("cpu")
+    return list(module.health.warnings.values()) if module.health else []
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -184,7 +223,22 @@ def _callbacks(run: Run, folder: Path) -> list[Callback]:
         save_top_k=1,
         enable_version_counter=False,
     )
-    return [points, TQDMProgressBar(refresh_rate=10)] if run.options.trainer.progress else [points]
+    return [points, _Bar(refresh_rate=10)] if run.options.trainer.progress else [points]
+
+
+class _Bar(TQDMProgressBar):
+    """A progress bar that shows the last logged loss, since reading the loss at any other step makes the step wait."""
+
+    loss: float | None = None
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *batch: Any) -> None:
+        if pl_module.is_logged(pl_module.batch_number - 1):
+            self.loss = float(trainer.logged_metrics["loss"])
+        super().on_train_batch_end(trainer, pl_module, *batch)
+
+    def get_metrics(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        return metrics if self.loss is None else metrics | {"loss": self.loss}
 
 
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:

@@ -51,19 +51,20 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     encoder, method = build(run, seed)
     announce(run, f"pretrain {run.domain.name} with {run.method.name}, seed {seed}, {_budget(run)}")
     started = time.monotonic()
-    examples_key = None
+    examples_key, warnings = None, []
     if registry.method(run.method.name).trains:
         from dabs_rq.pretrain.loop import train
 
         batches = source_batches(run, seed)
         examples_key = batches.key
-        train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
+        warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
     if ranks.rank > 0:
         return
     about = {
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
         "examples": examples_key,
+        "warnings": warnings,
         "options": run.values,
         "seconds": round(time.monotonic() - started, 2),
         "created": now(),

@@ -32,9 +32,11 @@ class Record:
     n_examples: scored examples; n_train: the probe's training examples. majority: the accuracy of always predicting the
     most frequent class, None where accuracy does not apply. standard_error: of the score, over test splits of this
     size; None if undefined. also: scores of further metrics, without undefined ones.
-    checkpoint: hash of the encoder's weights. train_split, test_split: hashes of ids, targets and inputs; inputs enter
-    by their files' times, so these compare on one machine only. train_labels, test_labels: hashes of ids and targets,
-    equal on every machine. code: hashes of the modules that computed the record.
+    probe: which probe, and how it was fitted. spectrum: of the features of up to 512 training examples, see
+    `dabs_rq.records.spectrum`. checkpoint: hash of the encoder's weights. train_split, test_split:
+    hashes of ids, targets and inputs; inputs enter by their files' times, so these compare on one machine only.
+    train_labels, test_labels: hashes of ids and targets, equal on every machine. code: hashes of the modules that
+    computed the record.
     """
 
     __pydantic_config__: ClassVar[Any] = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
@@ -64,6 +66,7 @@ class Record:
     train_labels: str = ""
     test_labels: str = ""
     probe: dict[str, Any] = field(default_factory=dict)
+    spectrum: dict[str, float] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     seconds: NotNegative
     created: str
@@ -78,8 +81,20 @@ class Record:
         return self.reason or "no reason given"
 
     @property
+    def further_probe(self) -> str | None:
+        """The name of the probe; None for the run's own probe, the option transfer.probe."""
+        probe = self.probe.get("probe")
+        return probe if probe != self.options.get("transfer.probe", probe) else None
+
+    @property
     def file_name(self) -> str:
-        return f"{self.task}.json" if self.split == "test" else f"{self.task}@{self.split}.json"
+        return file_name(self.task, self.split, self.further_probe)
+
+
+def file_name(task: str, split: str = "test", further_probe: str | None = None) -> str:
+    """Return the name of a record's file. further_probe: a probe other than the run's own."""
+    of_split = "" if split == "test" else f"@{split}"
+    return f"{task}{of_split}{'' if further_probe is None else f'+{further_probe}'}.json"
 
 
 def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: np.ndarray) -> Path:

@@ -129,15 +129,18 @@ def _scores(runs: Mapping[str, Run], built: Table, page_cells: Cells, domains: S
 def _curves(runs: Mapping[str, Run], domains: Sequence[Domain], out: Path) -> Section:
     untrained = [method_title(method) for method in runs if not registry.method(method).trains]
     texts = [
-        "Scalars that training logged, one curve per seed. Each method has its own loss: compare shapes, not heights."
+        "Scalars that training logged, one curve per seed. Each method has its own loss: compare shapes, not heights. "
+        "The other curves measure the features of one fixed batch of training examples: effective rank (how many "
+        "directions the features use), top share (of the variance, along the strongest direction), norm (their mean "
+        "length) and spread (standard deviation relative to length; 0 if all are equal)."
         + (f" {', '.join(untrained)}: no pretraining, so no curve." if untrained else "")
     ]
     section = Section("pretraining", "Pretraining", texts)
     for domain in domains:
-        plot, missing = curves.draw(
-            {method: run.replace(domain=domain.name) for method, run in runs.items()}, domain, out
-        )
+        of_domain = {method: run.replace(domain=domain.name) for method, run in runs.items()}
+        plot, missing = curves.draw(of_domain, domain, out)
         section.missing += missing
+        section.warnings += curves.warnings(of_domain, domain)
         if plot:
             section.figures.append(Figure(domain.name, plot))
     return section

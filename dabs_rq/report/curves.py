@@ -1,13 +1,15 @@
-"""Draws pretraining curves from the logs beside the checkpoints, by domain, method and seed."""
+"""Draws pretraining curves from the logs beside the checkpoints, by domain, method and seed, and collects warnings."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dabs_rq import registry
+from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Domain
+from dabs_rq.errors import CheckpointError
 from dabs_rq.report import figure
 from dabs_rq.report.figure import INK, Plot
 from dabs_rq.run import Run
@@ -42,6 +44,18 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
     return _draw(pd.concat(curves), domain, out), missing
 
 
+def warnings(runs: Mapping[str, Run], domain: Domain) -> list[str]:
+    """Read the warnings of pretraining that the checkpoints of a domain hold. `runs`: see `draw`."""
+    found = []
+    for method, run in runs.items():
+        for seed in run.options.seeds:
+            with contextlib.suppress(CheckpointError):  # the page says elsewhere which results are missing
+                about = checkpoint.describe(run.checkpoint_file(seed))["about"]
+                named = f"{domain.title}, {method_title(method)}, seed {seed}"
+                found += [f"{named}: {text}" for text in about.get("warnings", [])]
+    return found
+
+
 def read_log(folder: Path) -> pd.DataFrame | None:
     """Read what a pretraining logged: columns step and one per scalar, in the order of steps; None if nothing can be
     read. Each start of training writes a new file; for steps that a resumed run repeats, the later file counts."""
@@ -59,11 +73,14 @@ def read_log(folder: Path) -> pd.DataFrame | None:
 
 
 def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
-    scalars = sorted(set(curves.columns) - {"step", "method", "seed"}, key=lambda name: (name != "loss", name))
+    scalars = sorted(
+        set(curves.columns) - {"step", "method", "seed"}, key=lambda name: (name != "loss", "/" in name, name)
+    )
     plot = figure.new(1.9 * ((len(scalars) + 1) // 2))
     grid = plot.subplots((len(scalars) + 1) // 2, min(2, len(scalars)), squeeze=False).ravel()
     ends = []
     for axes, scalar in zip(grid, scalars, strict=False):
+        title = scalar.rpartition("/")[2].replace("_", " ")
         for method, method_curves in curves.groupby("method", sort=False):
             colour, marker = figure.method_style(str(method))
             for position, (_, seed_curve) in enumerate(method_curves.groupby("seed")):
@@ -72,8 +89,8 @@ def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
                 mark = {"marker": marker, "ms": 3.5, "mew": 0, "markevery": [-1]}
                 axes.plot(curve["step"], curve[scalar], color=colour, lw=1.1, alpha=0.85, label=label, **mark)
             last = method_curves.dropna(subset=scalar).groupby("seed")[scalar].last().mean()
-            ends.append(f"{method_title(str(method))} ends at {scalar} {last:.3g}")
-        axes.set(title=scalar, xlabel="step")
+            ends.append(f"{method_title(str(method))} ends at {title} {last:.3g}")
+        axes.set(title=title, xlabel="step")
         axes.title.set_color(INK)
         axes.margins(x=0.02)
         axes.grid()
@@ -81,9 +98,8 @@ def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
     plot.legend(handles, labels, loc="outside upper center", ncols=4)
-    alternative = (
-        f"Curves of pretraining in {domain.title} over {curves['step'].max() + 1:.0f} steps: {'; '.join(ends)}."
-    )
+    steps = curves.dropna(subset="loss")["step"].max() + 1  # features are also measured after the last step
+    alternative = f"Curves of pretraining in {domain.title} over {steps:.0f} steps: {'; '.join(ends)}."
     return figure.save(plot, out, f"pretraining-{domain.name}", alternative)
 
 

@@ -21,12 +21,14 @@ class Figure:
 
 @dataclass
 class Section:
-    """A section of figures. `texts`: how to read them. `missing`: a message for each missing figure."""
+    """A section of figures. `texts`: how to read them. `warnings`: about what they show. `missing`: a message for each
+    missing figure."""
 
     anchor: str
     title: str
     texts: list[str]
     figures: list[Figure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,10 +20,14 @@ from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
 from dabs_rq.run.options import GROUPS, PATHS, PLURALS, Chosen, Names, Options, Scale
 from dabs_rq.typed import checked, field_names
 
+if TYPE_CHECKING:
+    from dabs_rq.methods.base import MethodSpec
+
 CONFIGS: Path = registry.PACKAGE.parent / "configs"
-# The default methods; a command of one method takes the last.
-PUBLISHED_METHODS = ("none", "emix", "rq")
-_PROGRESS_ONLY = ("pretrain.checkpoint_every",)
+# The default methods: those of the published table, and the floor that they have to beat.
+TABLE_METHODS = ("none", "emix", "rq", "raw")
+# Options of a group that affects results, but on which no result depends.
+_NO_EFFECT = ("pretrain.checkpoint_every", "transfer.also")
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Composed:
         return {
             key: value
             for key, value in values.items()
-            if key not in _PROGRESS_ONLY
+            if key not in _NO_EFFECT
             and (
                 key in acts
                 or key.startswith(("encoder.", "pretrain.", "method."))
@@ -88,7 +92,8 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     specs = [registry.method(name) for name in method_names]
     domains = registry.chosen_domains(names.domain)
     protocol_type = combined((*(domain.protocol for domain in domains), *(spec.protocol for spec in specs)))
-    encoder_type = registry.encoder(names.encoder).options
+    encoder_name = _encoder_name(names.encoder, specs)
+    encoder_type = registry.encoder(encoder_name).options
     known = _known_names(protocol_type, encoder_type, [spec.options for spec in specs])
     for key in given:
         if key in ("scale.name", "protocol.name", "method.name", "encoder.name"):
@@ -97,7 +102,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
             raise unknown_option(key, known)
 
     protocol = _protocol(names.protocol, protocol_type, _in_group(given, "protocol"))
-    encoder = checked(encoder_type, {**sizes.get(names.encoder, {}), **_in_group(given, "encoder")}, "encoder.")
+    encoder = checked(encoder_type, {**sizes.get(encoder_name, {}), **_in_group(given, "encoder")}, "encoder.")
     groups = {}
     for group, kind in GROUPS.items():
         settings = {**_from_protocol(kind, protocol), **budgets.get(group, {}), **_in_group(given, group)}
@@ -110,7 +115,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     options = Options(
         scale=scale,
         protocol=protocol,
-        encoder=Chosen(names.encoder, encoder),
+        encoder=Chosen(encoder_name, encoder),
         methods=tuple(methods),
         method_given=names.method is not None,
         domains=names.domain,
@@ -133,9 +138,15 @@ def _check_names(names: Names) -> None:
         raise OptionError(f"seeds repeats a seed: {', '.join(map(str, names.seeds))}")
 
 
+def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:
+    """Return the encoder of a run: the given one, unless all methods have the same fixed one."""
+    fixed = {spec.fixed_encoder for spec in methods}
+    return next(iter(fixed)) or given if len(fixed) == 1 else given
+
+
 def _default_methods() -> tuple[str, ...]:
     known = registry.method_names()
-    return tuple(name for name in PUBLISHED_METHODS if name in known)
+    return tuple(name for name in TABLE_METHODS if name in known)
 
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:
@@ -205,7 +216,8 @@ def choices(group: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted((CONFIGS / group).glob("*.yaml"))}
 
 
-def _read(group: str, name: str) -> tuple[Path, dict[str, Any]]:
+def read(group: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Read a file of configs/. Raises OptionError if it is unknown, or no mapping in YAML."""
     known = choices(group)
     if name not in known:
         raise OptionError(unknown(group, name, known))
@@ -230,7 +242,7 @@ def scales(inputs: str) -> list[str]:
 
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Read a scale, its budgets by group, and the sizes of encoders by name."""
-    file, content = _read("scale", name)
+    file, content = read("scale", name)
     facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
     problems = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
     problems += [f"missing {key}" for key, value in facts.items() if value is None]
@@ -243,7 +255,7 @@ def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[
 
 
 def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Protocol:
-    file, content = _read("protocol", name)
+    file, content = read("protocol", name)
     like = content.get("like")
     if like not in COLUMNS:
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")
@@ -265,8 +277,8 @@ def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
 
 
 def _flat(options: Options) -> dict[str, Any]:
-    """Return every option by name, JSON-able, with the options of the last method."""
-    method = options.methods[-1]
+    """Return every option by name, JSON-able, with the options of `options.method`."""
+    method = options.method
     names = {"protocol": options.protocol.name, "encoder": options.encoder.name, "method": method.name}
     flat = {f"{group}.name": name for group, name in names.items()}
     for group, chosen in (("scale", options.scale), ("method", method.options)):

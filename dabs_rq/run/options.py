@@ -13,7 +13,14 @@ from pydantic import AfterValidator, Field
 
 from dabs_rq.protocol import Protocol
 
+DEFAULT_METHOD = "rq"
 Count = Annotated[int, Field(ge=1)]
+Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
+PROBE_TITLES = {
+    "lbfgs": "Regression on standardised features",
+    "adamw": "AdamW on raw features",
+    "adamw_standardised": "AdamW on standardised features",
+}
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0 becomes 0: one variant
@@ -62,14 +69,17 @@ class PretrainOptions:
 class TransferOptions:
     """Options of transfer.
 
-    max_examples: of each split. features, probe: by default as the protocol says. epochs, batch_size, lr, weight_decay:
-    of the adamw probe. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits; records
-    say whether the last fit converged.
+    max_examples: of each split. features, probe: by default as the protocol says. probe: lbfgs (regression on
+    standardised features), adamw (on features as they are) or adamw_standardised. also: probes to fit beside it, on
+    cached features; each has records of its own, and table.probes=all shows them. epochs, batch_size, lr, weight_decay:
+    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits;
+    records say whether the last fit converged.
     """
 
     max_examples: Count | None = None
     features: Literal["cached", "reencode"] = field(default="cached", metadata={"protocol": "features"})
-    probe: Literal["lbfgs", "adamw"] = field(default="lbfgs", metadata={"protocol": "probe"})
+    probe: Probe = field(default="lbfgs", metadata={"protocol": "probe"})
+    also: tuple[Probe, ...] = ("lbfgs", "adamw", "adamw_standardised")
     epochs: Count = 100
     batch_size: Count | None = None
     lr: Positive = 1e-4
@@ -104,7 +114,8 @@ class TrainerOptions:
     gather_negatives: losses compare the examples of all devices; false: of each device alone. precision: 32-true,
     16-mixed, bf16-mixed, ... matmul: precision of float32 products: highest, high (TF32 if available) or medium.
     compile: compile the encoder's blocks and the quantizer; the first step then takes a minute. logger: a logger in
-    addition to the CSV log, which is always written.
+    addition to the CSV log, which is always written. log_every: steps between two logged losses. health_every: steps
+    between two measurements of the features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
     """
 
     threads: Count | None = None
@@ -119,6 +130,7 @@ class TrainerOptions:
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     progress: bool = True
     log_every: Count = 10
+    health_every: Annotated[int, Field(ge=0)] = 500
 
 
 @dataclass(frozen=True)
@@ -185,6 +197,11 @@ class Options:
     out: Path | None
     checkpoint: Path | None
 
+    @property
+    def method(self) -> Chosen:
+        """The method of a command that takes one: the default one if it is chosen, else the last."""
+        return next((method for method in self.methods if method.name == DEFAULT_METHOD), self.methods[-1])
+
 
 GROUPS: dict[str, type[Any]] = {
     "pretrain": PretrainOptions,
@@ -214,6 +231,6 @@ class Names:
 
 
 PATHS = ("data", "runs", "out", "checkpoint")
-SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths")
+SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths", "transfer.also")
 # Accepted plurals of options that take several values.
 PLURALS = {"methods": "method", "domains": "domain"}

@@ -20,8 +20,8 @@ from dabs_rq.run.places import Identity, Places
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Input, Tokens
 
-# Only some methods or domains declare these options; `replace` drops them if it chooses others.
-_DECLARED_BY_CHOICE = ("method.", "protocol.")
+# Only some methods, encoders or domains declare these; `replace` drops them if it chooses others.
+_DECLARED_BY_CHOICE = ("method.", "protocol.", "encoder.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Run:
         """The run's method, by default rq. Raises OptionError if several were given."""
         if self.options.method_given and len(self.options.methods) > 1:
             raise OptionError(f"give one method: method={'|'.join(self.methods)} (make: METHOD=)")
-        return self.options.methods[-1]
+        return self.options.method
 
     @cached_property
     def domains(self) -> tuple[Domain, ...]:

@@ -26,7 +26,8 @@ class Job:
     """One step of a suite.
 
     run: the options for its domain (and for its method, if it pretrains or transfers). after: names of the jobs that
-    must finish first. prepares: names of the tasks whose examples a prepare job decodes.
+    must finish first. prepares: names of the tasks whose examples a prepare job decodes. cell: the cell of an
+    experiment that it computes, which names it in place of its method.
     """
 
     step: Step
@@ -36,6 +37,7 @@ class Job:
     seed: int = 0
     after: tuple[str, ...] = ()
     prepares: tuple[str, ...] = ()
+    cell: str = ""
 
     @property
     def name(self) -> str:
@@ -44,7 +46,8 @@ class Job:
     @property
     def title(self) -> str:
         """The name without the seed."""
-        return f"{self.step} {self.domain} with {self.method}" if self.method else f"{self.step} {self.domain}"
+        with_what = self.cell or self.method
+        return f"{self.step} {self.domain} with {with_what}" if with_what else f"{self.step} {self.domain}"
 
     @property
     def log_name(self) -> str:

@@ -12,6 +12,7 @@ from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import CheckpointError, OptionError, unknown
+from dabs_rq.experiment.cells import Cell
 from dabs_rq.run import Run
 from dabs_rq.spec import Source
 from dabs_rq.suite.jobs import Job
@@ -37,13 +38,15 @@ class Plan:
 class Remaining(NamedTuple):
     """What one domain, method and seed still need and can be computed from the data that are present.
 
-    pretraining: whether the checkpoint is missing. tasks: those without a score."""
+    cell: its cell in an experiment, "" in the table. pretraining: whether the checkpoint is missing. tasks: those
+    without a score."""
 
     run: Run
     method: str
     seed: int
     pretraining: bool
     tasks: list[Task]
+    cell: str = ""
 
 
 def build_plan(run: Run) -> Plan:
@@ -62,6 +65,24 @@ def build_plan(run: Run) -> Plan:
         runs = [run.replace(domain=domain, method=method, tasks=None) for method in run.methods]
         remaining = [_remaining(plan, of_method, seed, tasks) for seed in run.options.seeds for of_method in runs]
         plan.jobs += _jobs(run, domain, tasks, [part for part in remaining if part.pretraining or part.tasks])
+    return plan
+
+
+def plan_cells(cells: Sequence[Cell]) -> Plan:
+    """Plan what the cells of an experiment still need, for the seeds of their runs. Nothing is written."""
+    plan = Plan()
+    by_domain: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_domain.setdefault(cell.run.domain.name, []).append(cell)
+    for domain, of_domain in by_domain.items():
+        first = of_domain[0].run
+        remaining = [
+            _remaining(plan, cell.run, seed, cell.run.tasks)._replace(cell=cell.name)
+            for seed in first.options.seeds
+            for cell in of_domain
+        ]
+        needed = [part for part in remaining if part.pretraining or part.tasks]
+        plan.jobs += _jobs(first, domain, first.tasks, needed)
     return plan
 
 
@@ -109,9 +130,9 @@ def _weights(file: Path) -> str | None:
 
 
 def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
-    from dabs_rq.transfer.transfer import is_finished
+    from dabs_rq.transfer.transfer import missing_probes
 
-    return is_finished(run.record_file(task.name, seed), weights)
+    return not missing_probes(run, task, run.record_file(task.name, seed).parent, weights)
 
 
 def is_available(run: Run, source: Source) -> bool:
@@ -145,12 +166,13 @@ def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remainin
     for part in remaining:
         awaited = prepare
         if part.pretraining:
-            awaited = Job("pretrain", domain, part.run, part.method, part.seed, (prepare.name,))
+            awaited = Job("pretrain", domain, part.run, part.method, part.seed, (prepare.name,), cell=part.cell)
             jobs.append(awaited)
         if part.tasks:
             all_tasks = len(part.tasks) == len(registry.domain(domain).tasks)
             transfer_run = part.run if all_tasks else part.run.replace(tasks=[task.name for task in part.tasks])
-            jobs.append(Job("transfer", domain, transfer_run, part.method, part.seed, (awaited.name,)))
+            after = (awaited.name,)
+            jobs.append(Job("transfer", domain, transfer_run, part.method, part.seed, after, cell=part.cell))
     return jobs
 
 

@@ -13,15 +13,19 @@ from dabs_rq.run import Run
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import Events
-from dabs_rq.suite.plan import build_plan, describe_plan
+from dabs_rq.suite.plan import Plan, build_plan, describe_plan
 from dabs_rq.suite.progress import LiveProgress, Progress
 
 
 def suite(run: Run) -> Outcome:
     """Pretrain and transfer what is missing for every selected domain, task, method and seed. Finished results are
     reused, and a job that fails does not stop the others."""
+    return compute(run, build_plan(run))
+
+
+def compute(run: Run, planned: Plan) -> Outcome:
+    """Run the jobs of a plan with the executor that the run's options name."""
     started = time.monotonic()
-    planned = build_plan(run)
     outcome = Outcome(missing=list(planned.missing))
     logs = run.places.runs / "logs"
     on_screen = sys.stdout.isatty() and run.options.trainer.progress

@@ -19,6 +19,7 @@ from dabs_rq.records import recheck, record
 from dabs_rq.run import Run
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
+from dabs_rq.transfer.probes import probes
 
 STALE_SUFFIX = ".stale"
 
@@ -59,7 +60,7 @@ def verify(run: Run) -> list[Cell]:
                 stale = cell_run.checkpoint_file(seed) if weights and encoder_reasons else None
                 for task in tasks:
                     file = cell_run.record_file(task.name, seed)
-                    state, reasons = _state(cell_run, data, task, file, weights, encoder_reasons)
+                    state, reasons = _state_of_probes(cell_run, data, task, file, weights, encoder_reasons)
                     cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale))
     return cells
 
@@ -75,13 +76,27 @@ def rename_stale(run: Run, cells: Sequence[Cell]) -> list[Path]:
             sources.append(registry.domain(cell.domain).pretraining.source)
         computable = all(plan.is_available(run.replace(domain=cell.domain), source) for source in sources)
         if computable and (encoder or cell.state == "stale"):
-            results = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@]*")
+            results = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@+]*")
             files |= dict.fromkeys([*sorted(results), *([encoder] if encoder else [])])
     return [
         file.replace(file.with_name(file.name + STALE_SUFFIX))
         for file in files
         if file.suffix != STALE_SUFFIX and file.exists()
     ]
+
+
+def _state_of_probes(
+    run: Run, data: _CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+) -> tuple[State, tuple[str, ...]]:
+    """Return the state of the run's own probe, or of the first other one that is not fresh if the own one is."""
+    state, reasons = _state(run, data, task, file, weights, encoder_reasons)
+    for probe in probes(run)[1:]:
+        if state != "fresh":
+            break
+        of_probe = file.with_name(record.file_name(task.name, further_probe=probe))
+        state, reasons = _state(run, data, task, of_probe, weights, encoder_reasons)
+        reasons = tuple(f"probe {probe}: {reason}" for reason in reasons)
+    return state, reasons
 
 
 def _state(

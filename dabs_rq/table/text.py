@@ -54,36 +54,36 @@ def to_latex(table: Table) -> str:
         *_head(layout),
     ]
     for group in layout.groups:
-        lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{\textit{{{_tex(group.title)}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{\textit{{{to_tex(group.title)}}}}} \\"]
         lines += [_row(line) for line in (*group.lines, *([group.mean] if group.mean else []))]
     if layout.rank:
         lines += [r"\midrule", _row(layout.rank)]
     lines += [r"\bottomrule", r"\end{tabular}}", "", r"\par\smallskip"]
-    return "\n".join([*lines, *(rf"{_tex(note)}\par" for note in layout.notes), r"\endgroup", ""])
+    return "\n".join([*lines, *(rf"{to_tex(note)}\par" for note in layout.notes), r"\endgroup", ""])
 
 
 def _head(layout: Layout) -> list[str]:
     names = ["Dataset", "Metric", *(name for _, titles in layout.blocks for name in titles)]
-    plain = " & ".join(map(_tex, names)) + r" \\"
+    plain = " & ".join(map(to_tex, names)) + r" \\"
     if len(layout.blocks) == 1:
         return [plain]
     above, rules, first = [], [], 3
     for block, titles in layout.blocks:
-        above.append(rf"\multicolumn{{{len(titles)}}}{{c}}{{{_tex(block)}}}")
+        above.append(rf"\multicolumn{{{len(titles)}}}{{c}}{{{to_tex(block)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + len(titles) - 1}}}")
         first += len(titles)
     return [rf" & & {' & '.join(above)} \\", "".join(rules), plain]
 
 
 def _row(line: Line) -> str:
-    return " & ".join([_tex(line.title), _tex(line.metric), *map(_cell, line.cells)]) + r" \\"
+    return " & ".join([to_tex(line.title), to_tex(line.metric), *map(_cell, line.cells)]) + r" \\"
 
 
 def _cell(cell: Cell) -> str:
-    text = cell.text if cell.text == DASH else _tex(cell.text).replace("-", "$-$").replace("+", "$+$")
+    text = cell.text if cell.text == DASH else to_tex(cell.text).replace("-", "$-$").replace("+", "$+$")
     if cell.best:
         text = rf"\textbf{{{text}}}"
-    marks = "".join(map(_tex, cell.marks))
+    marks = "".join(map(to_tex, cell.marks))
     return text + (rf"\rlap{{{marks}}}" if marks else "")  # marks have no width, so that digits stay aligned
 
 
@@ -103,7 +103,8 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 }
 
 
-def _tex(text: str) -> str:
+def to_tex(text: str) -> str:
+    """Escape text for LaTeX, on one line."""
     return "".join(map(_tex_character, _one_line(text)))
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import Undefined, score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.transfer.convex import TOLERANCE, Solution, minimise
 from dabs_rq.transfer.fitted import Fitted, probe_loss
+from dabs_rq.transfer.holdout import hold_out
 
-HOLD_OUT = 10  # one in ten training examples is held out to select the strength
-SMALL = 10**8  # below this many multiplications per step, threads cost more than they save, mostly on a busy machine
+LARGE = 10**9  # above this many multiplications per pass: single precision, and on the device
+PATIENCE = 2  # strengths in a row that improve neither the best held-out score nor the least loss end the grid
+_CONSTANT = 1e-5  # a feature whose spread is a smaller part of its mean is rounding
+_RANK = 1e-10  # directions with a smaller part of the largest variance are rounding
+_DIGITS = 6  # to which held-out scores and losses count as equal
 
 
 def fit_regression(
@@ -27,133 +33,173 @@ def fit_regression(
     metric: MetricName,
     options: TransferOptions,
     seed: int,
+    device: torch.device | None = None,
 ) -> Fitted:
-    """Fit logistic regression by L-BFGS (ridge regression for a Regression target) on standardised features.
+    """Fit logistic regression (ridge regression for a Regression target) on standardised features.
 
-    Selects the strength in `options.strengths` with the best score (ties: the least loss) on a held-out tenth of the
-    training examples, see `hold_out`, then fits to all training examples.
+    Selects from `options.strengths` the one with the best score (ties: the least loss, then the least strength) on a
+    held-out tenth of the training examples, see `hold_out`, then fits to all training examples. Strengths are tried in
+    ascending order; the grid ends after `PATIENCE` in a row that improve neither the best score nor the least loss.
+    device: for large problems. Small ones are solved on the CPU in double precision.
+    Raises: TrainingError for an illegal grid, and for features that are not finite.
     """
     if not options.strengths or min(options.strengths) <= 0:
         raise TrainingError(f"transfer.strengths needs one or more numbers above 0; got {options.strengths}")
-    features = np.asarray(features, dtype=np.float64)
-    fitting, held_out = hold_out(targets, groups, target, seed)
-    trials = []
-    model = None
-    for strength in sorted(options.strengths):  # each fit starts from the solution of the previous, smaller value
-        model = _fit(features[fitting], targets[fitting], target, strength, options, model)
-        outputs = model.outputs(features[held_out])
-        try:
-            value = score(metric, outputs, targets[held_out])
-        except Undefined:
-            value = 0.0
-        as_columns = torch.from_numpy(outputs.reshape(len(outputs), -1))
-        loss = float(probe_loss(target, as_columns, torch.from_numpy(targets[held_out])))
-        trials.append((value, -loss, strength))
+    if bad := int((~np.isfinite(features)).any(1).sum()):
+        raise TrainingError(f"{bad} of {len(features)} training features are not finite")
+    fitting, held_out, treated = hold_out(targets, groups, target, seed)
+    path = _Path.of(features[fitting], targets[fitting], target, options.max_iterations, device)
+    trials: list[tuple[float, float, float]] = []
+    best, since_best = (-math.inf, -math.inf), 0
+    for strength in sorted(options.strengths):
+        path.solve(strength)
+        outputs = path.model().outputs(features[held_out])
+        quality = _quality(metric, target, outputs, targets[held_out])
+        since_best = 0 if quality[0] > best[0] or quality[1] > best[1] else since_best + 1
+        best = (max(best[0], quality[0]), max(best[1], quality[1]))
+        trials.append((*quality, -strength))
+        if since_best == PATIENCE:
+            break
     value, _, strength = max(trials)
-    final = _fit(features, targets, target, strength, options, model)
-    chosen = {"probe": "lbfgs", "strength": strength, "held_out": len(held_out), "held_out_score": value}
-    final.about = chosen | final.about
-    return final
+    final = _Path.of(features, targets, target, options.max_iterations, device)
+    final.solve(-strength)
+    about = {"probe": "lbfgs", "strength": -strength, "held_out": len(held_out), "held_out_score": value}
+    about |= {"groups": treated, "tried": len(trials), **final.about}
+    return final.model(about)
 
 
-def hold_out(
-    targets: np.ndarray, groups: np.ndarray | None, target: Target, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the training examples: returns indices to fit on, and about a tenth to select by.
+def _quality(metric: MetricName, target: Target, outputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Return score and negated loss, rounded so that no selection hangs on rounding."""
+    try:
+        value = score(metric, outputs, targets)
+    except Undefined:
+        value = 0.0
+    as_columns = torch.from_numpy(outputs.reshape(len(outputs), -1))
+    loss = float(probe_loss(target, as_columns, torch.from_numpy(targets)))
+    return round(value, _DIGITS), -float(f"{loss:.{_DIGITS - 2}g}")
 
-    Stratified by class; no group is on both sides.
+
+class _Basis(NamedTuple):
+    """Standardises features, then rotates them to their principal directions; both leave the problem the same.
+
+    mean, scale: (D,). directions: (D, r), r the rank. In these coordinates the problem is small if there are fewer
+    examples than features, and its Hessian is nearly diagonal.
     """
-    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 
-    stratify = isinstance(target, Multiclass | Binary)
-    folds = 1 if groups is None else min(HOLD_OUT, len(np.unique(groups)))
-    blank = np.zeros(len(targets))
-    counts = np.unique(targets, return_counts=True)[1] if stratify else np.zeros(1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class in y")
-        if folds > 1 and counts.max() >= folds:
-            splitter: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            pairs = splitter.split(blank, targets, groups)
-        elif folds > 1:
-            pairs = GroupShuffleSplit(HOLD_OUT, test_size=1 / HOLD_OUT, random_state=seed).split(blank, None, groups)
-        elif counts.min() >= 2 and len(targets) >= HOLD_OUT * len(counts):
-            pairs = StratifiedShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank, targets)
-        else:
-            pairs = ShuffleSplit(1, test_size=1 / HOLD_OUT, random_state=seed).split(blank)
-        # A probe cannot be fitted to a single class: then take the next fold, if there is one.
-        for fitting, held_out in pairs:
-            if not stratify or len(np.unique(targets[fitting])) > 1:
-                return fitting, held_out
-    raise TrainingError("the training split is too small, or its groups are too uniform, to hold out a part of it")
+    mean: np.ndarray
+    scale: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> _Basis:
+        mean = features.mean(0, dtype=np.float64)
+        deviation = features.std(0, dtype=np.float64)
+        constant = deviation <= _CONSTANT * np.abs(mean)
+        scale = np.where(constant, np.inf, np.where(deviation == 0, 1.0, deviation))
+        standard = (features - mean) / scale
+        wide = standard.shape[0] < standard.shape[1]
+        variances, vectors = np.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
+        kept = variances > _RANK * max(variances[-1], np.finfo(float).tiny)
+        vectors = vectors[:, kept]
+        directions = standard.T @ (vectors / np.sqrt(variances[kept])) if wide else vectors
+        return cls(mean, scale, directions)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Compute coordinates (n, r + 1), the last one 1."""
+        rotated = ((features - self.mean) / self.scale) @ self.directions
+        return np.concatenate([rotated, np.ones((len(rotated), 1))], axis=1)
+
+
+@dataclass
+class _Path:
+    """Solutions for one training split, each started from the one before it."""
+
+    basis: _Basis
+    x: Tensor
+    targets: np.ndarray
+    target: Target
+    classes: np.ndarray  # of y's columns: the classes, or the labels that vary
+    y: Tensor
+    most_steps: int
+    weights: Tensor | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, features: np.ndarray, targets: np.ndarray, target: Target, most_steps: int, device: torch.device | None
+    ) -> _Path:
+        basis = _Basis.of(features)
+        x = torch.from_numpy(basis(features))
+        classes, columns = _columns(targets, target)
+        y = torch.from_numpy(columns)
+        if x.numel() * y.shape[1] > LARGE and not isinstance(target, Regression):
+            x, y = x.to(device, torch.float32), y.to(device, torch.float32)
+        return cls(basis, x, targets, target, classes, y, most_steps)
+
+    def solve(self, strength: float) -> None:
+        if isinstance(self.target, Regression):
+            self.weights = _ridge(self.x, self.y, strength)
+            return
+        kind: Any = "softmax" if isinstance(self.target, Multiclass) and self.y.shape[1] > 1 else "sigmoid"
+        solution: Solution = minimise(self.x, self.y, kind, strength, self.weights, self.most_steps)
+        self.weights = solution.weights
+        self.about = {
+            "iterations": solution.steps,
+            "converged": solution.converged,
+            "gradient": float(f"{solution.gradient:.2g}"),
+            "tolerance": TOLERANCE[self.x.dtype],
+        }
+
+    def model(self, about: dict[str, Any] | None = None) -> _Regression:
+        assert self.weights is not None
+        weights = self.weights.cpu().double().numpy()
+        return _Regression(self.basis, weights, self.classes, self.targets, self.target, about or {})
+
+
+def _columns(targets: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """Return which classes or labels the columns of y stand for, and y (n, K)."""
+    if isinstance(target, Regression):
+        return np.zeros(1, np.int64), targets.astype(np.float64).reshape(-1, 1)
+    if isinstance(target, Multilabel):
+        varying = np.flatnonzero(targets.min(0) != targets.max(0))
+        return varying, targets[:, varying].astype(np.float64)
+    classes, index = np.unique(targets, return_inverse=True)
+    if len(classes) == 2:  # as scikit-learn: one column, of the second class
+        return classes, index.reshape(-1, 1).astype(np.float64)
+    return classes, np.eye(len(classes))[index]
+
+
+def _ridge(x: Tensor, y: Tensor, strength: float) -> Tensor:
+    """Solve ridge regression with penalty 1 / strength. The features have mean 0, so the intercept is y's mean."""
+    rotated, mean = x[:, :-1], y.mean(0, keepdim=True)
+    gram = rotated.T @ rotated
+    gram.diagonal().add_(1 / strength)
+    return torch.cat([torch.linalg.solve(gram, rotated.T @ (y - mean)), mean])
 
 
 @dataclass
 class _Regression:
-    scaler: Any
-    models: list[Any]
+    basis: _Basis
+    weights: np.ndarray
+    classes: np.ndarray
+    targets: np.ndarray
     target: Target
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        return self._outputs(features).astype(np.float32)  # as stored, so that stored outputs have exactly this score
+        # As stored, so that stored outputs have exactly this score.
+        return self._outputs(self.basis(features) @ self.weights).astype(np.float32)
 
-    def _outputs(self, features: np.ndarray) -> np.ndarray:
-        scaled = self.scaler.transform(np.asarray(features, dtype=np.float64))
-        if isinstance(self.target, Regression):
-            return self.models[0].predict(scaled)
+    def _outputs(self, logits: np.ndarray) -> np.ndarray:
+        if isinstance(self.target, Regression | Binary):
+            return logits[:, 0]
         if isinstance(self.target, Multilabel):
-            columns = [_constant_or_logit(model, scaled) for model in self.models]
-            return np.stack(columns, axis=1)
-        model = self.models[0]
-        logits = model.decision_function(scaled)
-        if isinstance(self.target, Binary):
-            return logits
-        if logits.ndim == 1:  # two classes
-            logits = np.stack([-logits / 2, logits / 2], axis=1)
-        # Classes that are missing in the training split get an output below all others.
-        full = np.full((len(scaled), self.target.classes), logits.min(axis=1, keepdims=True) - 10.0)
-        full[:, model.classes_] = logits
+            constant = 2.0 * self.targets[0] - 1  # of a label that does not vary
+            full = np.tile(constant, (len(logits), 1))
+        else:
+            if len(self.classes) == 2:
+                logits = np.concatenate([-logits / 2, logits / 2], axis=1)
+            # Classes that are missing in the training split get an output below all others.
+            full = np.full((len(logits), self.target.classes), logits.min(axis=1, keepdims=True) - 10.0)
+        full[:, self.classes] = logits
         return full
-
-
-def _fit(
-    features: np.ndarray,
-    targets: np.ndarray,
-    target: Target,
-    strength: float,
-    options: TransferOptions,
-    start: _Regression | None,
-) -> _Regression:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
-
-    scaler = StandardScaler().fit(features)
-    scaled = scaler.transform(features)
-    if isinstance(target, Regression):
-        return _Regression(scaler, [Ridge(alpha=1 / strength).fit(scaled, targets)], target, {})
-    columns = list(targets.T) if isinstance(target, Multilabel) else [targets]
-    models: list[Any] = []
-    small = features.size * target.outputs < SMALL
-    with warnings.catch_warnings(), threadpool_limits(1 if small else None):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # recorded below instead
-        warnings.filterwarnings("ignore", "The number of unique classes")  # few examples of many classes
-        for index, column in enumerate(columns):
-            if len(np.unique(column)) < 2:
-                models.append(float(column[0]))
-                continue
-            model = LogisticRegression(C=strength, max_iter=options.max_iterations, warm_start=True)
-            previous = start.models[index] if start else None
-            if isinstance(previous, LogisticRegression) and np.array_equal(previous.classes_, np.unique(column)):
-                model.coef_, model.intercept_ = previous.coef_.copy(), previous.intercept_.copy()
-                model.classes_ = previous.classes_
-            models.append(model.fit(scaled, column))
-    iterations = max((int(model.n_iter_.max()) for model in models if not isinstance(model, float)), default=0)
-    about = {"iterations": iterations, "converged": iterations < options.max_iterations}
-    return _Regression(scaler, models, target, about)
-
-
-def _constant_or_logit(model: Any, scaled: np.ndarray) -> np.ndarray:
-    """Compute the outputs of one label; they are constant if the label was constant in the training split."""
-    return np.full(len(scaled), 2 * model - 1) if isinstance(model, float) else model.decision_function(scaled)

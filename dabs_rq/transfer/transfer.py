@@ -6,10 +6,10 @@ import contextlib
 import glob
 import time
 import traceback
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from dabs_rq.errors import (
     DabsRqError,
     DataError,
     MissingDataError,
-    OptionError,
     RecordError,
     ResourceError,
     TrainingError,
@@ -34,12 +33,15 @@ from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
+from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
-from dabs_rq.transfer import adamw, features, regression
-from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.run.options import Probe
+from dabs_rq.transfer import features
 from dabs_rq.transfer.frozen import frozen_encoder
+from dabs_rq.transfer.probes import fit_probe, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
+SPECTRUM_ROWS = 512
 MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
 
 
@@ -64,26 +66,41 @@ def _probe_tasks(
 ) -> tuple[list[Path], list[Exception]]:
     files: list[Path] = []
     errors: list[Exception] = []
-    missing = [task for task in run.tasks if not is_finished(folder / f"{task.name}.json", weights)]
-    if missing:
-        count = f"{len(missing)} of {len(run.tasks)} tasks"
+    unfinished = {task.name: missing_probes(run, task, folder, weights) for task in run.tasks}
+    if any(unfinished.values()):
+        count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
         announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
     for task in run.tasks:
-        file = folder / f"{task.name}.json"
-        if task not in missing:
-            files.append(file)
-            continue
-        try:
-            with explain_out_of_memory(MEMORY_ADVICE):
-                files += _probe_task(run, seed, task, encoder, weights, folder, method)
-        except (DataError, TrainingError, ResourceError) as error:
-            errors.append(type(error)(f"{task.name}: {error}"))
-        except DabsRqError:  # concerns all tasks
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            errors.append(RuntimeError(f"{task.name}: {type(error).__name__}: {error}"))
+        work = _TaskWork(run, seed, task, encoder, weights, folder, method)
+        for probe in probes(run):
+            if probe not in unfinished[task.name]:
+                files.append(folder / record.file_name(task.name, further_probe=_further(run, probe)))
+                continue
+            name = task.name if _further(run, probe) is None else f"{task.name} ({probe})"
+            try:
+                with explain_out_of_memory(MEMORY_ADVICE):
+                    files += work.write_records(probe)
+            except DataError as error:  # concerns all probes of the task
+                errors.append(type(error)(f"{task.name}: {error}"))
+                break
+            except (TrainingError, ResourceError) as error:
+                errors.append(type(error)(f"{name}: {error}"))
+            except DabsRqError:  # concerns all tasks
+                raise
+            except Exception as error:
+                traceback.print_exc()
+                errors.append(RuntimeError(f"{name}: {type(error).__name__}: {error}"))
     return files, errors
+
+
+def _further(run: Run, probe: str) -> str | None:
+    """Return the probe's name in the names of its records' files: None for the run's own probe."""
+    return None if probe == run.options.transfer.probe else probe
+
+
+def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
+    """List the probes of a task that have no record with a score for these weights in `folder`."""
+    return [probe for probe in probes(run) if not _is_finished(folder, task.name, _further(run, probe), weights)]
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
@@ -97,19 +114,23 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
     )
 
 
-def is_finished(file: Path, weights: str) -> bool:
-    """Return whether the task has a record with a score for these weights.
+def _is_finished(folder: Path, task: str, further_probe: str | None, weights: str) -> bool:
+    """Return whether the task has a record of the probe with a score for these weights.
 
     Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
     its records are computed again.
     """
+    file = folder / record.file_name(task, further_probe=further_probe)
     if not file.exists():
         return False
     try:
         test_record = record.read(file)
         if test_record.status != "ok" or test_record.checkpoint != weights:
             return False
-        for split_file in (file, *sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.json"))):
+        splits = folder.glob(record.file_name(glob.escape(task), "*", further_probe))
+        for split_file in (file, *sorted(splits)):
+            if further_probe is None and "+" in split_file.stem:
+                continue
             split_record = record.read(split_file)
             if split_record.status == "ok":
                 recheck.predictions(split_file, split_record)
@@ -119,50 +140,90 @@ def is_finished(file: Path, weights: str) -> bool:
     return True
 
 
-def _probe_task(
-    run: Run, seed: int, task: Task, encoder: Encoder, weights: str, folder: Path, method: str
-) -> list[Path]:
-    started = time.monotonic()
-    train, test = run.splits.labelled(task)
-    train_targets = check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
-    evaluated = [
-        (split, run.splits.prepare(part), check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"))
-        for split, part in [*_extra(run, task), ("test", test)]  # the test record marks a finished task: write it last
-    ]
-    train = run.splits.prepare(train)
-    compute_features = partial(_features, run, encoder, weights)
-    fitted = _fit(run, seed, task, encoder, train, train_targets, compute_features)
+class _Evaluated(NamedTuple):
+    split: str
+    examples: Examples
+    targets: np.ndarray
 
-    files = []
-    for split, examples, targets in evaluated:
-        outputs = fitted.outputs(compute_features(examples))
-        result = Record(
-            **run.identity(seed, method=method)._asdict(),
-            task=task.name,
-            split=split,
-            metric=task.metric,
-            **scores(run, task, outputs, targets),
-            made_up_data=run.made_up,
-            n_examples=len(examples),
-            n_train=len(train),
-            majority=majority(task.target, targets),
-            checkpoint=weights,
-            train_split=train.key,
-            test_split=examples.key,
-            train_labels=train.labels_key,
-            test_labels=examples.labels_key,
-            probe=fitted.about,
-            options=run.values,
-            seconds=round(time.monotonic() - started, 2),
-            created=now(),
-            code=computed_by(run, task),
-            **provenance(),
-        )
-        files.append(record.write(folder, result, examples.ids, targets, outputs))
-        shown = result.reason if result.score is None else f"{100 * result.score:.2f} % {task.metric}"
-        print(f"  {task.name}{'' if split == 'test' else f' ({split})'}: {shown}, {result.seconds:.1f} s", flush=True)
-    *others, test_file = files
-    return [test_file, *others]
+
+@dataclass
+class _TaskWork:
+    """Fits probes to one task and writes their records. The examples are read once for all probes."""
+
+    run: Run
+    seed: int
+    task: Task
+    encoder: Encoder
+    weights: str
+    folder: Path
+    method: str
+
+    @cached_property
+    def _examples(self) -> tuple[Examples, np.ndarray, list[_Evaluated]]:
+        """The training examples, their targets and the evaluated splits, the test split last."""
+        run, task = self.run, self.task
+        train, test = run.splits.labelled(task)
+        targets = check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
+        evaluated = [
+            _Evaluated(
+                split,
+                run.splits.prepare(part),
+                check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"),
+            )
+            for split, part in [*_extra(run, task), ("test", test)]
+        ]
+        return run.splits.prepare(train), targets, evaluated
+
+    def write_records(self, probe: Probe) -> list[Path]:
+        """Fit a probe and write a record for each split. Returns their files, that of the test split first."""
+        started = time.monotonic()
+        run, seed, task = self.run, self.seed, self.task
+        train, train_targets, evaluated = self._examples
+        fitted = fit_probe(run, seed, probe, task, self.encoder, train, train_targets, self._features)
+        files = []
+        for split, examples, targets in evaluated:  # the test record marks a finished probe: it is written last
+            outputs = fitted.outputs(self._features(examples))
+            result = Record(
+                **run.identity(seed, method=self.method)._asdict(),
+                task=task.name,
+                split=split,
+                metric=task.metric,
+                **scores(run, task, outputs, targets),
+                made_up_data=run.made_up,
+                n_examples=len(examples),
+                n_train=len(train),
+                majority=majority(task.target, targets),
+                checkpoint=self.weights,
+                train_split=train.key,
+                test_split=examples.key,
+                train_labels=train.labels_key,
+                test_labels=examples.labels_key,
+                probe=fitted.about,
+                spectrum=self._spectrum,
+                options=run.values,
+                seconds=round(time.monotonic() - started, 2),
+                created=now(),
+                code=computed_by(run, task),
+                **provenance(),
+            )
+            files.append(record.write(self.folder, result, examples.ids, targets, outputs))
+            name = ", ".join(part for part in (split if split != "test" else "", _further(run, probe) or "") if part)
+            shown = result.reason if result.score is None else f"{100 * result.score:.2f} % {task.metric}"
+            print(f"  {task.name}{name and f' ({name})'}: {shown}, {result.seconds:.1f} s", flush=True)
+        *others, test_file = files
+        return [test_file, *others]
+
+    @cached_property
+    def _spectrum(self) -> dict[str, float]:
+        train_features = self._features(self._examples[0])
+        rows = np.unique(np.linspace(0, len(train_features) - 1, SPECTRUM_ROWS).astype(int))
+        measured = spectrum(train_features[rows])._asdict() | {"width": train_features.shape[1]}
+        return {name: float(f"{value:.5g}") for name, value in measured.items()}
+
+    def _features(self, examples: Examples) -> np.ndarray:
+        run = self.run
+        place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
+        return features.cached(self.encoder, self.weights, examples, folder, run.options.loader.workers, place)
 
 
 def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
@@ -187,38 +248,6 @@ def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> di
         return {"score": None, "status": "failed", "reason": str(error), "also": also}
     error_bar = standard_error(task.metric, outputs, targets)
     return {"score": value, "status": "ok", "standard_error": error_bar, "also": also}
-
-
-def _fit(
-    run: Run,
-    seed: int,
-    task: Task,
-    encoder: Encoder,
-    train: Examples,
-    targets: np.ndarray,
-    compute_features: Callable[[Examples], np.ndarray],
-) -> Fitted:
-    """Fit the probe that the options choose. compute_features: reads or computes cached features."""
-    options = run.options.transfer
-    if options.probe == "lbfgs":
-        if options.features == "reencode":
-            raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
-        return regression.fit_regression(
-            compute_features(train), targets, train.groups, task.target, task.metric, options, seed
-        )
-    size, place = options.batch_size or run.domain.batch_size, features.device(run.options.trainer.accelerator)
-    batches: features.CachedFeatures | features.ReencodedFeatures
-    if options.features == "cached":
-        batches = features.CachedFeatures(compute_features(train), targets, size, seed, place)
-    else:
-        batches = features.ReencodedFeatures(encoder, train, size, seed, run.options.loader.workers, place)
-    outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
-    return adamw.fit_adamw(batches, encoder.width, task.target, outputs, options, seed)
-
-
-def _features(run: Run, encoder: Encoder, weights: str, examples: Examples) -> np.ndarray:
-    place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
-    return features.cached(encoder, weights, examples, folder, run.options.loader.workers, place)
 
 
 def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:

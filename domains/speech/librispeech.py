@@ -26,6 +26,7 @@ DEV = "dev-clean"
 TRAIN_SPEAKERS = 2338
 STATISTICS = Statistics(mean=-22.924, std=12.587)
 TARGET = Multiclass(40)
+_CHAPTERS = 10**7  # more than the largest number of a chapter
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-\d{4}\.flac")
 
 _ABOUT = {
@@ -139,7 +140,9 @@ def load(request: Request) -> Examples:
 
 
 def load_speakers(request: Request) -> Examples:
-    """Split every speaker of dev-clean 80/20, as protocol.librispeech_split says. Groups are the chapters.
+    """Split every speaker of dev-clean 80/20, as protocol.librispeech_split says.
+
+    A group is a speaker's chapter; chapters of different speakers may have the same number.
 
     "utterance": DABS's shuffle, which puts utterances of one chapter on both sides. "chapter": the test split gets
     whole chapters, whose total is closest to a fifth of the speaker's utterances; of a single chapter, the last fifth.
@@ -164,7 +167,7 @@ def load_speakers(request: Request) -> Examples:
         ids=paths,
         inputs=(clips.column(request, root, paths, STATISTICS),),
         targets=np.array([label[chapter.speaker] for _, chapter in chosen], np.int64),
-        groups=np.array([chapter.number for _, chapter in chosen], np.int64),
+        groups=np.array([_CHAPTERS * chapter.speaker + chapter.number for _, chapter in chosen], np.int64),
     )
 
 

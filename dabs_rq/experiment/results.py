@@ -1,0 +1,162 @@
+"""The results of an experiment: collected from records, and written as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dabs_rq.experiment.cells import Cell, Experiment
+from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
+from dabs_rq.files import write_text
+from dabs_rq.records import record
+from dabs_rq.records.metrics import METRICS
+from dabs_rq.records.provenance import provenance
+from dabs_rq.run import Run
+from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.table.text import to_tex
+from dabs_rq.transfer.probes import probes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPECTRUM = ("effective_rank", "top_share")
+COLUMNS = ("domain", "task", "row", "metric", "probe", "cell", "title", *NUMBERS, *SPECTRUM, "features")
+
+
+@dataclass(frozen=True)
+class Results:
+    """`frame`: a row per domain, task, probe and cell, with `COLUMNS`; scores and differences in percent.
+    `missing`: cells without a result, in words. `notes`: what the numbers are of."""
+
+    experiment: Experiment
+    frame: pd.DataFrame
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
+    """Read the records of the cells. Raises RecordError for one that cannot be read."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    missing = []
+    for domain in dict.fromkeys(cell.run.domain.name for cell in cells):
+        of_domain = [cell for cell in cells if cell.run.domain.name == domain]
+        for task in of_domain[0].run.tasks:
+            for probe in probes(of_domain[0].run):
+                found = {cell.name: _read(cell.run, task.name, probe) for cell in of_domain}
+                reference = found.get(experiment.reference, [])
+                for cell in of_domain:
+                    if not (results := found[cell.name]):
+                        missing.append(f"{domain}, {task.name}, {cell.title}, {probe}")
+                        continue
+                    row = {"domain": domain, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title}
+                    row |= {"probe": probe, "cell": cell.name, "title": cell.title}
+                    rows.append(row | numbers(task, results, reference) | _spectrum(results))
+    return Results(experiment, pd.DataFrame(rows, columns=list(COLUMNS)), tuple(missing), _notes(experiment, cells))
+
+
+def _read(run: Run, task: str, probe: str) -> list[Result]:
+    """Read one result per seed that has a score."""
+    further = None if probe == run.options.transfer.probe else probe
+    results = []
+    for seed in run.options.seeds:
+        file = run.record_file(task, seed).with_name(record.file_name(task, further_probe=further))
+        if file.exists() and (result := record.read(file)).score is not None:
+            results.append(Result(result, file))
+    return results
+
+
+def _spectrum(results: Sequence[Result]) -> dict[str, float]:
+    """Return the mean over seeds of the measures of the features' spectrum."""
+    measured = [result.record.spectrum for result in results if result.record.spectrum]
+    means = {name: statistics.mean(values[name] for values in measured) for name in SPECTRUM if measured}
+    return means | {"features": results[0].record.spectrum.get("width", float("nan"))}
+
+
+def _notes(experiment: Experiment, cells: Sequence[Cell]) -> tuple[str, ...]:
+    run = cells[0].run
+    options = run.options
+    seeds = ", ".join(map(str, options.seeds))
+    data = list(dict.fromkeys(cell.run.data_note for cell in cells))
+    steps = ", ".join(dict.fromkeys(str(cell.run.options.pretrain.steps) for cell in cells))
+    of_seeds = "over seeds (Student's t)" if len(options.seeds) > 1 else "over test examples of one seed"
+    made = provenance()
+    return (
+        experiment.about.strip(),
+        *data,
+        f"Scale {options.scale.name}, protocol {options.protocol.name}, {steps} steps of pretraining, seeds {seeds}.",
+        f"Percent; 95 % intervals {of_seeds}. Differences are from {experiment.cells[experiment.reference].title}, "
+        "paired by seed.",
+        "Effective rank and top share: of the features of up to 512 training examples (mean over seeds); the first is "
+        "at most the number of features, the second is the share of the variance along one direction.",
+        f"Computed at commit {made['commit']} on {made['hardware']}.",
+    )
+
+
+def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:
+    """Return where the results go: `out` if given, results/<name> for installed data at scale mini, else a folder
+    beside the run's tables."""
+    run = cells[0].run
+    if run.options.out is not None:
+        return run.places.results
+    installed = all(cell.run.domain.installed is not None for cell in cells)
+    if installed and run.options.scale.name == "mini":
+        return Path("results") / experiment.name
+    return run.places.results / "experiments" / experiment.name
+
+
+def write(results: Results, target: Path) -> None:
+    """Write <name>.csv, <name>.md and <name>.tex to the folder."""
+    name = results.experiment.name
+    lines = results.frame.round(4).to_csv(index=False, na_rep="-", lineterminator="\n")
+    write_text(target / f"{name}.csv", lines)
+    write_text(target / f"{name}.md", to_markdown(results))
+    write_text(target / f"{name}.tex", to_latex(results))
+
+
+def to_markdown(results: Results) -> str:
+    """Write one table per probe, a line per task and cell, then the notes."""
+    parts = [f"# {results.experiment.title}", ""]
+    for probe, part in results.frame.groupby("probe", sort=False):
+        wide = _wide(part)
+        parts += [f"## {PROBE_TITLES[str(probe)]}", "", wide.to_markdown(index=False, disable_numparse=True), ""]
+    parts += [f"- {note}" for note in results.notes]
+    parts += [f"- No result: {name}." for name in results.missing]
+    return "\n".join([*parts, ""])
+
+
+def _wide(part: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for _, row in part.iterrows():
+        difference = with_interval(row["difference"], row["difference_low"], row["difference_high"], "+", 1)
+        rows.append(
+            {
+                "task": row["row"],
+                "cell": row["title"],
+                "score [95 %]": with_interval(row["score"], row["low"], row["high"], "", 1),
+                "difference [95 %]": difference,
+                "effective rank": f"{row['effective_rank']:.1f}",
+                "top share": f"{row['top_share']:.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_latex(results: Results) -> str:
+    """Write a booktabs table that compiles with \\input in an article, and the notes below it."""
+    lines = ["% Needs \\usepackage{booktabs}.", r"\begingroup\footnotesize\setlength{\parindent}{0pt}"]
+    lines += [r"\begin{tabular}{llrrrr}", r"\toprule"]
+    heads = ("Task", "Column", r"Score [95\,\%]", r"Difference [95\,\%]", "Eff. rank", "Top share")
+    lines += [" & ".join(heads) + r" \\"]
+    for probe, part in results.frame.groupby("probe", sort=False):
+        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\textit{{{to_tex(PROBE_TITLES[str(probe)])}}}}} \\"]
+        for row in _wide(part).itertuples(index=False):
+            lines.append(" & ".join(to_tex(str(value)) for value in row) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", "", r"\par\smallskip"]
+    return "\n".join([*lines, *(rf"{to_tex(note)}\par" for note in results.notes), r"\endgroup", ""])

@@ -1,0 +1,59 @@
+"""Draws the results of an experiment: scores of its cells by probe, and the effective rank of their features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dabs_rq.experiment.results import Results
+from dabs_rq.report import figure
+from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
+from dabs_rq.run.options import PROBE_TITLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def draw(results: Results, folder: Path) -> list[Plot]:
+    """Write a figure per task to folder/figures, as PDF and SVG: a line per cell, a colour per probe."""
+    plots = []
+    with figure.style():
+        for task, part in results.frame.groupby("task", sort=False):
+            plots.append(_draw_task(str(task), part, folder / "figures"))
+    return plots
+
+
+def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
+    titles = list(dict.fromkeys(part["title"]))
+    plot = figure.new(0.9 + 0.36 * len(titles))
+    scores, ranks = plot.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    probes = list(dict.fromkeys(part["probe"]))
+    step = 0.5 / max(1, len(probes) - 1)
+    for number, probe in enumerate(probes):
+        colour, marker = COLOURS[number + 1], MARKERS[number]
+        for label, row in enumerate(part[part["probe"] == probe].to_dict("records")):
+            height = titles.index(row["title"]) - 0.25 + step * number
+            name = PROBE_TITLES[probe] if label == 0 else None
+            scores.plot([row["low"], row["high"]], [height] * 2, color=colour, lw=1.2)
+            scores.plot(row["score"], height, marker, color=colour, ms=4.2, mew=0, label=name)
+    majority = part["majority"].iloc[0]
+    if majority == majority:
+        scores.axvline(majority, color=FAINT, lw=1.2, ls=":")
+    first = part[part["probe"] == probes[0]]
+    heights = [titles.index(title) for title in first["title"]]
+    ranks.plot(first["effective_rank"], heights, "o", color=COLOURS[0], ms=4.2, mew=0)
+    scores.set(ylim=(len(titles) - 0.5, -0.5), xlabel=f"{part['metric'].iloc[0]}, percent")
+    ranks.set(xlabel="effective rank", xscale="log")
+    scores.set_yticks(range(len(titles)), titles)
+    for axes in (scores, ranks):
+        axes.tick_params("y", length=0)
+        axes.grid(axis="x")
+    plot.legend(loc="outside upper center", ncols=1, handletextpad=0.3)
+    row_title = part["row"].iloc[0]
+    return figure.save(
+        plot,
+        folder,
+        task,
+        f"Scores on {row_title} with 95 % intervals, by probe, of {', '.join(titles)}, and the effective rank of their "
+        "features. The table has the numbers.",
+    )
