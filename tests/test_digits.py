@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -12,8 +14,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from dabs_rq import table
+from dabs_rq.cli import main
 from dabs_rq.data.examples import Examples
-from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.errors import DataError, MissingDataError, OptionError
+from dabs_rq.run import Run
 from domains.digits import DOMAIN
 from domains.digits.forms import DIGITS, FILE, FORMS, SOURCE, SPLITS, TASK, load_unlabelled
 
@@ -85,5 +90,59 @@ def test_a_file_that_is_wrong_is_named(load: Load, miniature: Callable[[str], Pa
         load("train", root=tmp_path)
 
 
-def test_it_is_installed_and_outside_the_table() -> None:
-    assert DOMAIN.installed is not None and DOMAIN.installed.packages == ("scikit-learn",) and not DOMAIN.in_table
+# ---- as data that come with a package, outside the table -----------------------------------------------------------
+
+MADE_UP, REAL = "made-up miniature data", "real data of installed packages"
+LITTLE = ["pretrain.steps=2", "pretrain.batch_size=8", "pretrain.max_examples=64", "transfer.max_examples=80"]
+
+
+def test_its_data_are_real_without_a_data_root_and_with_one(tmp_path: Path) -> None:
+    assert DOMAIN.installed is not None and not DOMAIN.in_table
+    for words in ([], [f"data={tmp_path}"], ["scale=paper"]):
+        run = Run.of(["domain=digits", f"runs={tmp_path}/runs", *words])
+        assert (
+            not run.made_up and run.about_data == REAL and run.data_note.endswith(f"Digits ({DOMAIN.installed.about}).")
+        )
+        assert run.identity(0).data == f"installed-{DOMAIN.installed.key}"
+        assert run.root.is_relative_to(tmp_path / "runs/installed") and SOURCE.state(run.root) == "present"
+        assert not run.splits.request("train").made_up
+    with pytest.raises(OptionError, match="scale=paper needs the real data"):
+        Run.of(["domain=digits,sensor", "scale=paper"])
+
+
+def test_a_mixed_selection_says_both(tmp_path: Path) -> None:
+    run = Run.of(["domain=sensor,digits"])
+    assert run.made_up and run.about_data == f"{MADE_UP} and {REAL}" and "Sensor" in run.data_note
+    assert "Digits (scikit-learn" in run.data_note and "Made-up miniature data (Sensor): " in run.data_note
+    assert "made-up miniature data and real data" in table.build(run).title
+    run = Run.of(["domain=sensor,digits", f"data={tmp_path}"])
+    assert not run.made_up and run.data_note.startswith(f"Data under {tmp_path} (Sensor). Real data that come with")
+
+
+def test_tables_with_it_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    def folder(*words: str) -> Path:
+        return Run.of([f"runs={tmp_path}/runs", *words]).places.results
+
+    assert folder() == folder("domain=sensor") == Path("results/mini")
+    assert folder("domain=digits") == Path("results/mini/digits")
+    assert folder("domain=sensor,digits", "protocol=published") == Path("results/mini/published/sensor-digits")
+    real = folder(f"data={tmp_path}")
+    assert folder(f"data={tmp_path}", "domain=digits") == real / "digits" and real.is_relative_to(tmp_path / "runs")
+    assert folder("domain=digits", f"out={tmp_path}/out") == tmp_path / "out"
+
+
+def test_a_suite_of_it_leaves_the_full_table_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["domain=digits", "method=none,rq", "trainer.progress=false", "trainer.accelerator=cpu", "suite.workers=1"]
+    assert main(["suite", *words, *LITTLE]) == 0
+    assert "Real data that come with the installed packages: Digits" in capsys.readouterr().out
+    written = sorted({file.parent for file in Path("results").rglob("*.csv")})
+    assert len(written) == 1 and written[0].parent == Path("results/mini/digits")  # a variant: the budget is changed
+    assert [row["task"] for row in csv.DictReader((written[0] / "table.csv").open())] == ["digits"]
+    records = [json.loads(file.read_text()) for file in Path("runs").rglob("records/**/digits.json")]
+    assert len(records) == 2 and not any(one["made_up_data"] for one in records)
+    assert main(["suite", *words, *LITTLE, "--verify"]) == 0
+    assert main(["data", "verify", "digits"]) == 0 and "digits: test: 382 examples" in capsys.readouterr().out
+    assert main(["data", "fetch", "digits"]) == 0 and "nothing to fetch, installed with" in capsys.readouterr().out
