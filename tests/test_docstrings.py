@@ -162,6 +162,9 @@ def test_classes_are_equally_frequent_and_right(task: tasks.Task, load: Load, mi
         declared = {row["name"]: row[field] for row in objects(miniature("docstrings"), split)}
         assert examples.targets is not None
         assert [declared[one] for one in examples.ids.to_pylist()] == [names[target] for target in examples.targets]
+        modules = [one.partition(":")[0] for one in examples.ids.to_pylist()]
+        assert examples.groups is not None and len(set(zip(modules, examples.groups, strict=True))) == len(set(modules))
+        assert len(set(examples.groups)) == len(set(modules))
         counts = np.bincount(examples.targets)
         assert len(counts) == len(names) and counts.min() == counts.max() > 50
 

@@ -50,14 +50,15 @@ def load_paragraphs(request: Request) -> Examples:
 
 
 def load(request: Request, *, field: str, classes: tuple[str, ...]) -> Examples:
-    """Load as many docstrings of every class as there are of the rarest. `field` names the column of the classes."""
+    """Load as many docstrings of every class as there are of the rarest. `field` names the column of the classes. A
+    group is a module."""
     location = text.find_table(request, SOURCE, "objects", request.split)
-    labels, names, parts = (location.column(column).to_pylist() for column in (field, "name", "part"))
+    labels, names = (location.column(column).to_pylist() for column in (field, "name"))
     if unknown := sorted(set(labels) - set(classes)):
         raise DataError(f"{location}: column {field} is one of {', '.join(classes)}; found {unknown[0]!r}")
     targets = np.array([classes.index(label) for label in labels], np.int64)
     rows = _balanced(targets, names, len(classes))
-    groups = np.array([int(digest(part)[:15], 16) for part in parts])
+    groups = np.array([int(digest(name.partition(":")[0])[:15], 16) for name in names])
     return Examples(
         ids=pa.array([names[row] for row in rows], pa.string()),
         inputs=(text.from_table(location, ("text",), rows, text.tokens_input(request), request.root),),
