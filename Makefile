@@ -72,8 +72,8 @@ transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN=
 suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
 	$(RUN) suite $(many_methods) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
 
-table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records
-	$(RUN) table $(given_method) $(call option,domain,$(DOMAIN)) $(common)
+table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records: [PROBES=all]
+	$(RUN) table $(given_method) $(call option,domain,$(DOMAIN)) $(common) $(call option,table.probes,$(PROBES))
 
 report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record
 	$(RUN) report $(given_method) $(call option,domain,$(DOMAIN)) $(common)

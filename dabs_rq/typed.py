@@ -65,6 +65,8 @@ def checked(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     """
     from pydantic import ValidationError
 
+    if unknown_names := [name for name in values if name not in field_names(kind)]:
+        raise OptionError(f"{prefix}{unknown_names[0]} is unknown; known: {', '.join(field_names(kind))}")
     converted = {name: _as_listed(kind, name, value) for name, value in values.items()}
     try:
         return _adapter(kind).validate_python(converted)  # type: ignore[arg-type]

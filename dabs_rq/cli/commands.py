@@ -139,16 +139,16 @@ def experiment(words: list[str]) -> int:
         return 0
     declared = experiments.load(name)
     cells = experiments.cells(declared, Run.of(words))
-    from dabs_rq.report.experiment import draw
+    from dabs_rq.report import experiment as page
     from dabs_rq.suite import plan, suite
 
     outcome = suite.compute(cells[0].run, plan.plan_cells(cells))
     found = results.collect(declared, cells)
     folder = results.folder(declared, cells)
     results.write(found, folder)
-    draw(found, folder)
+    page.write(found, folder)
     print(f"\n{results.to_markdown(found)}")
-    print(f"wrote {folder / name}.csv, .md, .tex and figures; {outcome.seconds:.0f} s")
+    print(f"wrote {folder / name}.csv, .md, .tex, .html and figures; {outcome.seconds:.0f} s")
     return _print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
 
 

@@ -40,11 +40,12 @@ def numbers(task: Task, results: Sequence[Result], reference: Sequence[Result]) 
     scores = [100 * result.record.score for result in results if result.record.score is not None]
     errors = [100 * (result.record.standard_error or math.nan) for result in results]
     low, high = intervals.interval(scores, errors)
+    low = max(low, 0.0 if task.metric in ("accuracy", "auroc") else -100.0)
     majority = results[0].record.majority
     values: dict[str, float | int] = {
         "score": sum(scores) / len(scores),
         "low": low,
-        "high": high,
+        "high": min(high, 100.0),
         "seeds": len(scores),
         "n_examples": results[0].record.n_examples,
         "majority": math.nan if majority is None else 100 * majority,

@@ -121,12 +121,17 @@ def write(results: Results, target: Path) -> None:
 def to_markdown(results: Results) -> str:
     """Write one table per probe, a line per task and cell, then the notes."""
     parts = [f"# {results.experiment.title}", ""]
-    for probe, part in results.frame.groupby("probe", sort=False):
-        wide = _wide(part)
-        parts += [f"## {PROBE_TITLES[str(probe)]}", "", wide.to_markdown(index=False, disable_numparse=True), ""]
+    for title, wide in tables(results):
+        parts += [f"## {title}", "", wide.to_markdown(index=False, disable_numparse=True), ""]
     parts += [f"- {note}" for note in results.notes]
     parts += [f"- No result: {name}." for name in results.missing]
     return "\n".join([*parts, ""])
+
+
+def tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    """Return the results as text: (title of the probe, a row per task and cell)."""
+    by_probe = results.frame.groupby("probe", sort=False)
+    return [(PROBE_TITLES[str(probe)], _wide(part)) for probe, part in by_probe]
 
 
 def _wide(part: pd.DataFrame) -> pd.DataFrame:
@@ -154,9 +159,9 @@ def to_latex(results: Results) -> str:
     lines += [r"\begin{tabular}{llrrrr}", r"\toprule"]
     heads = ("Task", "Column", r"Score [95\,\%]", r"Difference [95\,\%]", "Eff. rank", "Top share")
     lines += [" & ".join(heads) + r" \\"]
-    for probe, part in results.frame.groupby("probe", sort=False):
-        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\textit{{{to_tex(PROBE_TITLES[str(probe)])}}}}} \\"]
-        for row in _wide(part).itertuples(index=False):
+    for title, wide in tables(results):
+        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\textit{{{to_tex(title)}}}}} \\"]
+        for row in wide.itertuples(index=False):
             lines.append(" & ".join(to_tex(str(value)) for value in row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", "", r"\par\smallskip"]
     return "\n".join([*lines, *(rf"{to_tex(note)}\par" for note in results.notes), r"\endgroup", ""])

@@ -20,9 +20,9 @@ from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
+from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import lay_out
-from dabs_rq.table.notes import method_title
 from dabs_rq.table.published import read_published
 
 FIGURES = "figures"
@@ -41,6 +41,7 @@ def write(run: Run) -> Report:
     """Write the table, report.html and figures/ to the run's results folder, or to a subfolder for a variant.
 
     Raises OptionError as `table.build` does, and if matplotlib is missing."""
+    run = run.replace({"table.probes": "own"})
     with figure.style():
         built = table.build(run)
         folder = table.write(run, built)

@@ -9,9 +9,9 @@ from typing import Any
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.layout import Cell, Layout, Line
-from dabs_rq.table.notes import method_title
 from dabs_rq.table.records import record_file
 
 _TITLES = {str(name): metric.title for name, metric in METRICS.items()}

@@ -13,7 +13,7 @@ from dabs_rq.errors import CheckpointError
 from dabs_rq.report import figure
 from dabs_rq.report.figure import INK, Plot
 from dabs_rq.run import Run
-from dabs_rq.table.notes import method_title
+from dabs_rq.table.columns import method_title
 
 if TYPE_CHECKING:
     import pandas as pd

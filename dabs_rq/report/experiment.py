@@ -5,13 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dabs_rq.experiment.results import Results
+from dabs_rq.experiment.results import Results, tables
+from dabs_rq.files import write_text
 from dabs_rq.report import figure
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.run.options import PROBE_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write the page <name>.html, which loads nothing, and its figures."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    plots = draw(results, folder)
+    templates = Environment(loader=PackageLoader("dabs_rq.report"), autoescape=True, undefined=StrictUndefined)
+    about, *notes = results.notes
+    html = templates.get_template("experiment.html").render(
+        style=Markup(templates.get_template("report.css").render()),
+        title=results.experiment.title,
+        about=about,
+        plots=plots,
+        tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
+        notes=[*notes, *(f"No result: {name}." for name in results.missing)],
+    )
+    write_text(folder / f"{results.experiment.name}.html", html)
 
 
 def draw(results: Results, folder: Path) -> list[Plot]:
@@ -43,7 +63,8 @@ def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
     heights = [titles.index(title) for title in first["title"]]
     ranks.plot(first["effective_rank"], heights, "o", color=COLOURS[0], ms=4.2, mew=0)
     scores.set(ylim=(len(titles) - 0.5, -0.5), xlabel=f"{part['metric'].iloc[0]}, percent")
-    ranks.set(xlabel="effective rank", xscale="log")
+    ranks.set(xlabel="effective rank", xlim=(0, None))
+    ranks.locator_params("x", nbins=3)
     scores.set_yticks(range(len(titles)), titles)
     for axes in (scores, ranks):
         axes.tick_params("y", length=0)

@@ -12,7 +12,7 @@ from dabs_rq.domain import Domain
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Plot
-from dabs_rq.table.notes import method_title
+from dabs_rq.table.columns import method_title
 
 Row = Mapping[str, Any]  # a row of Table.frame
 _LOWEST = {METRICS[name].title: 0.0 for name in ("accuracy", "auroc")}

@@ -160,12 +160,13 @@ class TableOptions:
 
     spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's t). published: show
     the published scores if they compare. averages: add rows with the means of domains and the average rank of each
-    method.
+    method. probes: show columns of the run's own probe or of all probes.
     """
 
     spread: Literal["std", "interval"] = "std"
     published: bool = False
     averages: bool = True
+    probes: Literal["own", "all"] = "own"
 
 
 @dataclass(frozen=True)

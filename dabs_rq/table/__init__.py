@@ -11,9 +11,11 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.files import digest, locked, write_text
 from dabs_rq.records import intervals, significance
+from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.table.columns import groups
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, table_title
@@ -28,7 +30,8 @@ def build(run: Run) -> Table:
     Raises OptionError if published numbers are requested where they cannot be compared."""
     import pandas as pd
 
-    options, methods = run.options, run.methods
+    options, methods, by_probe = run.options, run.methods, groups(run)
+    columns = tuple(name for group in by_probe for name in group.columns)
     composed = {
         (domain.name, method): run.replace(domain=domain.name, method=method).composed
         for domain in run.domains
@@ -53,13 +56,16 @@ def build(run: Run) -> Table:
         errors += broken
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
         row["metric"] = METRICS[task.metric].title
-        for method in methods:
-            row |= _summary(method, result.records.get(method, {}).values())
+        for name in columns:
+            row |= _summary(name, result.records.get(name, {}).values())
         row_records = [record for by_seed in result.records.values() for record in by_seed.values()]
         row |= _split_facts(row_records)
-        scored = {method: result.scored.get(method, {}) for method in methods}
-        compared = significance.compare_row(task, scored, methods)
-        comparisons += [{"domain": domain.name} | pair for pair in compared]
+        for group in by_probe:
+            scored = {name: result.scored.get(name, {}) for name in group.columns}
+            compared = significance.compare_row(task, scored, group.columns)
+            comparisons += [{"domain": domain.name} | pair for pair in compared]
+        if short := next(filter(None, (shortfall(task, one) for one in row_records)), ""):
+            row_notes.append(f"{task.row}: {short}.")
         if task.note:
             row_notes.append(f"{task.row}: {task.note}")
         if published is not None:
@@ -73,29 +79,23 @@ def build(run: Run) -> Table:
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
     suffixes = ("std", "interval", "se", "seeds")
-    columns = [
-        "domain",
-        "task",
-        "row",
-        "metric",
-        *methods,
-        *(f"{method}_{suffix}" for suffix in suffixes for method in methods),
-    ]
-    columns += ["n_examples", "majority"]
+    head = ["domain", "task", "row", "metric", *columns]
+    head += [f"{name}_{suffix}" for suffix in suffixes for name in columns]
+    head += ["n_examples", "majority"]
     if published is not None:
-        columns += [f"{method}_{suffix}" for suffix in ("published", "difference") for method in published.methods]
-    frame = pd.DataFrame(rows, columns=columns)
+        head += [f"{method}_{suffix}" for suffix in ("published", "difference") for method in published.methods]
+    frame = pd.DataFrame(rows, columns=head)
     titled = [(row["row"], result) for row, result in zip(rows, results.values(), strict=True)]
     notes = footnotes(run, methods, titled, changed, published)
     return Table(
         title=table_title(run),
         frame=frame,
-        methods=methods,
+        groups=by_probe,
         variant=digest(changed) if changed else "default",
         notes=(*notes, *row_notes),
         errors=tuple(errors),
         comparisons=significance.frame(comparisons),
-        averages=averages(frame, methods),
+        averages=averages(frame, [group.columns for group in by_probe]),
         options=options.table,
         results=results,
     )
@@ -138,8 +138,9 @@ def table_order(domains: Sequence[str] | None = None) -> list[tuple[str, str]]:
 
 def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
-    subfolder for a variant. Return the folder."""
+    subfolder for a variant or for the columns of all probes. Return the folder."""
     folder = run.places.results if table.variant == "default" else run.places.results / f"variant-{table.variant}"
+    folder = folder if len(table.groups) == 1 else folder / "probes"
     with locked(folder):
         write_text(folder / "table.csv", to_csv(table))
         write_text(folder / "table.tex", to_latex(table))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dabs_rq import registry
 from dabs_rq.records import significance
 from dabs_rq.records.metrics import METRICS
+from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import DASH, Table
-from dabs_rq.table.notes import method_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,22 +63,24 @@ def lay_out(table: Table) -> Layout:
     frame, methods = table.frame, table.methods
     published = [method for method in methods if f"{method}_published" in frame.columns]
     differences = [method for method in published if frame[f"{method}_difference"].notna().any()]
-    blocks = [("This run" if published else "", methods), ("Published", published), ("Difference", differences)]
+    single = len(table.groups) == 1
+    ours = [(("This run" if published else "") if single else group.title, group.columns) for group in table.groups]
+    blocks = [*ours, ("Published", published), ("Difference", differences)]
     titled = tuple((title, tuple(map(method_title, names))) for title, names in blocks if names)
     doubtful = {method: _doubtful(frame, method) for method in methods}
-    differing = significance.differs(table.comparisons, methods)
+    differing = {cell for group in table.groups for cell in significance.differs(table.comparisons, group.columns)}
 
     lines: dict[str, list[Line]] = {}
     any_doubtful = False
     for position, row in enumerate(frame.to_dict("records")):
-        best = _best([row[method] for method in methods])
+        best = {name: _best([row[name] for name in group.columns]) for group in table.groups for name in group.columns}
         cells = []
         for method in methods:
             marks = DOUBTFUL if doubtful[method][position] else ""
             any_doubtful = any_doubtful or bool(marks)
             marks += DIFFERS if (row["domain"], row["task"], method) in differing else ""
             text = number(row[method], row[f"{method}_{table.options.spread}"])
-            cells.append(Cell(text, number(row[method]) == best, marks))
+            cells.append(Cell(text, number(row[method]) == best[method], marks))
         cells += [Cell(number(row[f"{method}_published"])) for method in published]
         cells += [Cell(number(row[f"{method}_difference"], sign="+")) for method in differences]
         lines.setdefault(str(row["domain"]), []).append(Line(str(row["row"]), str(row["metric"]), tuple(cells)))
@@ -95,7 +97,8 @@ def lay_out(table: Table) -> Layout:
             f"{DOUBTFUL} not above the accuracy of the most frequent class (50 for AUROC, 0 for correlations) by two "
             "standard errors."
         )
-    if note := significance.note(table.comparisons, methods, method_title(significance.reference(methods))):
+    own = table.groups[0].columns
+    if note := significance.note(table.comparisons, own, method_title(significance.reference(own))):
         notes.append(note)
     if rank or any(group.mean for group in groups):
         notes.append(
@@ -135,8 +138,10 @@ def _average(table: Table, what: str, domain: str, padding: int) -> Line | None:
     if not table.options.averages or not matching:
         return None
     (row,) = matching
-    values = [float(row[method]) for method in table.methods]
-    best = _best(values, lowest=what == "rank")
-    cells = [Cell(number(value), number(value) == best) for value in values]
+    cells = []
+    for group in table.groups:
+        values = [float(row[name]) for name in group.columns]
+        best = _best(values, lowest=what == "rank")
+        cells += [Cell(number(value), number(value) == best) for value in values]
     title = {"mean": "Mean of", "rank": "Average rank in"}[what]
     return Line(f"{title} {row['rows']} rows", "", (*cells, *[Cell("")] * padding))

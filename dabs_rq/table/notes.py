@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from dabs_rq import registry
 from dabs_rq.run import Run
+from dabs_rq.table.columns import method_title
 from dabs_rq.table.published import Published
 from dabs_rq.table.records import Row
-
-
-def method_title(method: str) -> str:
-    """Return the title of a method's column: its title in the published table if it is there, else its own."""
-    spec = registry.method(method)
-    return spec.published_title or spec.title
 
 
 def table_title(run: Run) -> str:

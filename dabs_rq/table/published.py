@@ -9,6 +9,7 @@ from typing import Any
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
+from dabs_rq.records.counts import shortfall
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 
@@ -55,10 +56,4 @@ def _not_comparable(task: Task, records: Sequence[Record]) -> str:
     """Return why the published numbers of a row cannot be compared with these records; "" if they can."""
     if not task.published_comparable:
         return "its published numbers are of other data"
-    for record in records:
-        counts = {"test": record.n_examples, "all": record.n_train + record.n_examples}
-        for split, count in counts.items():
-            if (expected := task.sizes.get(split, count)) != count:
-                kind = "test examples" if split == "test" else "examples"
-                return f"{count} {kind}, {expected} expected of {task.source.title}"
-    return ""
+    return next(filter(None, (shortfall(task, record) for record in records)), "")

@@ -15,13 +15,14 @@ from dabs_rq.records.metrics import Undefined
 from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
+from dabs_rq.table.columns import column
 
 _PATH_HINT = "Was it in a folder named in DABS_RQ_PATH?"
 
 
 @dataclass
 class Row:
-    """The results of one task, by method and seed.
+    """The results of one task, by column and seed.
 
     records: those whose score follows from their predictions. scored: what comparisons need of their predictions.
     failed: records without a score."""
@@ -40,12 +41,14 @@ def find_records(
     Returns (domain, task) -> records, and an error for each record that cannot be read or is in the wrong folder."""
     by_task: dict[tuple[str, str], list[Record]] = {}
     errors: list[RecordError] = []
+    all_probes = run.options.table.probes == "all"
     for folder in dict.fromkeys(run.places.records_root(domain.name) for domain in registry.domains()):
         records, broken = record.read_all(folder, partial(_check_location, run))
         errors += broken
         for result in records:
             if (
                 result.split == "test"
+                and (all_probes or result.further_probe is None)
                 and result.seed in run.options.seeds
                 and result.variant == variants.get((result.domain, result.method))
             ):
@@ -57,16 +60,17 @@ def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, lis
     """Check that scores follow from predictions. Returns the records that pass, and the errors of the others."""
     row, errors = Row(), []
     for result in records:
+        name = column(result.method, result.further_probe)
         if result.score is None:
-            row.failed[result.method, result.seed] = result
+            row.failed[name, result.seed] = result
             continue
         try:
             scored = _scored(run, task, result)
         except RecordError as error:
             errors.append(error)
             continue
-        row.records.setdefault(result.method, {})[result.seed] = result
-        row.scored.setdefault(result.method, {})[result.seed] = scored
+        row.records.setdefault(name, {})[result.seed] = result
+        row.scored.setdefault(name, {})[result.seed] = scored
     return row, errors
 
 

@@ -30,6 +30,7 @@ from dabs_rq.errors import (
 from dabs_rq.files import locked
 from dabs_rq.records import recheck, record
 from dabs_rq.records.bootstrap import standard_error
+from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
@@ -100,7 +101,8 @@ def _further(run: Run, probe: str) -> str | None:
 
 def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
     """List the probes of a task that have no record with a score for these weights in `folder`."""
-    return [probe for probe in probes(run) if not _is_finished(folder, task.name, _further(run, probe), weights)]
+    strict = run.options.loader.strict
+    return [probe for probe in probes(run) if not _is_finished(folder, task, _further(run, probe), weights, strict)]
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
@@ -114,20 +116,23 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
     )
 
 
-def _is_finished(folder: Path, task: str, further_probe: str | None, weights: str) -> bool:
-    """Return whether the task has a record of the probe with a score for these weights.
+def _is_finished(folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
+    """Return whether the task has a record of the probe with a score for these weights; if `strict`, one of as many
+    examples as the source declares.
 
     Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
     its records are computed again.
     """
-    file = folder / record.file_name(task, further_probe=further_probe)
+    file = folder / record.file_name(task.name, further_probe=further_probe)
     if not file.exists():
         return False
     try:
         test_record = record.read(file)
         if test_record.status != "ok" or test_record.checkpoint != weights:
             return False
-        splits = folder.glob(record.file_name(glob.escape(task), "*", further_probe))
+        if strict and shortfall(task, test_record):
+            return False
+        splits = folder.glob(record.file_name(glob.escape(task.name), "*", further_probe))
         for split_file in (file, *sorted(splits)):
             if further_probe is None and "+" in split_file.stem:
                 continue

@@ -1,0 +1,27 @@
+"""Compares the numbers of examples behind a record with those that its source declares."""
+
+from __future__ import annotations
+
+from dabs_rq.domain import Task
+from dabs_rq.records.record import Record
+
+
+def shortfall(task: Task, result: Record) -> str:
+    """Return how a record's numbers of examples differ from the declared ones; "" if they agree or are not declared.
+
+    Made-up data have their own sizes. A run that limits the examples of a split (transfer.max_examples) shows no
+    difference above that limit.
+    """
+    most = result.options.get("transfer.max_examples")
+    if result.made_up_data:
+        return ""
+    counts = {"test": result.n_examples, "all": result.n_train + result.n_examples}
+    if most is not None:
+        counts.pop("all")
+    for split, count in counts.items():
+        declared = task.sizes.get(split, count)
+        expected = declared if most is None else min(declared, most)
+        if expected != count:
+            kind = "test examples" if split == "test" else "examples"
+            return f"{count:,} {kind}, {declared:,} expected of {task.source.title}"
+    return ""

@@ -1,0 +1,132 @@
+"""Experiments: their files, what they compute through the suite, and the comparison that they write."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from dabs_rq.cli import main
+from dabs_rq.errors import OptionError
+from dabs_rq.experiment import cells, results
+from dabs_rq.run import Run, compose
+
+SMALL = ["pretrain.steps=3", "transfer.max_examples=120", "transfer.strengths=[1]", "suite.executor=in_process"]
+FILE = """\
+title: A comparison
+about: Does it work?
+domains: [digits]
+seeds: [0, 1]
+reference: none
+options: {pretrain.steps: 4}
+cells:
+  raw: {title: Raw, method: raw}
+  none: {title: None, method: none}
+  inputs: {title: RQ on inputs, method: rq, options: {method.level: input}}
+  elsewhere: {title: Elsewhere, method: rq, domains: [text]}
+"""
+
+
+@pytest.fixture
+def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configs folder with one more experiment, `small`."""
+    configs = tmp_path / "configs"
+    for group in ("scale", "protocol"):
+        (configs / group).mkdir(parents=True)
+        for file in (compose.CONFIGS / group).glob("*.yaml"):
+            (configs / group / file.name).write_text(file.read_text())
+    (configs / "experiment").mkdir()
+    file = configs / "experiment" / "small.yaml"
+    file.write_text(FILE)
+    monkeypatch.setattr(compose, "CONFIGS", configs)
+    return file
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_every_cell_of_a_declared_experiment_composes(name: str) -> None:
+    experiment = cells.load(name)
+    made = cells.cells(experiment, Run.of())
+    assert {cell.name for cell in made} == set(experiment.cells)
+    assert {cell.run.domain.name for cell in made} == set(experiment.domains)
+    assert all(cell.run.options.seeds == experiment.seeds for cell in made)
+    assert experiment.cells[experiment.reference].method == "none"
+
+
+def test_a_cell_has_its_own_options_then_the_commands_then_the_experiments(declared: Path) -> None:
+    made = cells.cells(cells.load("small"), Run.of(["seeds=5", "pretrain.lr=0.5"]))
+    assert [cell.name for cell in made] == ["raw", "none", "inputs"], "a cell of another domain is left out"
+    assert all(cell.run.options.pretrain.steps == 4 and cell.run.options.pretrain.lr == 0.5 for cell in made)
+    assert all(cell.run.options.seeds == (5,) for cell in made)
+    assert made[2].run.method.options.level == "input" and made[0].run.options.encoder.name == "raw"
+    (given,) = {cell.run.options.pretrain.steps for cell in cells.cells(cells.load("small"), Run.of(SMALL[:1]))}
+    assert given == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("reference: none", "reference: nobody", "unknown cell 'nobody'.*`reference`"),
+        ("method: raw", "methods: raw", r"small\.yaml: cells\.raw\.methods"),
+        ("about: Does it work?", "", r"small\.yaml: about"),
+        ("  inputs: {title", "  inputs: {titel", r"small\.yaml: cells\.inputs\.ti"),
+        ("cells:", "cell:", "`cells` is a mapping of names to cells; got None"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_its_name_and_key(
+    declared: Path, old: str, new: str, message: str
+) -> None:
+    declared.write_text(FILE.replace(old, new, 1))
+    with pytest.raises(OptionError, match=message):
+        cells.load("small")
+
+
+def test_unknown_names_and_options_are_refused(declared: Path) -> None:
+    with pytest.raises(OptionError, match=r"unknown experiment 'smal'.*small"):
+        cells.load("smal")
+    declared.write_text(FILE.replace("method.level: input", "method.levels: input"))
+    with pytest.raises(OptionError, match=r"unknown option 'method\.levels'"):
+        cells.cells(cells.load("small"), Run.of())
+
+
+def test_an_experiment_is_computed_once_and_compared(
+    declared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["small", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *SMALL]
+    assert main(["experiment", *words]) == 0
+    first = (tmp_path / "out/small.csv").read_bytes()
+    lines = list(csv.DictReader(first.decode().splitlines()))
+    assert [(line["probe"], line["cell"]) for line in lines] == [
+        (probe, cell) for probe in ("lbfgs", "adamw", "adamw_standardised") for cell in ("raw", "none", "inputs")
+    ]
+    for line in lines:
+        score, low, high = (float(line[name]) for name in ("score", "low", "high"))
+        assert 0 <= low <= score <= high <= 100 and line["seeds"] == "2"
+        assert (line["difference"] == "-") == (line["cell"] == "none")
+        assert 1 <= float(line["effective_rank"]) <= float(line["features"])
+    by_name = {(line["probe"], line["cell"]): line for line in lines}
+    for probe in ("lbfgs", "adamw"):
+        difference = float(by_name[probe, "inputs"]["score"]) - float(by_name[probe, "none"]["score"])
+        assert float(by_name[probe, "inputs"]["difference"]) == pytest.approx(difference, abs=1e-3)
+    for suffix in ("md", "tex", "html"):
+        text = (tmp_path / f"out/small.{suffix}").read_text()
+        assert "RQ on inputs" in text and "seeds 0, 1" in text and "Digits" in text
+    assert "src=" not in (tmp_path / "out/small.html").read_text()
+    assert {file.name for file in (tmp_path / "out/figures").iterdir()} == {"digits.pdf", "digits.svg"}
+
+    capsys.readouterr()
+    assert main(["experiment", *words]) == 0
+    assert "nothing left to compute" in capsys.readouterr().out
+    assert (tmp_path / "out/small.csv").read_bytes() == first
+
+
+def test_a_cell_without_results_is_said(declared: Path, tmp_path: Path) -> None:
+    experiment = cells.load("small")
+    found = results.collect(experiment, cells.cells(experiment, Run.of([f"runs={tmp_path}"])))
+    assert len(found.missing) == 9 and "digits, digits, RQ on inputs, adamw" in found.missing and found.frame.empty
+    assert "- No result: digits, digits, Raw, lbfgs." in results.to_markdown(found)
+
+
+def test_experiments_are_listed_with_their_titles(declared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment"]) == 0
+    assert capsys.readouterr().out.split() == ["small", "A", "comparison"]
