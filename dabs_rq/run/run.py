@@ -197,13 +197,14 @@ class Run:
 
     @cached_property
     def root(self) -> Path:
-        """The data root. The miniature, and data of installed packages, are written on first use."""
+        """The data root: of several domains, the one that `data` names. The miniature, and data of installed packages,
+        are written on first use."""
+        if (data := self.places.data) is not None and any(domain.installed is None for domain in self.domains):
+            return data
         if (installed := self.domain.installed) is not None:
             root = self.places.installed(self.domain)
             write_once(root, installed.write, f"reading {self.domain.name} from {installed.about} to {root}")
             return root
-        if (data := self.places.data) is not None:
-            return data
         root = self.places.miniature(self.domain.name)
         miniature.ensure(self.domain.name, root)
         return root

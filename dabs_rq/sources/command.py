@@ -56,7 +56,8 @@ def data(words: Sequence[str]) -> int:
     if below_root and run.options.data is None:
         raise OptionError(f"data {action} needs real data: give data=/root (make: DATA=/root)")
     if action == "fetch" and not arguments[1:]:
-        raise OptionError(f"say which sources to fetch: {', '.join(uses)}")
+        fetched = [name for name, source_uses in uses.items() if source_uses[0].domain.installed is None]
+        raise OptionError(f"say which sources to fetch: {', '.join(fetched)}")
     everything = action == "verify" and not arguments[1:]
     act = _fetch if action == "fetch" else _verify
     successes = [_try(name, act, run, source_uses, everything) for name, source_uses in chosen.items()]
@@ -80,8 +81,7 @@ def _uses(run: Run) -> dict[str, list[Use]]:
 
 def _try(name: str, act: Callable[[Run, list[Use], bool], bool], run: Run, uses: list[Use], everything: bool) -> bool:
     """Run `act` and return whether it succeeded. An error is printed and does not stop the other sources."""
-    if uses[0].domain.installed is not None:
-        run = run.replace(domain=uses[0].domain.name)  # its data are under a root of their own
+    run = run.replace(domain=uses[0].domain.name)  # not every domain has the same data root
     try:
         return act(run, uses, everything)
     except DataError as error:
