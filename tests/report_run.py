@@ -13,7 +13,14 @@ from dabs_rq.suite.suite import suite
 from tests.test_pretrain import SMALL
 from tests.test_records_and_table import fill
 
-WORDS = ("domains=[sensor,text,vqa]", "pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]", *SMALL)
+WORDS = (
+    "domains=[sensor,text,vqa]",
+    "method=none,emix,rq",
+    "pretrain.steps=3",
+    "transfer.max_examples=60",
+    "transfer.strengths=[1]",
+    *SMALL,
+)
 REASON = "one class </script><script>alert(1)</script> & 'more'"
 
 

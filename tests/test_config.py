@@ -79,7 +79,7 @@ def test_every_domain_composes_at_both_scales(domain: str, miniature: Callable[[
 def test_the_defaults_are_the_miniature_scale_the_corrected_protocol_and_rq() -> None:
     run = Run.of()
     assert (run.options.scale.name, run.options.protocol.name, run.method.name) == ("mini", "corrected", "rq")
-    assert run.methods == ("none", "emix", "rq") and run.options.seeds == (0,) and run.options.data is None
+    assert run.methods == ("none", "emix", "rq", "raw") and run.options.seeds == (0,) and run.options.data is None
 
 
 def test_a_protocol_option_has_two_legal_values_in_the_two_protocols() -> None:

@@ -149,7 +149,7 @@ def test_an_option_that_follows_a_protocol_option_nobody_declares_is_refused(run
 
 def test_columns_are_in_the_declared_order_and_a_broken_file_comes_late(folder: Path) -> None:
     (folder / "methods" / "broken.py").write_text("this is not Python")
-    assert registry.method_names() == ("none", "emix", "rq", "cosine", "supervised", "broken")
+    assert registry.method_names() == ("none", "emix", "rq", "raw", "cosine", "supervised", "broken")
     cosine, rq = registry.method("cosine"), registry.method("rq")
     assert cosine.note_for(cosine.options()) == "A test." and registry.method("none").note_for(None) is None
     assert rq.published_title == "Ours" and registry.method("emix").published_title is None
@@ -223,7 +223,7 @@ def test_a_method_that_reads_targets_needs_some(run: Callable[..., Run], monkeyp
 
 
 def test_an_encoder_is_found_by_name(folder: Path) -> None:
-    assert registry.encoder_names() == ("convolutional", "transformer")
+    assert registry.encoder_names() == ("convolutional", "raw", "transformer")
     assert registry.module_of_encoder("transformer") == "dabs_rq.encoders.transformer"
     assert registry.module_of_encoder("convolutional").startswith(registry.EXTRA)
     with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):

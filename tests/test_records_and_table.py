@@ -134,7 +134,9 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    return lambda *words: Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words])
+    return lambda *words: Run.of(
+        [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "method=none,emix,rq", *words]
+    )
 
 
 def answers(value: float, count: int = 1000) -> tuple[np.ndarray, np.ndarray]:

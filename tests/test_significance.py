@@ -19,7 +19,9 @@ from tests.test_records_and_table import fill
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    return lambda *words: Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words])
+    return lambda *words: Run.of(
+        [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "method=none,emix,rq", *words]
+    )
 
 
 # ---- the tests ---------------------------------------------------------------------------------------------------

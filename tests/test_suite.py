@@ -27,14 +27,14 @@ from dabs_rq.suite.suite import suite
 from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
 
-BUDGET = ("pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]")
+BUDGET = ("pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]", "transfer.also=[]")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Run:
     """A run of one domain, its miniature used as if it were real data, of which `none` is computed. Only to be read."""
     runs = tmp_path_factory.mktemp("suite") / "runs"
-    words = ["domains=[sensor]", f"data={miniature('sensor')}", f"runs={runs}", *SMALL, *BUDGET]
+    words = ["domains=[sensor]", "method=none,emix,rq", f"data={miniature('sensor')}", f"runs={runs}", *SMALL, *BUDGET]
     outcome = suite(Run.of([*words, "methods=[none]", "suite.executor=in_process"]))
     assert outcome.state == "done"
     return Run.of(words)
@@ -59,7 +59,9 @@ def counts(made: Plan, domain: str, step: str) -> tuple[int, ...]:
 
 
 def test_every_job_comes_after_those_it_waits_for(tmp_path: Path) -> None:
-    jobs = build_plan(Run.of([f"runs={tmp_path}", "seeds=[0,1]", "domains=[sensor,images]"])).jobs
+    jobs = build_plan(
+        Run.of([f"runs={tmp_path}", "seeds=[0,1]", "domains=[sensor,images]", "method=none,emix,rq"])
+    ).jobs
     assert len(jobs) == 2 * (1 + 2 * 3 * 2) and len({job.name for job in jobs}) == len(jobs)
     seen: set[str] = set()
     for job in jobs:
@@ -141,7 +143,9 @@ def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
     root, source = tmp_path / "root", registry.task("images", "dtd").source
     for need in source.needs:
         (root / source.folder / need).mkdir(parents=True)
-    made = build_plan(Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]"]))
+    made = build_plan(
+        Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]", "method=none,emix,rq"])
+    )
     assert counts(made, "images", "pretrain") == (0, 1, 2) and counts(made, "images", "transfer") == (0, 1, 17)
     assert names(made)[:3] == [
         "prepare images",

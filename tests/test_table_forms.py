@@ -29,7 +29,9 @@ IMAGES = ("cifar10", "cu_birds", "vgg_flower", "dtd", "traffic_sign", "aircraft"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    return lambda *words: Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *words])
+    return lambda *words: Run.of(
+        [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "method=none,emix,rq", *words]
+    )
 
 
 def predicted(metric: Any, noise: float, count: int = 300) -> tuple[float, tuple[np.ndarray, np.ndarray]]:

@@ -23,7 +23,7 @@ ON = "table.published=true"
 def run(tmp_path: Path) -> Callable[..., Run]:
     (tmp_path / "data").mkdir()
     places = [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", f"data={tmp_path / 'data'}"]
-    return lambda *words: Run.of([*places, "scale=paper", *words])
+    return lambda *words: Run.of([*places, "scale=paper", "method=none,emix,rq", *words])
 
 
 def test_differences_are_shown_for_the_published_protocol_at_paper_scale(run: Callable[..., Run]) -> None:

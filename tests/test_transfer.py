@@ -29,7 +29,7 @@ from dabs_rq.transfer import features, regression
 from dabs_rq.transfer.transfer import scores, transfer
 from tests.test_pretrain import SMALL
 
-FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2")
+FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2", "transfer.also=[]")
 
 
 @pytest.fixture

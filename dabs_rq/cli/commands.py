@@ -180,7 +180,8 @@ def data(words: list[str]) -> int:
 
 
 def show_options(words: list[str]) -> int:
-    from dabs_rq.run.compose import as_given, compose
+    from dabs_rq.run.compose import compose
+    from dabs_rq.run.values import as_given
     from dabs_rq.run.words import parse, to_words
 
     options = compose(parse(words)).options

@@ -9,12 +9,10 @@ from dabs_rq.records.record import Record
 def shortfall(task: Task, result: Record) -> str:
     """Return how a record's numbers of examples differ from the declared ones; "" if they agree or are not declared.
 
-    Made-up data have their own sizes. A run that limits the examples of a split (transfer.max_examples) shows no
+    Only for real data: made-up data have their own sizes. A run that limits the examples of a split (transfer.max_examples) shows no
     difference above that limit.
     """
     most = result.options.get("transfer.max_examples")
-    if result.made_up_data:
-        return ""
     counts = {"test": result.n_examples, "all": result.n_train + result.n_examples}
     if most is not None:
         counts.pop("all")

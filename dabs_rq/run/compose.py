@@ -17,7 +17,8 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
-from dabs_rq.run.options import GROUPS, PATHS, PLURALS, Chosen, Names, Options, Scale
+from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
+from dabs_rq.run.values import flat
 from dabs_rq.typed import checked, field_names
 
 if TYPE_CHECKING:
@@ -101,15 +102,16 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         if key not in known and key not in lenient:
             raise unknown_option(key, known)
 
-    protocol = _protocol(names.protocol, protocol_type, _in_group(given, "protocol"))
-    encoder = checked(encoder_type, {**sizes.get(encoder_name, {}), **_in_group(given, "encoder")}, "encoder.")
+    protocol = _protocol(names.protocol, protocol_type, given)
+    encoder_options = {**sizes.get(encoder_name, {}), **_declared_by(encoder_type, given, "encoder")}
+    encoder = checked(encoder_type, encoder_options, "encoder.")
     groups = {}
     for group, kind in GROUPS.items():
         settings = {**_from_protocol(kind, protocol), **budgets.get(group, {}), **_in_group(given, group)}
         groups[group] = checked(kind, settings, f"{group}.")
     methods = []
     for spec in specs:
-        own = {key: value for key, value in _in_group(given, "method").items() if key in field_names(spec.options)}
+        own = _declared_by(spec.options, given, "method")
         options = checked(spec.options, {**_from_protocol(spec.options, protocol), **own}, "method.")
         methods.append(Chosen(spec.name, options))
     options = Options(
@@ -122,7 +124,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         **{name: getattr(names, name) for name in ("tasks", "seeds", *PATHS)},
         **groups,
     )
-    return options, _flat(options)
+    return options, flat(options)
 
 
 _NAMES = tuple(field.name for field in fields(Names))
@@ -194,6 +196,11 @@ def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
 
 
+def _declared_by(kind: type[Any], given: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Return the options of a group that `kind` declares, without the group's prefix."""
+    return {key: value for key, value in _in_group(given, group).items() if key in field_names(kind)}
+
+
 def _from_protocol(kind: type[Any], protocol: Protocol) -> dict[str, Any]:
     """Return the options whose default the protocol sets."""
     defaults = {}
@@ -261,8 +268,7 @@ def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Prot
         raise OptionError(f"{file}: `like` is one of {', '.join(COLUMNS)}; got {like!r}")
     values = {field.name: field.metadata[like] for field in option_fields(kind)}
     values |= {key: value for key, value in content.items() if key in values}
-    own = {key: value for key, value in given.items() if key in field_names(kind)}
-    return checked(kind, {**values, **own, "name": name}, "protocol.")
+    return checked(kind, {**values, **_declared_by(kind, given, "protocol"), "name": name}, "protocol.")
 
 
 def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
@@ -271,46 +277,3 @@ def load_protocol(name: str, kind: type[Protocol] | None = None) -> Protocol:
         of_domains = (domain.protocol for domain in registry.domains())
         kind = combined((*of_domains, *(registry.method(name).protocol for name in registry.method_names())))
     return _protocol(name, kind, {})
-
-
-# ---- values ------------------------------------------------------------------------------------------------------
-
-
-def _flat(options: Options) -> dict[str, Any]:
-    """Return every option by name, JSON-able, with the options of `options.method`."""
-    method = options.method
-    names = {"protocol": options.protocol.name, "encoder": options.encoder.name, "method": method.name}
-    flat = {f"{group}.name": name for group, name in names.items()}
-    for group, chosen in (("scale", options.scale), ("method", method.options)):
-        flat |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items()}
-    return flat | _without_methods(options)
-
-
-def as_given(options: Options) -> dict[str, Any]:
-    """Return options by name that compose to `options`. A method option on which the methods differ is left out: it has
-    its default, because a given value is that of every method."""
-    values: dict[str, Any] = {key: getattr(options, key).name for key in ("scale", "protocol", "encoder")}
-    values["method"] = [method.name for method in options.methods] if options.method_given else None
-    of_methods: dict[str, list[Any]] = {}
-    for method in options.methods:
-        for key, value in _as_dict(method.options).items():
-            of_methods.setdefault(f"method.{key}", []).append(value)
-    values |= {key: each[0] for key, each in of_methods.items() if all(value == each[0] for value in each)}
-    return values | _without_methods(options)
-
-
-def _without_methods(options: Options) -> dict[str, Any]:
-    """Return the options that neither a scale nor a method declares, by name, without the names of choices."""
-    groups = {group: getattr(options, group) for group in ("protocol", *GROUPS)} | {"encoder": options.encoder.options}
-    values: dict[str, Any] = {}
-    for group, chosen in groups.items():
-        values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
-    for key in ("domains", "tasks", "seeds"):
-        value = getattr(options, key)
-        values[PLURALS.get(key, key)] = None if value is None else list(value)
-    return values | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
-
-
-def _as_dict(options: Any) -> dict[str, Any]:
-    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

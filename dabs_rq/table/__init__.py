@@ -64,7 +64,8 @@ def build(run: Run) -> Table:
             scored = {name: result.scored.get(name, {}) for name in group.columns}
             compared = significance.compare_row(task, scored, group.columns)
             comparisons += [{"domain": domain.name} | pair for pair in compared]
-        if short := next(filter(None, (shortfall(task, one) for one in row_records)), ""):
+        short = next(filter(None, (shortfall(task, one) for one in row_records)), "")
+        if short and not run.made_up:
             row_notes.append(f"{task.row}: {short}.")
         if task.note:
             row_notes.append(f"{task.row}: {task.note}")

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -72,26 +73,33 @@ def _probe_tasks(
         count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
         announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
     for task in run.tasks:
-        work = _TaskWork(run, seed, task, encoder, weights, folder, method)
-        for probe in probes(run):
-            if probe not in unfinished[task.name]:
-                files.append(folder / record.file_name(task.name, further_probe=_further(run, probe)))
-                continue
-            name = task.name if _further(run, probe) is None else f"{task.name} ({probe})"
-            try:
-                with explain_out_of_memory(MEMORY_ADVICE):
+        finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
+        files += [folder / record.file_name(task.name, further_probe=_further(run, probe)) for probe in finished]
+        if not unfinished[task.name]:
+            continue
+        with _collected(errors, task.name):
+            work = _TaskWork(run, seed, task, encoder, weights, folder, method)
+            work.read()
+            for probe in unfinished[task.name]:
+                name = task.name if _further(run, probe) is None else f"{task.name} ({probe})"
+                with _collected(errors, name):
                     files += work.write_records(probe)
-            except DataError as error:  # concerns all probes of the task
-                errors.append(type(error)(f"{task.name}: {error}"))
-                break
-            except (TrainingError, ResourceError) as error:
-                errors.append(type(error)(f"{name}: {error}"))
-            except DabsRqError:  # concerns all tasks
-                raise
-            except Exception as error:
-                traceback.print_exc()
-                errors.append(RuntimeError(f"{name}: {type(error).__name__}: {error}"))
     return files, errors
+
+
+@contextlib.contextmanager
+def _collected(errors: list[Exception], name: str) -> Iterator[None]:
+    """Add an error of one task or probe to `errors`, with its name, and go on; raise those that concern all tasks."""
+    try:
+        with explain_out_of_memory(MEMORY_ADVICE):
+            yield
+    except (DataError, TrainingError, ResourceError) as error:
+        errors.append(type(error)(f"{name}: {error}"))
+    except DabsRqError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        errors.append(RuntimeError(f"{name}: {type(error).__name__}: {error}"))
 
 
 def _further(run: Run, probe: str) -> str | None:
@@ -101,7 +109,7 @@ def _further(run: Run, probe: str) -> str | None:
 
 def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
     """List the probes of a task that have no record with a score for these weights in `folder`."""
-    strict = run.options.loader.strict
+    strict = run.options.loader.strict and not run.made_up
     return [probe for probe in probes(run) if not _is_finished(folder, task, _further(run, probe), weights, strict)]
 
 
@@ -217,6 +225,12 @@ class _TaskWork:
             print(f"  {task.name}{name and f' ({name})'}: {shown}, {result.seconds:.1f} s", flush=True)
         *others, test_file = files
         return [test_file, *others]
+
+    def read(self) -> None:
+        """Read and encode the examples, so that what is wrong with them is found once, before the probes."""
+        for _, examples, _ in self._examples[2]:
+            self._features(examples)
+        _ = self._spectrum
 
     @cached_property
     def _spectrum(self) -> dict[str, float]:
