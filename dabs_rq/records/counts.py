@@ -9,8 +9,8 @@ from dabs_rq.records.record import Record
 def shortfall(task: Task, result: Record) -> str:
     """Return how a record's numbers of examples differ from the declared ones; "" if they agree or are not declared.
 
-    Only for real data: made-up data have their own sizes. A run that limits the examples of a split (transfer.max_examples) shows no
-    difference above that limit.
+    Only for real data: made-up data have their own sizes. Above the limit of a run (transfer.max_examples) there is no
+    difference.
     """
     most = result.options.get("transfer.max_examples")
     counts = {"test": result.n_examples, "all": result.n_train + result.n_examples}
