@@ -25,7 +25,8 @@ from dabs_rq.run import Run
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Binary
 from dabs_rq.suite.suite import suite
-from dabs_rq.transfer import features, regression
+from dabs_rq.transfer import adamw, features, regression
+from dabs_rq.transfer.probes import PROBES
 from dabs_rq.transfer.transfer import scores, transfer
 from tests.test_pretrain import SMALL
 
@@ -113,6 +114,115 @@ def test_finished_records_are_kept_and_features_shared(
     assert [file.stat().st_mtime_ns for file in again] == before
     other = run("sensor", "transfer.probe=adamw")  # another probe on the same features
     assert not transfer(other, 0)[1]
+
+
+ALL = ("transfer.also=[lbfgs,adamw,adamw_standardised]",)
+
+
+@pytest.mark.parametrize("protocol", ["corrected", "published"])
+def test_every_task_gets_a_record_of_each_probe(protocol: str, run: Callable[..., Run]) -> None:
+    one = run("images", f"protocol={protocol}", "tasks=[dtd,cifar10]", *ALL)
+    pretrain(one, 0)
+    files, errors = transfer(one, 0)
+    own = one.options.transfer.probe
+    assert not errors and [file.name for file in files if "+" not in file.name] == [f"{t.name}.json" for t in one.tasks]
+    for task in one.tasks:
+        of_task = [(file, record.read(file)) for file in files if file.name.startswith(task.name)]
+        assert [found.probe["probe"] for _, found in of_task] == list(dict.fromkeys([own, *PROBES]))
+        for file, found in of_task:
+            probe = found.probe["probe"]
+            assert file.name == (f"{task.name}.json" if probe == own else f"{task.name}+{probe}.json")
+            assert found.task == task.name and found.status == "ok" and found.split == "test"
+            outputs = record.predictions(file).outputs
+            assert found.score == pytest.approx((outputs.argmax(1) == record.predictions(file).targets).mean())
+        splits = {(found.train_split, found.test_split, found.n_train) for _, found in of_task}
+        assert len(splits) == 1, "all probes of a task see the same examples"
+
+
+def test_without_further_probes_there_is_one_record_per_task(run: Callable[..., Run]) -> None:
+    one = run("sensor", "transfer.also=[]")
+    pretrain(one, 0)
+    (file, *_), errors = transfer(one, 0)
+    of_test = [kept.name for kept in file.parent.glob("*.json") if "@" not in kept.name]
+    assert not errors and of_test == [file.name] == ["pamap2.json"]
+
+
+def test_a_transfer_that_was_killed_computes_only_the_missing_probe(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("sensor", *ALL)
+    pretrain(one, 0)
+    real = adamw.fit_adamw
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adamw, "fit_adamw", killed)  # lbfgs is finished, adamw is not
+    with pytest.raises(KeyboardInterrupt):
+        transfer(one, 0)
+    folder = one.record_file("pamap2", 0).parent
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.suffix in (".json", ".parquet")}
+    assert "pamap2.json" in before and not any("+" in name for name in before)
+    monkeypatch.setattr(adamw, "fit_adamw", real)
+    transfer(one, 0)
+    assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
+    missing = folder / "pamap2+adamw.json"
+    score = record.read(missing).score
+    before = {file: file.stat().st_mtime_ns for file in folder.glob("pamap2*.json") if file != missing}
+    assert folder / "pamap2+adamw_standardised.json" in before
+    missing.unlink()
+    files, errors = transfer(one, 0)
+    assert not errors and missing in files and record.read(missing).score == score
+    assert {file: file.stat().st_mtime_ns for file in before if "@" not in file.name} == {
+        file: time for file, time in before.items() if "@" not in file.name
+    }
+
+
+@pytest.mark.parametrize("wrong", [ValueError("not foreseen"), TrainingError("not foreseen")])
+def test_a_further_probe_that_fails_does_not_stop_the_others(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, wrong: Exception
+) -> None:
+    one = run("images", "tasks=[dtd,cifar10]", *ALL)
+    pretrain(one, 0)
+    real, calls = adamw.fit_adamw, iter([True, False, False, False])
+
+    def fail_once(*arguments: Any, **more: Any) -> Any:
+        if next(calls):
+            raise wrong
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(adamw, "fit_adamw", fail_once)
+    files, errors = transfer(one, 0)
+    first, second = (task.name for task in one.tasks)
+    assert len(errors) == 1 and re.match(rf"{first} \(adamw\): .*not foreseen", str(errors[0]))
+    expected = [f"{first}.json", f"{first}+adamw_standardised.json"]
+    expected += [f"{second}{probe}.json" for probe in ("", "+adamw", "+adamw_standardised")]
+    assert [file.name for file in files] == expected
+
+
+def test_only_the_published_probe_itself_encodes_again_in_every_epoch(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training: list[bool] = []
+    real = features.encode
+
+    def watched(encoder: Any, raw: Any) -> Any:
+        training.append(encoder.training)
+        return real(encoder, raw)
+
+    monkeypatch.setattr(features, "encode", watched)
+    one = run("sensor", "protocol=published", "encoder.dropout=0.1", *ALL)
+    pretrain(one, 0)
+    files, errors = transfer(one, 0)
+    assert not errors and {record.read(file).probe["probe"] for file in files} == set(PROBES)
+    assert sum(training) == one.options.transfer.epochs * (120 // 64)
+    further = [file for file in files if "+" in file.name]
+    for file in further:
+        file.unlink()
+    training.clear()
+    again, errors = transfer(one, 0)
+    assert not errors and further and [file for file in again if "+" in file.name] == further
+    assert not training, "the further probes read the features that are kept"
 
 
 def test_features_of_other_heads_are_not_shared(run: Callable[..., Run]) -> None:

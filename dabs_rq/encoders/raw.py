@@ -73,9 +73,11 @@ def _length(spec: Series) -> int:
 
 
 def _sides(spec: Grid) -> tuple[int, int]:
-    """Return height and width after averaging, in the proportion of the input."""
+    """Return height and width after averaging, in the proportion of the input where that leaves at least one row."""
     shrink = min(1.0, math.sqrt(LIMIT / math.prod(spec.shape)))
-    return max(1, int(spec.height * shrink)), max(1, int(spec.width * shrink))
+    height = min(max(1, int(spec.height * shrink)), max(1, LIMIT // spec.channels))
+    width = min(max(1, int(spec.width * shrink)), max(1, LIMIT // (spec.channels * height)))
+    return height, width
 
 
 def build(options: Options, inputs: tuple[Input, ...], mask_padding: bool) -> Raw:
