@@ -65,6 +65,7 @@ VARIANTS = [(method,) for method in registry.method_names() if registry.method(m
     ("rq", "method.views_together=false"),
     ("emix", "method.views_together=false"),
     ("rq", "method.level=input"),
+    ("rq", "method.level=auto"),
     ("rq", "method.granularity=instance", "method.collapse=middle", "method.spacing=uniform", "method.p=0.5"),
 ]
 

@@ -1,7 +1,7 @@
 """Randomized quantization as the only augmentation: two quantized views of the token embeddings, and InfoNCE.
 
 Source: Wu et al., arXiv:2212.08663. How the paper applied the quantizer on DABS is not public. The defaults are an
-assumption; tables and reports print it (`ASSUMPTION`).
+assumption; tables and reports print it (`note`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from dabs_rq.protocol import Protocol, option
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.spec import Grid, Input, Tokens
 
-ASSUMPTION = (
-    "How randomized quantization was applied on DABS is not public. Assumed here: two independently quantized views of "
-    "the token embeddings (before class token and positions), each feature of each example a channel with its range "
-    "over the tokens, 8 bins, values drawn inside bins, symmetric InfoNCE with cross-view negatives, temperature 0.2."
-)
-
-
+NOT_PUBLIC = "How randomized quantization was applied on DABS is not public."
+_QUANTIZED = {
+    "embedding": "the token embeddings (before class token and positions), each feature of each example a channel with "
+    "its range over the tokens",
+    "input": "the inputs, each channel of each example with its range over the example",
+    "auto": "the inputs where they are numbers (each channel of each example with its range over the example), and of "
+    "the token embeddings where they are token ids",
+}
 Gradient = Literal["extremes", "straight_through", "detach"]
 
 
@@ -63,7 +64,13 @@ class Options:
 def note(options: Options) -> str:
     """Return the footnote of the column for these options."""
     chosen = " (chosen on small prototypes)" if options.gradient == "detach" else ""
-    return f"{ASSUMPTION} Gradient of the quantizer: {options.gradient}{chosen}."
+    views = "two independently quantized views" if options.views == 2 else "one quantized and one clean view"
+    granularity = "" if options.granularity == "channel" else ", all channels of an example quantized alike"
+    return (
+        f"{NOT_PUBLIC} Assumed here: {views} of {_QUANTIZED[options.level]}{granularity}, {options.bins} bins, "
+        f"symmetric InfoNCE with cross-view negatives, temperature {options.temperature:g}. Gradient of the quantizer: "
+        f"{options.gradient}{chosen}."
+    )
 
 
 class RandomizedQuantizationMethod(Method):
