@@ -13,7 +13,7 @@ from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
 from dabs_rq.files import write_text
 from dabs_rq.records import record
 from dabs_rq.records.metrics import METRICS
-from dabs_rq.records.provenance import provenance
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
 from dabs_rq.table.text import to_tex
@@ -43,12 +43,14 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
 
     rows: list[dict[str, Any]] = []
     missing = []
+    records: list[Record] = []
     for domain in dict.fromkeys(cell.run.domain.name for cell in cells):
         of_domain = [cell for cell in cells if cell.run.domain.name == domain]
         for task in of_domain[0].run.tasks:
             for probe in probes(of_domain[0].run):
                 found = {cell.name: _read(cell.run, task.name, probe) for cell in of_domain}
                 reference = found.get(experiment.reference, [])
+                records += [result.record for results in found.values() for result in results]
                 for cell in of_domain:
                     if not (results := found[cell.name]):
                         missing.append(f"{domain}, {task.name}, {cell.title}, {probe}")
@@ -56,7 +58,9 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
                     row = {"domain": domain, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title}
                     row |= {"probe": probe, "cell": cell.name, "title": cell.title}
                     rows.append(row | numbers(task, results, reference) | _spectrum(results))
-    return Results(experiment, pd.DataFrame(rows, columns=list(COLUMNS)), tuple(missing), _notes(experiment, cells))
+    return Results(
+        experiment, pd.DataFrame(rows, columns=list(COLUMNS)), tuple(missing), _notes(experiment, cells, records)
+    )
 
 
 def _read(run: Run, task: str, probe: str) -> list[Result]:
@@ -77,14 +81,21 @@ def _spectrum(results: Sequence[Result]) -> dict[str, float]:
     return means | {"features": results[0].record.spectrum.get("width", float("nan"))}
 
 
-def _notes(experiment: Experiment, cells: Sequence[Cell]) -> tuple[str, ...]:
+def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Record]) -> tuple[str, ...]:
     run = cells[0].run
     options = run.options
     seeds = ", ".join(map(str, options.seeds))
     data = list(dict.fromkeys(cell.run.data_note for cell in cells))
     steps = ", ".join(dict.fromkeys(str(cell.run.options.pretrain.steps) for cell in cells))
     of_seeds = "over seeds (Student's t)" if len(options.seeds) > 1 else "over test examples of one seed"
-    made = provenance()
+    commits, machines, days = (
+        ", ".join(sorted(set(values)))
+        for values in (
+            [str(one.commit) for one in records],
+            [one.hardware for one in records],
+            [one.created.partition("T")[0] for one in records],
+        )
+    )
     return (
         experiment.about.strip(),
         *data,
@@ -93,7 +104,7 @@ def _notes(experiment: Experiment, cells: Sequence[Cell]) -> tuple[str, ...]:
         "paired by seed.",
         "Effective rank and top share: of the features of up to 512 training examples (mean over seeds); the first is "
         "at most the number of features, the second is the share of the variance along one direction.",
-        f"Computed at commit {made['commit']} on {made['hardware']}.",
+        f"Computed on {days or 'no day yet'} at commit {commits or 'none'} on {machines or 'no machine'}.",
     )
 
 

@@ -65,6 +65,7 @@ def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
     scores.set(ylim=(len(titles) - 0.5, -0.5), xlabel=f"{part['metric'].iloc[0]}, percent")
     ranks.set(xlabel="effective rank", xlim=(0, None))
     ranks.locator_params("x", nbins=3)
+    scores.set_title(part["row"].iloc[0], loc="left")
     scores.set_yticks(range(len(titles)), titles)
     for axes in (scores, ranks):
         axes.tick_params("y", length=0)
