@@ -27,7 +27,8 @@ from tests.test_pretrain import SMALL
 def words(tmp_path: Path, miniature: Callable[[str], Path]) -> list[str]:
     """A small suite of one domain, its miniature used as if it were real data."""
     budget = ["pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1]"]
-    return ["domains=[sensor]", f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", *SMALL, *budget]
+    names = ["domains=[sensor]", "method=none,emix,rq", "transfer.also=[]"]
+    return [*names, f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", *SMALL, *budget]
 
 
 @pytest.mark.slow

@@ -32,7 +32,15 @@ from dabs_rq.suite.suite import suite
 from tests.stand_ins import job, killed_once
 from tests.test_pretrain import SMALL
 
-MINI = (*SMALL, "domains=[sensor]", "pretrain.steps=4", "transfer.max_examples=60", "transfer.strengths=[1]")
+MINI = (
+    *SMALL,
+    "domains=[sensor]",
+    "method=none,emix,rq",
+    "transfer.also=[]",
+    "pretrain.steps=4",
+    "transfer.max_examples=60",
+    "transfer.strengths=[1]",
+)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from dabs_rq.suite import verify
 from dabs_rq.transfer import transfer as transfer_module
 from dabs_rq.transfer.transfer import transfer
 
-WORDS = ("domains=[sensor]", "methods=[none]", "transfer.max_examples=60")
+WORDS = ("domains=[sensor]", "methods=[none]", "transfer.also=[]", "transfer.max_examples=60")
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
 
 
 def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:
-    """Return where the results go: `out` if given, results/<name> for installed data at scale mini, else a folder
+    """Return where the results go: `out` if given, a folder of results/ for installed data at scale mini, else one
     beside the run's tables."""
     run = cells[0].run
     if run.options.out is not None:
@@ -121,7 +121,7 @@ def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:
 
 
 def write(results: Results, target: Path) -> None:
-    """Write <name>.csv, <name>.md and <name>.tex to the folder."""
+    """Write the results as .csv, .md and .tex, named after the experiment, to the folder."""
     name = results.experiment.name
     lines = results.frame.round(4).to_csv(index=False, na_rep="-", lineterminator="\n")
     write_text(target / f"{name}.csv", lines)

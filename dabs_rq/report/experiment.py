@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write the page <name>.html, which loads nothing, and its figures."""
+    """Write a page, named after the experiment, which loads nothing, and its figures."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
