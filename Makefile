@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 lock:  ## Rewrite constraints.txt from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet pyproject.toml --output-file constraints.txt
 
-demo: $(STAMP)  ## Compute the table on made-up data: every domain, none / e-Mix / RQ (about 5 minutes)
+demo: $(STAMP)  ## Compute the table on made-up data: every domain, none / e-Mix / RQ / raw inputs
 	$(RUN) suite $(many_methods)
 
 pytest = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
@@ -84,7 +84,7 @@ ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.gran
 experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without NAME= list them: NAME=rq_study [DOMAIN= SEEDS=]
 	$(RUN) experiment $(NAME) $(if $(NAME),$(call option,domain,$(DOMAIN)) $(common))
 
-evidence: $(STAMP)  ## Compare raw inputs, None, e-Mix and RQ on real data that every install has, by all probes (about 5 minutes)
+evidence: $(STAMP)  ## Compare raw inputs, None, e-Mix and RQ on real data that every install has, by all probes
 	$(RUN) experiment evidence $(call option,domain,$(DOMAIN)) $(common)
 
 chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with an undisturbed one: [KILLS=30]

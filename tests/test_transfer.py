@@ -22,11 +22,11 @@ from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, Train
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
+from dabs_rq.run.options import PROBE_TITLES
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Binary
 from dabs_rq.suite.suite import suite
 from dabs_rq.transfer import adamw, features, regression
-from dabs_rq.transfer.probes import PROBES
 from dabs_rq.transfer.transfer import scores, transfer
 from tests.test_pretrain import SMALL
 
@@ -128,7 +128,7 @@ def test_every_task_gets_a_record_of_each_probe(protocol: str, run: Callable[...
     assert not errors and [file.name for file in files if "+" not in file.name] == [f"{t.name}.json" for t in one.tasks]
     for task in one.tasks:
         of_task = [(file, record.read(file)) for file in files if file.name.startswith(task.name)]
-        assert [found.probe["probe"] for _, found in of_task] == list(dict.fromkeys([own, *PROBES]))
+        assert [found.probe["probe"] for _, found in of_task] == list(dict.fromkeys([own, *PROBE_TITLES]))
         for file, found in of_task:
             probe = found.probe["probe"]
             assert file.name == (f"{task.name}.json" if probe == own else f"{task.name}+{probe}.json")
@@ -214,7 +214,7 @@ def test_only_the_published_probe_itself_encodes_again_in_every_epoch(
     one = run("sensor", "protocol=published", "encoder.dropout=0.1", *ALL)
     pretrain(one, 0)
     files, errors = transfer(one, 0)
-    assert not errors and {record.read(file).probe["probe"] for file in files} == set(PROBES)
+    assert not errors and {record.read(file).probe["probe"] for file in files} == set(PROBE_TITLES)
     assert sum(training) == one.options.transfer.epochs * (120 // 64)
     further = [file for file in files if "+" in file.name]
     for file in further:

@@ -59,8 +59,6 @@ def names() -> dict[str, str]:
 
 def load(name: str) -> Experiment:
     """Read an experiment. Raises OptionError, which names the file and the key, if it is unknown or not legal."""
-    if name not in choices(GROUP):
-        raise OptionError(unknown(GROUP, name, choices(GROUP)))
     file, content = read(GROUP, name)
     raw_cells = content.get("cells")
     if not isinstance(raw_cells, Mapping) or not raw_cells:

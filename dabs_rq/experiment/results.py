@@ -17,7 +17,7 @@ from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
 from dabs_rq.table.text import to_tex
-from dabs_rq.transfer.probes import probes
+from dabs_rq.transfer.probes import further, probes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +65,10 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
 
 def _read(run: Run, task: str, probe: str) -> list[Result]:
     """Read one result per seed that has a score."""
-    further = None if probe == run.options.transfer.probe else probe
+    name = record.file_name(task, further_probe=further(run, probe))
     results = []
     for seed in run.options.seeds:
-        file = run.record_file(task, seed).with_name(record.file_name(task, further_probe=further))
+        file = run.record_file(task, seed).with_name(name)
         if file.exists() and (result := record.read(file)).score is not None:
             results.append(Result(result, file))
     return results

@@ -103,13 +103,14 @@ class RandomizedQuantizationMethod(Method):
     def _view(self, batch: Batch, generator: torch.Generator) -> Tensor:
         draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
         on_input = [self._on_input(spec) for spec in self.inputs]
-        tokens = batch.tokens
         if any(on_input):
             quantized = [
                 self._quantize(raw, 1 if isinstance(spec, Grid) else 2, None, draw) if quantize else raw
                 for spec, raw, quantize in zip(self.inputs, batch.inputs, on_input, strict=True)
             ]
             tokens = self.encoder.embed(tuple(quantized))
+        else:
+            tokens = batch.tokens
         # Quantize the tokens of each input separately: their ranges differ.
         lengths = [spec.sequence_length for spec in self.inputs]
         masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)

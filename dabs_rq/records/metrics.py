@@ -12,11 +12,13 @@ from dabs_rq.spec import Binary, MetricName, Multiclass, Target
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. title: as the table prints it. compute: (outputs, targets) of one split -> score; raises Undefined."""
+    """A metric. title: as the table prints it. compute: (outputs, targets) of one split -> score; raises Undefined.
+    lowest: the lowest possible score."""
 
     name: MetricName
     title: str
     compute: Callable[[np.ndarray, np.ndarray], float]
+    lowest: float = -1.0
 
 
 class Undefined(Exception):
@@ -81,8 +83,8 @@ def _check_varied(outputs: np.ndarray, targets: np.ndarray) -> None:
 METRICS: dict[MetricName, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "Accuracy", accuracy),
-        Metric("auroc", "Avg. AUROC", auroc),
+        Metric("accuracy", "Accuracy", accuracy, lowest=0.0),
+        Metric("auroc", "Avg. AUROC", auroc, lowest=0.0),
         Metric("pearson", "Pearson Corr.", pearson),
         Metric("spearman", "Spearman Corr.", spearman),
         Metric("matthews", "Matthews Corr.", matthews),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dabs_rq.experiment.results import Results, tables
 from dabs_rq.files import write_text
-from dabs_rq.report import figure
+from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.run.options import PROBE_TITLES
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 def write(results: Results, folder: Path) -> None:
     """Write a page, named after the experiment, which loads nothing, and its figures."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     plots = draw(results, folder)
-    templates = Environment(loader=PackageLoader("dabs_rq.report"), autoescape=True, undefined=StrictUndefined)
+    templates = page.environment()
     about, *notes = results.notes
     html = templates.get_template("experiment.html").render(
         style=Markup(templates.get_template("report.css").render()),

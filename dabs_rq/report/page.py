@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dabs_rq.report.cells import Cells, Details
 from dabs_rq.report.figure import Plot
 from dabs_rq.table.contents import DASH
 from dabs_rq.table.layout import MEANINGS, Layout
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,9 @@ def render(
     folder: str,
 ) -> str:
     """Render the page. `titles`: name of each shown domain -> its title. `folder`: of figures, relative to the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    templates = Environment(
-        loader=PackageLoader("dabs_rq.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
+    templates = environment()
     texts = {
         name: Markup(templates.get_template(f"report.{kind}").render())
         for name, kind in (("style", "css"), ("script", "js"))
@@ -74,6 +74,15 @@ def render(
         problems=problems,
         notes=layout.notes,
         records=_deduplicated(page_cells.details),
+    )
+
+
+def environment() -> Environment:
+    """Return the templates of this package. They escape what they are given, and refuse what they are not."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("dabs_rq.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
 
 

@@ -15,7 +15,7 @@ from dabs_rq.report.figure import FAINT, Plot
 from dabs_rq.table.columns import method_title
 
 Row = Mapping[str, Any]  # a row of Table.frame
-_LOWEST = {METRICS[name].title: 0.0 for name in ("accuracy", "auroc")}
+_LOWEST = {metric.title: 100 * metric.lowest for metric in METRICS.values()}
 
 
 def interval(row: Row, method: str) -> tuple[float, float]:
@@ -25,7 +25,7 @@ def interval(row: Row, method: str) -> tuple[float, float]:
     half_width = 1.96 * row[f"{method}_se"] if math.isnan(half_width) else half_width
     if math.isnan(row[method] - half_width):
         return math.nan, math.nan
-    return max(_LOWEST.get(row["metric"], -100.0), row[method] - half_width), min(100.0, row[method] + half_width)
+    return max(_LOWEST[row["metric"]], row[method] - half_width), min(100.0, row[method] + half_width)
 
 
 def draw(

@@ -46,7 +46,7 @@ class Remaining(NamedTuple):
     seed: int
     pretraining: bool
     tasks: list[Task]
-    cell: str = ""
+    cell: str
 
 
 def build_plan(run: Run) -> Plan:
@@ -62,9 +62,8 @@ def build_plan(run: Run) -> Plan:
         raise OptionError("a suite makes its own checkpoints; to probe another: transfer domain=... checkpoint=file")
     plan = Plan()
     for domain, tasks in selected_tasks(run).items():
-        runs = [run.replace(domain=domain, method=method, tasks=None) for method in run.methods]
-        remaining = [_remaining(plan, of_method, seed, tasks) for seed in run.options.seeds for of_method in runs]
-        plan.jobs += _jobs(run, domain, tasks, [part for part in remaining if part.pretraining or part.tasks])
+        runs = [("", run.replace(domain=domain, method=method, tasks=None)) for method in run.methods]
+        _add_domain(plan, run, domain, tasks, runs)
     return plan
 
 
@@ -76,14 +75,15 @@ def plan_cells(cells: Sequence[Cell]) -> Plan:
         by_domain.setdefault(cell.run.domain.name, []).append(cell)
     for domain, of_domain in by_domain.items():
         first = of_domain[0].run
-        remaining = [
-            _remaining(plan, cell.run, seed, cell.run.tasks)._replace(cell=cell.name)
-            for seed in first.options.seeds
-            for cell in of_domain
-        ]
-        needed = [part for part in remaining if part.pretraining or part.tasks]
-        plan.jobs += _jobs(first, domain, first.tasks, needed)
+        _add_domain(plan, first, domain, first.tasks, [(cell.name, cell.run) for cell in of_domain])
     return plan
+
+
+def _add_domain(plan: Plan, run: Run, domain: str, tasks: Sequence[Task], runs: Sequence[tuple[str, Run]]) -> None:
+    """Add what a domain still needs for the seeds of `run`. runs: (cell, its run of one method); the cell is "" in the
+    table."""
+    remaining = [_remaining(plan, cell, one, seed, tasks) for seed in run.options.seeds for cell, one in runs]
+    plan.jobs += _jobs(run, domain, tasks, [part for part in remaining if part.pretraining or part.tasks])
 
 
 def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
@@ -105,7 +105,7 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
     return {name: of_domain for name, of_domain in selected.items() if of_domain}
 
 
-def _remaining(plan: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Remaining:
+def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]) -> Remaining:
     """Find what a domain, method and seed still need, and count what is done, to do and waiting in `plan`."""
     domain, method = run.domain, run.method.name
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
@@ -116,7 +116,7 @@ def _remaining(plan: Plan, run: Run, seed: int, tasks: Sequence[Task]) -> Remain
     ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
     checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
-    return Remaining(run, method, seed, weights is None and not stuck, ready)
+    return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
 
 
 def _weights(file: Path) -> str | None:

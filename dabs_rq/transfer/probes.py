@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,16 @@ from dabs_rq.run.options import Probe
 from dabs_rq.transfer import adamw, features, regression
 from dabs_rq.transfer.fitted import Fitted
 
-PROBES: tuple[Probe, ...] = get_args(Probe)
-
 
 def probes(run: Run) -> tuple[Probe, ...]:
     """List the probes of every task: first the run's own, `transfer.probe`, then those of `transfer.also`."""
     options = run.options.transfer
     return tuple(dict.fromkeys((options.probe, *options.also)))
+
+
+def further(run: Run, probe: str) -> str | None:
+    """Return the probe's name in the names of its records' files: None for the run's own probe."""
+    return None if probe == run.options.transfer.probe else probe
 
 
 def fit_probe(

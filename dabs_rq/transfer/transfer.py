@@ -7,7 +7,7 @@ import glob
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ from dabs_rq.run import Run, announce
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import features
 from dabs_rq.transfer.frozen import frozen_encoder
-from dabs_rq.transfer.probes import fit_probe, probes
+from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 SPECTRUM_ROWS = 512
@@ -74,14 +74,14 @@ def _probe_tasks(
         announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
     for task in run.tasks:
         finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
-        files += [folder / record.file_name(task.name, further_probe=_further(run, probe)) for probe in finished]
+        files += [folder / record.file_name(task.name, further_probe=further(run, probe)) for probe in finished]
         if not unfinished[task.name]:
             continue
         with _collected(errors, task.name):
             work = _TaskWork(run, seed, task, encoder, weights, folder, method)
             work.read()
             for probe in unfinished[task.name]:
-                name = task.name if _further(run, probe) is None else f"{task.name} ({probe})"
+                name = task.name if further(run, probe) is None else f"{task.name} ({probe})"
                 with _collected(errors, name):
                     files += work.write_records(probe)
     return files, errors
@@ -102,15 +102,10 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
         errors.append(RuntimeError(f"{name}: {type(error).__name__}: {error}"))
 
 
-def _further(run: Run, probe: str) -> str | None:
-    """Return the probe's name in the names of its records' files: None for the run's own probe."""
-    return None if probe == run.options.transfer.probe else probe
-
-
 def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
     """List the probes of a task that have no record with a score for these weights in `folder`."""
     strict = run.options.loader.strict and not run.made_up
-    return [probe for probe in probes(run) if not _is_finished(folder, task, _further(run, probe), weights, strict)]
+    return [probe for probe in probes(run) if not _is_finished(folder, task, further(run, probe), weights, strict)]
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
@@ -161,7 +156,7 @@ class _Evaluated(NamedTuple):
 
 @dataclass
 class _TaskWork:
-    """Fits probes to one task and writes their records. The examples are read once for all probes."""
+    """Fits probes to one task and writes their records. Examples and features are read once for all probes."""
 
     run: Run
     seed: int
@@ -170,6 +165,7 @@ class _TaskWork:
     weights: str
     folder: Path
     method: str
+    encoded: dict[str, np.ndarray] = field(default_factory=dict)  # key of examples -> features
 
     @cached_property
     def _examples(self) -> tuple[Examples, np.ndarray, list[_Evaluated]]:
@@ -220,7 +216,7 @@ class _TaskWork:
                 **provenance(),
             )
             files.append(record.write(self.folder, result, examples.ids, targets, outputs))
-            name = ", ".join(part for part in (split if split != "test" else "", _further(run, probe) or "") if part)
+            name = ", ".join(part for part in (split if split != "test" else "", further(run, probe) or "") if part)
             shown = result.reason if result.score is None else f"{100 * result.score:.2f} % {task.metric}"
             print(f"  {task.name}{name and f' ({name})'}: {shown}, {result.seconds:.1f} s", flush=True)
         *others, test_file = files
@@ -240,9 +236,12 @@ class _TaskWork:
         return {name: float(f"{value:.5g}") for name, value in measured.items()}
 
     def _features(self, examples: Examples) -> np.ndarray:
-        run = self.run
-        place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
-        return features.cached(self.encoder, self.weights, examples, folder, run.options.loader.workers, place)
+        if examples.key not in self.encoded:
+            run = self.run
+            place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
+            workers = run.options.loader.workers
+            self.encoded[examples.key] = features.cached(self.encoder, self.weights, examples, folder, workers, place)
+        return self.encoded[examples.key]
 
 
 def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
