@@ -15,6 +15,7 @@ from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.transfer import regression
 from dabs_rq.transfer.adamw import fit_adamw
 from dabs_rq.transfer.features import CachedFeatures
 from dabs_rq.transfer.fitted import Fitted
@@ -148,7 +149,7 @@ def test_a_label_that_is_constant_in_training_gets_one_output() -> None:
 @pytest.mark.parametrize("target", [Multiclass(4), Binary(), LABELS, Regression()])
 def test_held_out_examples_are_a_tenth_and_drawn_by_seed(target: Target) -> None:
     targets = made_up(target, 200)[1]
-    fitting, held_out, groups = hold_out(targets, None, target, 0)
+    fitting, held_out, groups, _ = hold_out(targets, None, target, 0)
     assert groups == "none" and len(held_out) == 20 and sorted([*fitting, *held_out]) == list(range(200))
     assert np.array_equal(hold_out(targets, None, target, 0)[1], held_out)
     assert not np.array_equal(hold_out(targets, None, target, 1)[1], held_out)
@@ -168,9 +169,9 @@ def test_no_group_is_on_both_sides(target: Target, count: int) -> None:
     targets = made_up(target, 200)[1]
     groups = np.random.default_rng(0).integers(0, count, 200) * 17
     for seed in range(3):
-        fitting, held_out, treated = hold_out(targets, groups, target, seed)
+        fitting, held_out, treated, cut = hold_out(targets, groups, target, seed)
         assert sorted([*fitting, *held_out]) == list(range(200)) and 10 <= len(held_out) <= 30
-        assert treated == "whole" and not set(groups[fitting]) & set(groups[held_out])
+        assert treated == "whole" and cut == 0 and not set(groups[fitting]) & set(groups[held_out])
     if count == 40:
         assert len({hold_out(targets, groups, target, seed)[1].tobytes() for seed in range(3)}) == 3
 
@@ -180,8 +181,8 @@ def test_no_group_is_on_both_sides(target: Target, count: int) -> None:
 def test_groups_that_are_too_large_are_cut(target: Target, count: int) -> None:
     targets = made_up(target, 200)[1]
     groups = np.arange(200) % count
-    _, held_out, treated = hold_out(targets, groups, target, 0)
-    assert treated == ("cut" if count > 1 else "none") and len(held_out) == 20
+    _, held_out, treated, cut = hold_out(targets, groups, target, 0)
+    assert (treated, cut) == (("cut", count) if count > 1 else ("none", 0)) and len(held_out) == 20
     assert np.array_equal(held_out, hold_out(targets, None, target, 0).held_out) or count > 1
 
 
@@ -192,20 +193,22 @@ def speakers(chapters_each: Sequence[int], each: int = 28) -> tuple[np.ndarray, 
     return chapters[rows], rows
 
 
-def test_a_speaker_with_one_chapter_is_never_held_out_whole() -> None:
+def test_speakers_with_one_chapter_are_cut_and_the_others_hold_out_whole_chapters() -> None:
     targets, groups = speakers([1] * 9 + [2] * 10 + [3] * 16 + [4] * 5)  # 40 speakers, 97 chapters
     assert len(np.unique(groups)) == 97
     for seed in range(5):
-        fitting, held_out, treated = hold_out(targets, groups, Multiclass(40), seed)
-        assert treated == "whole" and not set(groups[fitting]) & set(groups[held_out])
-        assert set(targets[held_out]) <= set(targets[fitting]) and not set(targets[held_out]) & set(range(9))
+        fitting, held_out, treated, cut = hold_out(targets, groups, Multiclass(40), seed)
+        assert treated == "cut" and cut == 9
+        assert set(groups[fitting]) & set(groups[held_out]) == set(range(9))
+        assert set(targets[held_out]) <= set(targets[fitting])
         assert 0.05 <= len(held_out) / len(targets) <= 0.15
+        assert 0.05 <= np.isin(held_out, np.flatnonzero(targets < 9)).sum() / (9 * 28) <= 0.15
 
 
 def test_classes_that_are_one_group_each_are_cut() -> None:
     targets, _ = speakers([1] * 40)
-    fitting, held_out, treated = hold_out(targets, targets, Multiclass(40), 0)
-    assert treated == "cut" and set(targets[held_out]) == set(targets[fitting]) == set(range(40))
+    fitting, held_out, treated, cut = hold_out(targets, targets, Multiclass(40), 0)
+    assert treated == "cut" and cut == 40 and set(targets[held_out]) == set(targets[fitting]) == set(range(40))
     counts = np.bincount(targets[held_out])
     assert counts.min() >= 2 and counts.max() <= 3 and len(held_out) == 112
 
@@ -221,7 +224,7 @@ def test_what_is_held_out_is_about_a_tenth_and_its_classes_are_fitted(data: st.D
     targets = groups % classes if nested else rng.integers(0, classes, count)
     if (np.unique(targets, return_counts=True)[1] < 2).all():
         return
-    fitting, held_out, treated = hold_out(targets, groups, Multiclass(30), data.draw(st.integers(0, 99)))
+    fitting, held_out, treated, _ = hold_out(targets, groups, Multiclass(30), data.draw(st.integers(0, 99)))
     assert sorted([*fitting, *held_out]) == list(range(count))
     assert 1 <= len(held_out) <= max(1, round(count / 10)) * 1.5
     assert set(targets[held_out]) <= set(targets[fitting])
@@ -235,7 +238,7 @@ def test_what_is_held_out_is_about_a_tenth_and_its_classes_are_fitted(data: st.D
 def test_few_examples_of_many_classes_can_be_held_out(each: int, grouped: bool) -> None:
     targets = np.repeat(np.arange(60), each)
     groups = np.arange(len(targets)) if grouped else None
-    fitting, held_out, _ = hold_out(targets, groups, Multiclass(60), 0)
+    fitting, held_out, *_ = hold_out(targets, groups, Multiclass(60), 0)
     assert len(held_out) == 6 * each and set(targets[fitting]) == set(range(60))
     features = np.eye(60)[targets] + 0.01 * np.random.default_rng(0).normal(size=(60 * each, 60))
     fitted = fit(Multiclass(60), "accuracy", (features, targets), groups=groups)
@@ -305,17 +308,50 @@ def test_no_score_hangs_on_rounding(target: Target, metric: MetricName, _: float
 
 @pytest.mark.parametrize(("target", "metric", "_"), KINDS)
 @pytest.mark.parametrize("width", [12, 200])
-def test_a_grid_that_ends_early_selects_what_the_whole_grid_selects(
-    target: Target, metric: MetricName, _: float, width: int
+def test_a_large_problem_selects_what_the_whole_grid_selects(
+    target: Target, metric: MetricName, _: float, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = set()
     for seed in range(3):
-        data = made_up(target, 150, width, seed)
-        fitted = fit(target, metric, data)
-        alone = [fit(target, metric, data, strengths=[strength]).about for strength in TransferOptions().strengths]
-        best = max(about["held_out_score"] for about in alone)
-        # With more features than examples every strength above the best overfits, and may win by an example of 15.
-        assert fitted.about["held_out_score"] >= best - (0 if width == 12 else 0.07)
-        assert fitted.about["tried"] <= len(alone)
+        data = made_up(target, 600, width, seed)
+        monkeypatch.undo()
+        whole = fit(target, metric, data)
+        monkeypatch.setattr(regression, "WHOLE_GRID", 0)
+        large = fit(target, metric, data)
+        assert whole.about["tried"] == len(TransferOptions().strengths)
+        assert whole.about["strength"] == large.about["strength"]
+        assert np.array_equal(whole.outputs(data[0]), large.outputs(data[0]))
+        tried.add(large.about["tried"])
+    if width == 200 and target == Multiclass(5):
+        assert min(tried) < len(TransferOptions().strengths), "with many noisy features, large strengths overfit"
+
+
+@pytest.mark.parametrize("target", [Multiclass(5), Binary(), LABELS], ids=str)
+def test_single_precision_gives_the_scores_of_double_precision(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = METRICS[type(target)]
+    data, (others, expected) = made_up(target, 2000, 40), made_up(target, 2000, 40, seed=1)
+    double = fit(target, metric, data)
+    monkeypatch.setattr(regression, "LARGE", 0)
+    single = fit(target, metric, data)
+    assert (double.about["tolerance"], single.about["tolerance"]) == (1e-9, 1e-4)
+    assert single.about["converged"] and single.about["strength"] == double.about["strength"]
+    values = [score(metric, fitted.outputs(others), expected) for fitted in (single, double)]
+    assert values[0] == pytest.approx(values[1], abs=1e-3)
+
+
+def test_a_fit_that_is_cut_off_says_so() -> None:
+    features, targets = made_up(Multiclass(5), 600, 300)
+    fitted = fit(Multiclass(5), "accuracy", (features, targets), max_iterations=3)
+    assert not fitted.about["converged"] and fitted.about["gradient"] > fitted.about["tolerance"]
+    assert fitted.about["passes"] <= 3 + 40, "a line search may finish"
+
+
+@pytest.mark.parametrize("target", [Multiclass(5), Binary(), LABELS], ids=str)
+def test_the_last_fit_does_not_depend_on_where_it_starts(target: Target) -> None:
+    data = made_up(target, 300, 40)
+    after_search = fit(target, METRICS[type(target)], data)
+    alone = fit(target, METRICS[type(target)], data, strengths=[after_search.about["strength"]])
+    np.testing.assert_allclose(after_search.outputs(data[0]), alone.outputs(data[0]), rtol=1e-4, atol=1e-4)
 
 
 # ---- AdamW -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dabs_rq import checkpoint, table
+from dabs_rq import checkpoint, registry, table
 from dabs_rq.data.examples import Examples
 from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, TrainingError
 from dabs_rq.pretrain.pretrain import pretrain
@@ -442,3 +442,32 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
     assert len(outcome.errors) == 1 and "emix" in outcome.errors[0] and "out of memory" in outcome.errors[0]
     rq = one.replace(method="rq", domain="sensor")
     assert rq.checkpoint_file(0).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", [domain.name for domain in registry.domains() if domain.in_table])
+def test_no_score_of_the_miniature_hangs_on_rounding(
+    domain: str, tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features of a random encoder that differ by 3e-7 of their size give the same score and strength."""
+    words = (f"domain={domain}", "method=none", f"data={miniature(domain)}", "transfer.also=[]")
+    run = Run.of([*words, f"runs={tmp_path}"])
+    pretrain(run, 0)
+    real, found = features.cached, []
+    for draw in range(3):
+        rng = np.random.default_rng(draw)
+
+        def noisy(*arguments: Any, rng: np.random.Generator = rng) -> np.ndarray:
+            exact = real(*arguments)
+            return np.asarray(exact * (1 + 3e-7 * rng.normal(size=exact.shape)), np.float32)
+
+        monkeypatch.setattr(features, "cached", noisy)
+        files, errors = transfer(run, 0)
+        assert not errors
+        found.append({r.task: r for r in map(record.read, files) if r.split == "test"})
+        shutil.rmtree(files[0].parent)
+    for task, first in found[0].items():
+        assert first.score is not None and first.probe.get("converged", True), task
+        for other in found[1:]:
+            assert other[task].score == pytest.approx(first.score, abs=2e-5), task
+            assert other[task].probe.get("strength") == first.probe.get("strength"), task

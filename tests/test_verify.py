@@ -67,10 +67,10 @@ def test_no_record_is_missing(folder: Path) -> None:
 def test_a_changed_value_in_configs_is_stale(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(CONFIGS, tmp_path / "configs")
     mini = tmp_path / "configs" / "scale" / "mini.yaml"
-    mini.write_text(mini.read_text().replace("max_iterations: 500", "max_iterations: 400"))
+    mini.write_text(mini.read_text().replace("max_iterations: 20000", "max_iterations: 400"))
     monkeypatch.setattr("dabs_rq.run.compose.CONFIGS", tmp_path / "configs")
     cell = verified(folder)
-    assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 500, is 400",)
+    assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 20000, is 400",)
 
 
 def test_changed_data_are_stale(folder: Path) -> None:

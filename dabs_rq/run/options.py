@@ -72,8 +72,8 @@ class TransferOptions:
     max_examples: of each split. features, probe: by default as the protocol says. probe: lbfgs (regression on
     standardised features), adamw (on features as they are) or adamw_standardised. also: probes to fit beside it, on
     cached features; each has records of its own, and table.probes=all shows them. epochs, batch_size, lr, weight_decay:
-    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: of each of its fits;
-    records say whether the last fit converged.
+    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: passes over
+    the examples in each of its fits; records say whether the last fit converged.
     """
 
     max_examples: Count | None = None
@@ -85,7 +85,7 @@ class TransferOptions:
     lr: Positive = 1e-4
     weight_decay: NotNegative = 1e-4
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = tuple(10.0**power for power in range(-4, 5))
-    max_iterations: Count = 3000
+    max_iterations: Count = 20_000
 
 
 @dataclass(frozen=True)

@@ -6,98 +6,139 @@ squared norm of the weights; the intercept is not penalised.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Kind = Literal["softmax", "sigmoid"]
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+ROUGH = {torch.float64: 1e-7, torch.float32: 1e-4}  # good enough to compare strengths
 _ARMIJO, _HALVINGS = 1e-4, 40
 _DIRECT = 1200  # unknowns up to which a Newton step is solved directly: ill-conditioned problems cost no more
+_BLOCK = {"cpu": 2**20, "cuda": 2**25}  # logits computed at a time
 
 
 class Solution(NamedTuple):
-    """weights: (r + 1, K), the intercepts last. steps: Newton steps. gradient: the largest part of the gradient,
-    relative to that at zero weights."""
+    """weights: (r + 1, K), the intercepts last. steps: Newton steps. passes: over all examples. gradient: the largest
+    part of the gradient, relative to that at zero weights, computed in double precision."""
 
     weights: Tensor
     steps: int
+    passes: int
     gradient: float
-
-    @property
-    def converged(self) -> bool:
-        return self.gradient <= TOLERANCE[self.weights.dtype]
+    converged: bool
 
 
-def minimise(x: Tensor, y: Tensor, kind: Kind, strength: float, start: Tensor | None, most_steps: int) -> Solution:
+def minimise(
+    x: Tensor,
+    y: Tensor,
+    columns: int,
+    strength: float,
+    start: Tensor | None,
+    most_passes: int,
+    tolerances: Mapping[torch.dtype, float] = TOLERANCE,
+) -> Solution:
     """Minimise the loss over the weights of one linear layer.
 
-    x: (n, r + 1) features, the last column ones. y: (n, K) of 0 and 1; softmax: one 1 per row; sigmoid: K independent
-    columns. start: weights to start from. Stops once no part of the gradient exceeds `TOLERANCE` of the largest one
-    at zero weights, or after `most_steps` Newton steps.
+    x: (n, r + 1) features, the last column ones. y: (n,) classes for the softmax loss over `columns` classes; or
+    (n, columns) of 0 and 1 for independent sigmoid losses. start: weights to start from. Stops once no part of the
+    gradient exceeds the tolerance of x's precision, as part of the largest one at zero weights, or after `most_passes`
+    over the examples.
     """
-    problem = _Problem(x, y, kind, 1 / strength)
-    zero = x.new_zeros(x.shape[1], y.shape[1])
-    scale = float(problem.gradient(zero, problem.probabilities(x @ zero)).abs().max())
-    weights = zero if start is None else start
+    problem = _Problem(x, y, columns, 1 / strength)
+    zero = x.new_zeros(x.shape[1], columns)
+    scale = float(problem.gradient(zero).abs().max())
     if scale == 0:
-        return Solution(zero, 0, 0.0)
-    logits = x @ weights
-    loss = problem.loss(weights, logits)
-    relative = torch.inf
-    for step in range(most_steps + 1):
-        probabilities = problem.probabilities(logits)
-        gradient = problem.gradient(weights, probabilities)
+        return Solution(zero, 0, problem.passes, 0.0, converged=True)
+    tolerance = tolerances[x.dtype]
+    stop = tolerance if x.dtype == torch.float64 else tolerance / 2  # rounding is left to the check in double precision
+    weights = zero if start is None else start.clone()
+    steps = 0
+    while True:
+        gradient = problem.gradient(weights, keep=True)
         relative = float(gradient.abs().max()) / scale
-        if relative <= TOLERANCE[x.dtype] or step == most_steps:
+        if relative <= stop or problem.passes >= most_passes:
             break
-        direction = problem.newton_direction(gradient, probabilities, min(0.1, relative**0.5))
-        slope = float((direction * gradient).sum())
-        change = x @ direction
-        length = 1.0
-        for _ in range(_HALVINGS):
-            new_weights, new_logits = weights + length * direction, logits + length * change
-            new_loss = problem.loss(new_weights, new_logits)
-            # Close to the minimum the decrease is below rounding: the step is taken, the gradient decides.
-            if float(new_loss) <= float(loss) + _ARMIJO * length * slope + 1e-12 * abs(float(loss)):
-                break
-            length /= 2
-        weights, logits, loss = new_weights, new_logits, new_loss
-    return Solution(weights, step, relative)
+        direction = problem.newton_direction(gradient, min(0.1, relative**0.5), most_passes)
+        weights = problem.line_search(weights, direction, gradient)
+        steps += 1
+    if problem.softmax:  # equal intercepts more or less change nothing
+        weights[-1] -= weights[-1].mean()
+    if x.dtype != torch.float64:
+        relative = float(problem.gradient(weights, torch.float64).abs().max()) / scale
+    return Solution(weights, steps, problem.passes, relative, converged=relative <= tolerance)
 
 
 class _Problem:
-    def __init__(self, x: Tensor, y: Tensor, kind: Kind, penalty: float) -> None:
-        self.x, self.y, self.kind, self.penalty = x, y, kind, penalty
-        self.classes = y.argmax(1) if kind == "softmax" else None
-        self.squares = x.square()
+    """The loss, its gradient and its curvature. Examples are taken in blocks, which bounds memory and is faster."""
 
-    def loss(self, weights: Tensor, logits: Tensor) -> Tensor:
-        if self.classes is not None:
-            of_examples = F.cross_entropy(logits, self.classes, reduction="none")
-        else:
-            of_examples = F.binary_cross_entropy_with_logits(logits, self.y, reduction="none")
-        return of_examples.sum(dtype=torch.float64) + 0.5 * self.penalty * weights[:-1].square().sum(
-            dtype=torch.float64
-        )
+    def __init__(self, x: Tensor, y: Tensor, columns: int, penalty: float) -> None:
+        self.x, self.y, self.columns, self.penalty = x, y, columns, penalty
+        self.softmax = y.ndim == 1
+        self.rows = max(1, _BLOCK.get(x.device.type, _BLOCK["cpu"]) // columns)
+        self.kept: list[Tensor] = []  # each block's probabilities at the weights of the last gradient
+        self.passes = 0
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        return logits.softmax(1) if self.kind == "softmax" else logits.sigmoid()
+    def gradient(self, weights: Tensor, dtype: torch.dtype | None = None, *, keep: bool = False) -> Tensor:
+        """Compute the gradient (r + 1, K), in another precision if `dtype` is given. keep: the probabilities, for
+        `newton_direction`."""
+        weights = weights.to(dtype)
+        total = torch.zeros_like(weights)
+        self.kept = []
+        for x, y in self._blocks(self.x, self.y):
+            features = x.to(dtype)
+            logits = features @ weights
+            probabilities = logits.softmax(1) if self.softmax else logits.sigmoid()
+            if keep:
+                self.kept.append(probabilities)
+            if self.softmax:
+                error = probabilities.clone()
+                error[torch.arange(len(y), device=y.device), y] -= 1
+            else:
+                error = probabilities - y
+            total += features.T @ error
+        self.passes += 1
+        return self._penalised(total, weights)
 
-    def gradient(self, weights: Tensor, probabilities: Tensor) -> Tensor:
-        return self._penalised(self.x.T @ (probabilities - self.y), weights)
+    def line_search(self, weights: Tensor, direction: Tensor, gradient: Tensor) -> Tensor:
+        """Return the weights after the longest step of 1, 1/2, 1/4, ... that decreases the loss enough."""
+        slope = float((direction * gradient).sum())
+        before = self._loss(weights)
+        length = 1.0
+        for _ in range(_HALVINGS):
+            moved = weights + length * direction
+            # Close to the minimum the decrease is below rounding: the step is taken, the gradient decides.
+            if self._loss(moved) <= before + _ARMIJO * length * slope + 1e-12 * abs(before):
+                break
+            length /= 2
+        return moved
 
-    def newton_direction(self, gradient: Tensor, probabilities: Tensor, tolerance: float) -> Tensor:
-        """Solve Hessian @ direction = -gradient, large problems until the residual is below `tolerance` of the
-        gradient."""
-        if self.kind == "sigmoid" and len(gradient) <= _DIRECT:
-            columns = [self._direct(gradient[:, [k]], probabilities[:, [k]]) for k in range(gradient.shape[1])]
-            return torch.cat(columns, dim=1)
-        if self.kind == "softmax" and gradient.numel() <= _DIRECT:
+    def newton_direction(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
+        """Solve Hessian @ direction = -gradient at the weights of the kept probabilities; large problems until the
+        residual is below `tolerance` of the gradient."""
+        unknowns = len(gradient) if not self.softmax else gradient.numel()
+        if unknowns > _DIRECT:
+            return self._conjugate_gradients(gradient, tolerance, most_passes)
+        self.passes += 1
+        probabilities = torch.cat(self.kept)
+        if self.softmax:
             return self._direct(gradient, probabilities)
-        return self._conjugate_gradients(gradient, probabilities, tolerance)
+        columns = [self._direct(gradient[:, [k]], probabilities[:, [k]]) for k in range(self.columns)]
+        return torch.cat(columns, dim=1)
+
+    def _loss(self, weights: Tensor) -> float:
+        total = 0.5 * self.penalty * float(weights[:-1].square().sum(dtype=torch.float64))
+        for x, y in self._blocks(self.x, self.y):
+            logits = x @ weights
+            if self.softmax:
+                of_examples = F.cross_entropy(logits, y, reduction="none")
+            else:
+                of_examples = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
+            total += float(of_examples.sum(dtype=torch.float64))
+        self.passes += 1
+        return total
 
     def _direct(self, gradient: Tensor, probabilities: Tensor) -> Tensor:
         size, count = gradient.shape
@@ -109,25 +150,26 @@ class _Problem:
                 block = (self.x * spread[:, None]).T @ self.x
                 hessian[first, :, second], hessian[second, :, first] = block, block.T
         hessian = hessian.reshape(count * size, count * size)
-        diagonal = torch.arange(count * size).reshape(count, size)
+        diagonal = torch.arange(count * size, device=hessian.device).reshape(count, size)
         hessian[diagonal[:, :-1], diagonal[:, :-1]] += self.penalty
         # The softmax does not change if all intercepts do; a little weight on them makes the solution one.
         hessian[diagonal[:, -1], diagonal[:, -1]] += 1e-12 * float(hessian.diagonal().max())
         solution = torch.linalg.solve(hessian, -gradient.T.reshape(-1, 1))
         return solution.reshape(count, size).T
 
-    def _conjugate_gradients(self, gradient: Tensor, probabilities: Tensor, tolerance: float) -> Tensor:
+    def _conjugate_gradients(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
         """Solve by conjugate gradients, preconditioned by the Hessian's diagonal."""
-        spread = probabilities * (1 - probabilities)
-        diagonal = self.squares.T @ spread
+        diagonal = torch.zeros_like(gradient)
+        for x, probabilities in zip(self.x.split(self.rows), self.kept, strict=True):
+            diagonal += x.square().T @ (probabilities * (1 - probabilities))
         diagonal[:-1] += self.penalty
         diagonal = diagonal.clamp_min(1e-12 * float(diagonal.max()))
         direction, residual = torch.zeros_like(gradient), -gradient
         scaled = residual / diagonal
         search, product = scaled.clone(), float((residual * scaled).sum())
         target = tolerance * float(gradient.norm())
-        for _ in range(10 * gradient.numel()):
-            curved = self._hessian(search, probabilities, spread)
+        while self.passes < most_passes:
+            curved = self._curvature(search)
             curvature = float((search * curved).sum())
             if curvature <= 0:  # flat but for rounding
                 break
@@ -141,14 +183,21 @@ class _Problem:
             search = scaled + (product / previous) * search
         return direction
 
-    def _hessian(self, vector: Tensor, probabilities: Tensor, spread: Tensor) -> Tensor:
-        change = self.x @ vector
-        if self.kind == "softmax":
-            weighted = probabilities * change
-            weighted -= probabilities * weighted.sum(1, keepdim=True)
-        else:
-            weighted = spread * change
-        return self._penalised(self.x.T @ weighted, vector)
+    def _curvature(self, vector: Tensor) -> Tensor:
+        """Multiply the Hessian with a vector (r + 1, K)."""
+        total = torch.zeros_like(vector)
+        for x, probabilities in zip(self.x.split(self.rows), self.kept, strict=True):
+            weighted = (x @ vector).mul_(probabilities)
+            if self.softmax:
+                weighted.addcmul_(probabilities, weighted.sum(1, keepdim=True), value=-1)
+            else:
+                weighted.addcmul_(probabilities, weighted, value=-1)
+            total += x.T @ weighted
+        self.passes += 1
+        return self._penalised(total, vector)
+
+    def _blocks(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(x.split(self.rows), y.split(self.rows), strict=True)
 
     def _penalised(self, value: Tensor, weights: Tensor) -> Tensor:
         value[:-1] += self.penalty * weights[:-1]

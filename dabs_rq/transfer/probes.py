@@ -17,6 +17,7 @@ from dabs_rq.run import Run
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import adamw, features, regression
 from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.transfer.standardise import Standardiser
 
 
 def probes(run: Run) -> tuple[Probe, ...]:
@@ -65,33 +66,19 @@ def fit_probe(
         workers = run.options.loader.workers
         return fit(features.ReencodedFeatures(encoder, train, size, seed, workers, place), encoder.width)
     raw = compute_features(train)
-    scale = _Scale.of(raw) if probe == "adamw_standardised" else None
-    scaled = raw if scale is None else scale(raw)
+    if probe == "adamw":
+        return fit(features.CachedFeatures(raw, targets, size, seed, place), raw.shape[1])
+    standardise = Standardiser.of(raw)
+    scaled = standardise(raw).astype(np.float32)
     fitted = fit(features.CachedFeatures(scaled, targets, size, seed, place), raw.shape[1])
-    return fitted if scale is None else _Standardised(scale, fitted, {**fitted.about, "probe": probe})
-
-
-@dataclass
-class _Scale:
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, raw: np.ndarray) -> _Scale:
-        """Measure mean and standard deviation of each feature; a constant feature stays unscaled."""
-        mean, deviation = raw.mean(0, dtype=np.float64), raw.std(0, dtype=np.float64)
-        constant = deviation <= 1e-6 * np.abs(mean)  # beyond float32's precision
-        return cls(mean, np.where(constant | (deviation == 0), 1.0, deviation))
-
-    def __call__(self, raw: np.ndarray) -> np.ndarray:
-        return ((raw - self.mean) / self.deviation).astype(np.float32)
+    return _Standardised(standardise, fitted, {**fitted.about, "probe": probe})
 
 
 @dataclass
 class _Standardised:
-    scale: _Scale
+    standardise: Standardiser
     fitted: Fitted
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        return self.fitted.outputs(self.scale(features))
+        return self.fitted.outputs(self.standardise(features).astype(np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,14 +14,14 @@ from torch import Tensor
 from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import Undefined, score
 from dabs_rq.run.options import TransferOptions
-from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
-from dabs_rq.transfer.convex import TOLERANCE, Solution, minimise
+from dabs_rq.spec import Binary, MetricName, Multilabel, Regression, Target
+from dabs_rq.transfer.convex import ROUGH, TOLERANCE, minimise
 from dabs_rq.transfer.fitted import Fitted, probe_loss
 from dabs_rq.transfer.holdout import hold_out
+from dabs_rq.transfer.standardise import Standardiser
 
 LARGE = 10**9  # above this many multiplications per pass: single precision, and on the device
-PATIENCE = 2  # strengths in a row that improve neither the best held-out score nor the least loss end the grid
-_CONSTANT = 1e-5  # a feature whose spread is a smaller part of its mean is rounding
+WHOLE_GRID = 3 * 10**6  # up to this many, all strengths are tried
 _RANK = 1e-10  # directions with a smaller part of the largest variance are rounding
 _DIGITS = 6  # to which held-out scores and losses count as equal
 
@@ -39,32 +40,33 @@ def fit_regression(
 
     Selects from `options.strengths` the one with the best score (ties: the least loss, then the least strength) on a
     held-out tenth of the training examples, see `hold_out`, then fits to all training examples. Strengths are tried in
-    ascending order; the grid ends after `PATIENCE` in a row that improve neither the best score nor the least loss.
-    device: for large problems. Small ones are solved on the CPU in double precision.
+    ascending order. A large problem (more than `WHOLE_GRID` multiplications per pass) ends the grid at a score that is
+    more than 0.5 / sqrt(number of held-out examples) below the best: no accuracy has a larger standard error.
+    device: for problems above `LARGE`. Smaller ones are solved on the CPU in double precision.
     Raises: TrainingError for an illegal grid, and for features that are not finite.
     """
     if not options.strengths or min(options.strengths) <= 0:
         raise TrainingError(f"transfer.strengths needs one or more numbers above 0; got {options.strengths}")
     if bad := int((~np.isfinite(features)).any(1).sum()):
         raise TrainingError(f"{bad} of {len(features)} training features are not finite")
-    fitting, held_out, treated = hold_out(targets, groups, target, seed)
+    division = hold_out(targets, groups, target, seed)
+    fitting, held_out = division.fitting, division.held_out
     path = _Path.of(features[fitting], targets[fitting], target, options.max_iterations, device)
     trials: list[tuple[float, float, float]] = []
-    best, since_best = (-math.inf, -math.inf), 0
+    models: dict[float, _Regression] = {}
     for strength in sorted(options.strengths):
-        path.solve(strength)
-        outputs = path.model().outputs(features[held_out])
-        quality = _quality(metric, target, outputs, targets[held_out])
-        since_best = 0 if quality[0] > best[0] or quality[1] > best[1] else since_best + 1
-        best = (max(best[0], quality[0]), max(best[1], quality[1]))
-        trials.append((*quality, -strength))
-        if since_best == PATIENCE:
+        path.solve(strength, ROUGH)
+        model = models[strength] = path.model({})
+        trials.append((*_quality(metric, target, model.outputs(features[held_out]), targets[held_out]), -strength))
+        passed = max(trials)[0] - trials[-1][0] > 0.5 / math.sqrt(len(held_out))
+        if passed and path.cost > WHOLE_GRID:
             break
     value, _, strength = max(trials)
     final = _Path.of(features, targets, target, options.max_iterations, device)
+    final.start_from(models[-strength])
     final.solve(-strength)
     about = {"probe": "lbfgs", "strength": -strength, "held_out": len(held_out), "held_out_score": value}
-    about |= {"groups": treated, "tried": len(trials), **final.about}
+    about |= {"groups": division.groups, "cut_groups": division.cut, "tried": len(trials), **final.about}
     return final.model(about)
 
 
@@ -82,32 +84,35 @@ def _quality(metric: MetricName, target: Target, outputs: np.ndarray, targets: n
 class _Basis(NamedTuple):
     """Standardises features, then rotates them to their principal directions; both leave the problem the same.
 
-    mean, scale: (D,). directions: (D, r), r the rank. In these coordinates the problem is small if there are fewer
-    examples than features, and its Hessian is nearly diagonal.
+    directions: (D, r), r the rank. In these coordinates the problem is small if there are fewer examples than features,
+    and its Hessian is nearly diagonal.
     """
 
-    mean: np.ndarray
-    scale: np.ndarray
+    standardise: Standardiser
     directions: np.ndarray
 
     @classmethod
     def of(cls, features: np.ndarray) -> _Basis:
-        mean = features.mean(0, dtype=np.float64)
-        deviation = features.std(0, dtype=np.float64)
-        constant = deviation <= _CONSTANT * np.abs(mean)
-        scale = np.where(constant, np.inf, np.where(deviation == 0, 1.0, deviation))
-        standard = (features - mean) / scale
+        standardise = Standardiser.of(features)
+        standard = standardise(features)
         wide = standard.shape[0] < standard.shape[1]
         variances, vectors = np.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
         kept = variances > _RANK * max(variances[-1], np.finfo(float).tiny)
         vectors = vectors[:, kept]
-        directions = standard.T @ (vectors / np.sqrt(variances[kept])) if wide else vectors
-        return cls(mean, scale, directions)
+        return cls(standardise, standard.T @ (vectors / np.sqrt(variances[kept])) if wide else vectors)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Compute coordinates (n, r + 1), the last one 1."""
-        rotated = ((features - self.mean) / self.scale) @ self.directions
+        rotated = self.standardise(features) @ self.directions
         return np.concatenate([rotated, np.ones((len(rotated), 1))], axis=1)
+
+    def translate(self, weights: np.ndarray, basis: _Basis) -> np.ndarray:
+        """Return the weights (r + 1, K) in these coordinates that come closest to `weights` in those of `basis`."""
+        of_features = basis.directions @ weights[:-1] / basis.standardise.scale[:, None]
+        scale = self.standardise.scale
+        rotated = self.directions.T @ (of_features * np.where(np.isinf(scale), 0.0, scale)[:, None])
+        shift = (self.standardise.mean - basis.standardise.mean) @ of_features
+        return np.concatenate([rotated, weights[-1:] + shift])
 
 
 @dataclass
@@ -118,46 +123,59 @@ class _Path:
     x: Tensor
     targets: np.ndarray
     target: Target
-    classes: np.ndarray  # of y's columns: the classes, or the labels that vary
-    y: Tensor
-    most_steps: int
+    classes: np.ndarray  # of the weights' columns: the classes, or the labels that vary
+    y: Tensor  # (n,) classes for the softmax loss, else (n, K)
+    most_passes: int
     weights: Tensor | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, features: np.ndarray, targets: np.ndarray, target: Target, most_steps: int, device: torch.device | None
+        cls, features: np.ndarray, targets: np.ndarray, target: Target, most_passes: int, device: torch.device | None
     ) -> _Path:
         basis = _Basis.of(features)
-        x = torch.from_numpy(basis(features))
-        classes, columns = _columns(targets, target)
-        y = torch.from_numpy(columns)
-        if x.numel() * y.shape[1] > LARGE and not isinstance(target, Regression):
-            x, y = x.to(device, torch.float32), y.to(device, torch.float32)
-        return cls(basis, x, targets, target, classes, y, most_steps)
+        classes, y = _columns(targets, target)
+        path = cls(basis, torch.from_numpy(basis(features)), targets, target, classes, torch.from_numpy(y), most_passes)
+        if path.cost > LARGE and not isinstance(target, Regression):
+            path.x = path.x.to(device, torch.float32)
+            path.y = path.y.to(device, None if y.ndim == 1 else torch.float32)
+        return path
 
-    def solve(self, strength: float) -> None:
+    @property
+    def columns(self) -> int:
+        return len(self.classes) if self.y.ndim == 1 else self.y.shape[1]
+
+    @property
+    def cost(self) -> int:
+        """Multiplications of one pass over the examples."""
+        return self.x.numel() * self.columns
+
+    def start_from(self, model: _Regression) -> None:
+        if np.array_equal(model.classes, self.classes):
+            self.weights = torch.from_numpy(self.basis.translate(model.weights, model.basis)).to(self.x)
+
+    def solve(self, strength: float, tolerances: Mapping[torch.dtype, float] = TOLERANCE) -> None:
         if isinstance(self.target, Regression):
             self.weights = _ridge(self.x, self.y, strength)
             return
-        kind: Any = "softmax" if isinstance(self.target, Multiclass) and self.y.shape[1] > 1 else "sigmoid"
-        solution: Solution = minimise(self.x, self.y, kind, strength, self.weights, self.most_steps)
+        solution = minimise(self.x, self.y, self.columns, strength, self.weights, self.most_passes, tolerances)
         self.weights = solution.weights
         self.about = {
             "iterations": solution.steps,
+            "passes": solution.passes,
             "converged": solution.converged,
             "gradient": float(f"{solution.gradient:.2g}"),
             "tolerance": TOLERANCE[self.x.dtype],
         }
 
-    def model(self, about: dict[str, Any] | None = None) -> _Regression:
+    def model(self, about: dict[str, Any]) -> _Regression:
         assert self.weights is not None
         weights = self.weights.cpu().double().numpy()
-        return _Regression(self.basis, weights, self.classes, self.targets, self.target, about or {})
+        return _Regression(self.basis, weights, self.classes, self.targets, self.target, about)
 
 
 def _columns(targets: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Return which classes or labels the columns of y stand for, and y (n, K)."""
+    """Return which classes or labels the columns of the weights stand for, and y: see `_Path`."""
     if isinstance(target, Regression):
         return np.zeros(1, np.int64), targets.astype(np.float64).reshape(-1, 1)
     if isinstance(target, Multilabel):
@@ -166,7 +184,7 @@ def _columns(targets: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarra
     classes, index = np.unique(targets, return_inverse=True)
     if len(classes) == 2:  # as scikit-learn: one column, of the second class
         return classes, index.reshape(-1, 1).astype(np.float64)
-    return classes, np.eye(len(classes))[index]
+    return classes, index.astype(np.int64)
 
 
 def _ridge(x: Tensor, y: Tensor, strength: float) -> Tensor:

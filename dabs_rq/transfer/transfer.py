@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,10 +39,12 @@ from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import features
+from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.frozen import frozen_encoder
 from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
+Fits: TypeAlias = dict[tuple[Any, ...], Fitted]  # all that a fit depends on beside the run, seed and encoder
 SPECTRUM_ROWS = 512
 MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
 
@@ -68,6 +70,7 @@ def _probe_tasks(
 ) -> tuple[list[Path], list[Exception]]:
     files: list[Path] = []
     errors: list[Exception] = []
+    fits: Fits = {}
     unfinished = {task.name: missing_probes(run, task, folder, weights) for task in run.tasks}
     if any(unfinished.values()):
         count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
@@ -78,7 +81,7 @@ def _probe_tasks(
         if not unfinished[task.name]:
             continue
         with _collected(errors, task.name):
-            work = _TaskWork(run, seed, task, encoder, weights, folder, method)
+            work = _TaskWork(run, seed, task, encoder, weights, folder, method, fits)
             work.read()
             for probe in unfinished[task.name]:
                 name = task.name if further(run, probe) is None else f"{task.name} ({probe})"
@@ -165,6 +168,7 @@ class _TaskWork:
     weights: str
     folder: Path
     method: str
+    fits: Fits  # of tasks with the same training split, such as MNLI's two
     encoded: dict[str, np.ndarray] = field(default_factory=dict)  # key of examples -> features
 
     @cached_property
@@ -188,7 +192,10 @@ class _TaskWork:
         started = time.monotonic()
         run, seed, task = self.run, self.seed, self.task
         train, train_targets, evaluated = self._examples
-        fitted = fit_probe(run, seed, probe, task, self.encoder, train, train_targets, self._features)
+        key = (probe, train.key, train.labels_key, task.target, task.metric, task.unused_outputs)
+        if key not in self.fits:
+            self.fits[key] = fit_probe(run, seed, probe, task, self.encoder, train, train_targets, self._features)
+        fitted = self.fits[key]
         files = []
         for split, examples, targets in evaluated:  # the test record marks a finished probe: it is written last
             outputs = fitted.outputs(self._features(examples))
