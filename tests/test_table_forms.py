@@ -22,7 +22,7 @@ from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.run import Run
-from tests.test_records_and_table import answers, fill
+from tests.test_records_and_table import VALUES, answers, fill
 
 IMAGES = ("cifar10", "cu_birds", "vgg_flower", "dtd", "traffic_sign", "aircraft")
 
@@ -276,6 +276,23 @@ def test_results_on_different_examples_are_named(run: Callable[..., Run]) -> Non
     assert any("different training or test examples" in note and "PAMAP2" in note for note in built.notes)
     (compared,) = built.comparisons.to_dict("records")
     assert compared["basis"].startswith("not paired") and np.isnan(compared["p"])
+
+
+def test_probes_that_were_cut_off_or_chose_the_end_of_the_grid_are_named(run: Callable[..., Run]) -> None:
+    one = run()
+    options = VALUES["options"] | {"transfer.strengths": [0.01, 1.0, 100.0]}
+    sound = {"probe": "lbfgs", "converged": True, "strength": 1.0}
+    fill(one, "pamap2", "none", 0.5, probe=sound, options=options)
+    fill(one, "pamap2", "emix", 0.5, probe=sound | {"strength": 100.0}, options=options)
+    fill(one, "pamap2", "rq", 0.5, probe=sound | {"converged": False}, options=options)
+    fill(one, "dtd", "rq", 0.5, probe=sound | {"strength": 0.01}, options=options)
+    built = table.build(one)
+    assert not built.errors
+    notes = [note for note in built.notes if "converge" in note or "end of the grid" in note]
+    assert len(notes) == 3
+    assert notes[0].startswith("Ours: the probe did not converge in PAMAP2; raise transfer.max_iterations")
+    assert {note.partition(":")[0] for note in notes[1:]} == {"e-Mix", "Ours"}
+    assert all("in 1 of 34 rows" in note for note in notes[1:])
 
 
 def test_a_full_table_with_comparisons_takes_seconds(run: Callable[..., Run]) -> None:

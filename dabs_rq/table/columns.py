@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from dabs_rq import registry
 from dabs_rq.run import Run
-from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.run.options import PROBE_TITLES, Probe
 from dabs_rq.transfer.probes import probes
 
 
@@ -36,3 +36,9 @@ def method_title(name: str) -> str:
     """Return the title of a column's method: its title in the published table if it is there, else its own."""
     spec = registry.method(name.partition("+")[0])
     return spec.published_title or spec.title
+
+
+def column_title(name: str) -> str:
+    """Return the title of a column: its method's, and its probe's where that is not the run's own."""
+    probe = name.partition("+")[2]
+    return method_title(name) + (f" ({PROBE_TITLES[cast(Probe, probe)]})" if probe else "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dabs_rq import registry
+from dabs_rq.records.fit import at_end_of_grid, unconverged
 from dabs_rq.run import Run
-from dabs_rq.table.columns import method_title
+from dabs_rq.table.columns import column_title, method_title
 from dabs_rq.table.published import Published
 from dabs_rq.table.records import Row
 
@@ -43,6 +44,7 @@ def footnotes(
         notes += _fewer_seeds(methods, rows, len(seeds))
     notes += _failed(methods, rows)
     notes += _different_examples(rows)
+    notes += _fits(rows)
     if changed:
         listed = ", ".join(f"{key}={value}" for key, value in sorted(changed.items()))
         notes.append(f"Options that differ from configs/: {listed}.")
@@ -79,6 +81,27 @@ def _failed(methods: Sequence[str], rows: Sequence[tuple[str, Row]]) -> list[str
         for (method, seed), record in sorted(
             row.failed.items(), key=lambda item: (methods.index(item[0][0]), item[0][1])
         )
+    ]
+
+
+def _fits(rows: Sequence[tuple[str, Row]]) -> list[str]:
+    """Note the columns and rows whose probes were cut off, or chose a strength at an end of the grid."""
+    cut_off: dict[str, list[str]] = {}
+    at_end: dict[str, list[str]] = {}
+    for name, row in rows:
+        for column, by_seed in row.records.items():
+            if any(map(unconverged, by_seed.values())):
+                cut_off.setdefault(column, []).append(name)
+            if any(map(at_end_of_grid, by_seed.values())):
+                at_end.setdefault(column, []).append(name)
+    return [
+        f"{column_title(column)}: the probe did not converge in {', '.join(names)}; raise transfer.max_iterations and "
+        "compute these rows again."
+        for column, names in cut_off.items()
+    ] + [
+        f"{column_title(column)}: the strength selected is at an end of the grid (transfer.strengths) in "
+        f"{len(names)} of {len(rows)} rows: {', '.join(names)}."
+        for column, names in at_end.items()
     ]
 
 
