@@ -1,4 +1,5 @@
-"""Randomized quantization as the only augmentation: two quantized views of the token embeddings, and InfoNCE.
+"""Randomized quantization as the only augmentation: two quantized views of the inputs, of token ids the embeddings,
+and InfoNCE.
 
 Source: Wu et al., arXiv:2212.08663. How the paper applied the quantizer on DABS is not public. The defaults are an
 assumption; tables and reports print it (`note`).
@@ -36,7 +37,7 @@ Gradient = Literal["extremes", "straight_through", "detach"]
 @dataclass(frozen=True, kw_only=True)
 class RQProtocol(Protocol):
     # How gradients pass through the quantizer to the embedding modules.
-    rq_gradient: Gradient = option("pretraining", published="extremes", corrected="detach", methods=("rq",))
+    rq_gradient: Gradient = option("pretraining", published="extremes", corrected="detach", methods=("rq", "rq_embeddings"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Options:
     p: Annotated[float, Interval(ge=0, le=1)] = number(1.0, 0.5, 1.0)
     gradient: Gradient = choice("detach", protocol="rq_gradient")
     views: Literal[1, 2] = 2
-    level: Literal["auto", "embedding", "input"] = "embedding"
+    level: Literal["auto", "embedding", "input"] = "auto"
     temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
     views_together: bool = True
 
@@ -66,8 +67,9 @@ def note(options: Options) -> str:
     chosen = " (chosen on small prototypes)" if options.gradient == "detach" else ""
     views = "two independently quantized views" if options.views == 2 else "one quantized and one clean view"
     granularity = "" if options.granularity == "channel" else ", all channels of an example quantized alike"
+    why = " (on real digits that is above RQ on embeddings, see docs/evidence.md)" if options.level == "auto" else ""
     return (
-        f"{NOT_PUBLIC} Assumed here: {views} of {_QUANTIZED[options.level]}{granularity}, {options.bins} bins, "
+        f"{NOT_PUBLIC} Assumed here: {views} of {_QUANTIZED[options.level]}{why}{granularity}, {options.bins} bins, "
         f"symmetric InfoNCE with cross-view negatives, temperature {options.temperature:g}. Gradient of the quantizer: "
         f"{options.gradient}{chosen}."
     )
