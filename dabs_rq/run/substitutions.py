@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dabs_rq.domain import Domain
+from dabs_rq.domain import Domain, Task
 
 
 def substitutions(own: Domain, used: Domain) -> tuple[str, ...]:
@@ -14,9 +14,14 @@ def substitutions(own: Domain, used: Domain) -> tuple[str, ...]:
     own_tasks = {task.name: task for task in own.tasks}
     for task in used.tasks:
         if task.in_place_of is not None:
-            replaced = own_tasks[task.in_place_of]
-            said.append(f"{task.row} ({task.source.title}) in place of {replaced.row} ({replaced.source.title})")
+            said.append(f"{_named(task)} in place of {_named(own_tasks[task.in_place_of])}")
     covered = {task.in_place_of or task.name for task in used.tasks}
     if left_out := [task.row for task in own.tasks if task.name not in covered]:
         said.append(f"no row for {', '.join(left_out)}")
     return tuple(f"{own.title}: {text}." for text in said)
+
+
+def _named(task: Task) -> str:
+    """Return the row of a task with its source."""
+    title = task.source.title
+    return title if title.startswith(task.row) else f"{task.row} ({title})"

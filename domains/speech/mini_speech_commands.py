@@ -78,10 +78,14 @@ def _speaker(file: Path) -> str:
     return match[1]
 
 
+def place(speaker: str) -> float:
+    """Return the place of a speaker in [0, 100] by which Speech Commands splits (`which_set` in its README)."""
+    return int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % _HASHES * (100.0 / (_HASHES - 1))
+
+
 def is_test(speaker: str) -> bool:
-    """Return whether a speaker is in the test split of Speech Commands (its README, `which_set`)."""
-    share = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % _HASHES * (100.0 / (_HASHES - 1))
-    return TEST_PERCENT[0] <= share < TEST_PERCENT[1]
+    """Return whether a speaker is in the test split of Speech Commands."""
+    return TEST_PERCENT[0] <= place(speaker) < TEST_PERCENT[1]
 
 
 TASK = Task(
