@@ -5,15 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import http.server
-import io
 import json
 import random
 import shutil
 import stat
 import tarfile
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
