@@ -286,6 +286,13 @@ def test_everything_is_fetched_past_dead_and_wrong_addresses(fetched: Path, serv
     assert not (fetched / "speech/mini_speech_commands/__MACOSX").exists()
 
 
+def test_what_was_fetched_can_be_verified(fetched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("scale=small", "domains=[multilingual,xray]", f"data={fetched}", f"runs={tmp_path}")
+    assert cli.main(("data", "verify", *words)) == 1  # made-up data are fewer than declared
+    out = capsys.readouterr().out
+    assert "paws_x: paws_ko: train: 1,050 examples" in out and "78,468 are declared, 40 were found" in out
+
+
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_the_pretraining_source_is_read(fetched: Path, tmp_path: Path, name: str) -> None:
     run = Run.of(["scale=small", f"domain={name}", f"data={fetched}", f"runs={tmp_path}", "loader.prepare=never"])
@@ -321,6 +328,8 @@ def test_pretraining_sees_no_picture_and_no_utterance_of_a_test(fetched: Path, t
         pictures = {f"val2017/{number:012d}.jpg" for number in test.groups.tolist()}
         tested = set(test.ids.to_pylist()) if domain == "speech" else pictures
         assert seen and tested and not seen & tested
+        other = run.replace(protocol="published")
+        assert set(other.splits.unlabelled("train").ids.to_pylist()) == seen  # type: ignore[union-attr]
 
 
 def test_the_speakers_of_the_test_split_are_those_of_speech_commands() -> None:

@@ -43,9 +43,10 @@ def data(words: Sequence[str]) -> int:
     """
     arguments = [word for word in words if "=" not in word]
     given = command_line.parse(word for word in words if "=" in word)
-    sources = compose.sources_of(given.get("scale", Names.scale))
-    if given.get("data") is None:
-        given.pop("scale", None)  # a scale that needs real data would refuse; what sources there are needs none
+    scale = given.get("scale", Names.scale)
+    sources = compose.sources_of(scale) if isinstance(scale, str) else None  # `compose` refuses another type
+    if given.get("data") is None and isinstance(scale, str):
+        given.pop("scale", None)  # a scale that needs real data would refuse, but listing sources needs none
     run = Run.compose(given)
     action = arguments[0] if arguments else "list"
     if action not in ACTIONS:
@@ -143,7 +144,7 @@ def _total(chosen: dict[str, list[Use]]) -> str:
     """Say how much a fetch of all chosen sources downloads."""
     archives = [archive for uses in chosen.values() for archive in uses[0].declared.source.archives]
     unknown_sizes = [archive.name for archive in archives if not archive.size]
-    text = f"{len(archives)} files, {megabytes(sum(archive.size or 0 for archive in archives))}"
+    text = f"up to {len(archives)} files, {megabytes(sum(archive.size or 0 for archive in archives))}"
     return text + (f", and the unpublished sizes of {', '.join(unknown_sizes)}" if unknown_sizes else "")
 
 

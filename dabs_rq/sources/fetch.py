@@ -164,7 +164,7 @@ def _contents(source: Source, archive: Archive, file: Path, work: Path) -> Path:
         return contents
     extract(file, contents)
     inner = contents / archive.inner
-    is_inner_itself = bool(archive.mirrors) and all((contents / need).exists() for need in source.needs)
+    is_inner_itself = all((contents / need).exists() for need in source.needs)
     if archive.inner and not is_inner_itself:
         if not inner.is_file():
             raise DataError(f"{file}: expected {archive.inner} in it, found {_names(contents)}")

@@ -14,8 +14,13 @@ SPLITS = {"train": "train", "validation": "test"}
 
 def load(request: Request) -> Examples:
     """Load utterances without their speakers: those that the speaker task trains on, or those that it tests on to
-    validate, so that pretraining sees no utterance of a test split."""
-    labelled = librispeech.load_speakers(replace(request, split=SPLITS[request.split]))
+    validate, so that pretraining sees no utterance of its test split.
+
+    Always those of librispeech_split=chapter: an option of transfer must not change a checkpoint. With "utterance",
+    some utterances of the test split are among them.
+    """
+    protocol = replace(request.protocol, librispeech_split="chapter")
+    labelled = librispeech.load_speakers(replace(request, split=SPLITS[request.split], protocol=protocol))
     return replace(labelled, targets=None, groups=None)
 
 
