@@ -93,8 +93,8 @@ chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data belong
 	$(RUN) domains $(call option,domain,$(DOMAIN)) $(common)
 
-data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10'] DATA=/root
-	$(RUN) data $(or $(ACTION),list) $(SOURCES) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
+data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10' SCALE=small] DATA=/root
+	$(RUN) data $(or $(ACTION),list) $(SOURCES) scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
 
 docs: $(STAMP)  ## Write the API pages from the docstrings to build/docs
 	$(BIN)/python -W error::UserWarning -W 'ignore:Error parsing type annotation' -m pdoc -d markdown -o build/docs dabs_rq

@@ -35,14 +35,14 @@ SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules
 
 
 T = TypeVar("T")
-_known: dict[tuple[str, ...], Any] = {}
+_known: dict[tuple[str | None, ...], Any] = {}
 
 
 def _once(find: Callable[..., T]) -> Callable[..., T]:
     """Cache the results of `find` by arguments and by the value of DABS_RQ_PATH."""
 
     @wraps(find)
-    def cached_find(*names: str) -> T:
+    def cached_find(*names: str | None) -> T:
         key = (os.environ.get(PATH_VARIABLE, ""), find.__name__, *names)
         if key not in _known:
             _known[key] = find(*names)
@@ -170,22 +170,30 @@ def encoder_names() -> tuple[str, ...]:
 
 
 @_once
-def domain(name: str) -> Domain:
-    """Return the domain called `name`. Raises OptionError, with the nearest match, if no domain has that name."""
+def domain(name: str, sources: str | None = None) -> Domain:
+    """Return the domain called `name`, with a set of sources. Raises OptionError, with the nearest match, if no domain
+    has that name, and if the domain has no such set."""
+    if sources is not None:
+        return domain(name).with_sources(sources)
     files = _domain_files()
     declared = _declared("domain", files, "DOMAIN", Domain, name)
     own_names, added = {task.name for task in declared.tasks}, _added_task_files(name)
     for task_name, (file, _) in added.items():
         if task_name in own_names:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-    tasks = (_constant(*place, "TASK", Task, task_name) for task_name, place in added.items())
-    return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks))
+    tasks = tuple(_constant(*place, "TASK", Task, task_name) for task_name, place in added.items())
+    other_sources = {
+        key: dataclasses.replace(chosen, tasks=(*chosen.tasks, *tasks))
+        for key, chosen in declared.other_sources.items()
+    }
+    return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks), other_sources=other_sources)
 
 
 @_once
-def domains() -> tuple[Domain, ...]:
-    """Return all domains, sorted by name. Raises OptionError if two of them declare a task of the same name."""
-    all_domains = tuple(domain(name) for name in domain_names())
+def domains(sources: str | None = None) -> tuple[Domain, ...]:
+    """Return all domains, sorted by name, with a set of sources. Raises OptionError if two of them declare a task of
+    the same name."""
+    all_domains = tuple(domain(name, sources) for name in domain_names())
     owner: dict[str, str] = {}
     for declared in all_domains:
         for task in declared.tasks:
@@ -197,19 +205,20 @@ def domains() -> tuple[Domain, ...]:
     return all_domains
 
 
-def chosen_domains(names: Sequence[str] | None) -> tuple[Domain, ...]:
-    """Return the domains called `names`; None chooses those whose rows belong to the table, sorted by name."""
-    if names is not None:
-        return tuple(domain(name) for name in names)
-    return tuple(found for name in domain_names() if (found := domain(name)).in_table)
+def chosen_domains(names: Sequence[str] | None, sources: str | None = None) -> tuple[Domain, ...]:
+    """Return the domains called `names`, with a set of sources; None chooses those whose rows belong to the table,
+    sorted by name."""
+    if names is None:
+        names = [name for name in domain_names() if domain(name).in_table]
+    return tuple(domain(name, sources) for name in names)
 
 
 def task(domain_name: str, name: str) -> Task:
-    """Return a task of a domain. Raises OptionError if the domain has no task of that name."""
-    tasks = {task.name: task for task in domain(domain_name).tasks}
-    if name not in tasks:
-        raise OptionError(unknown(f"task of domain {domain_name!r}", name, tasks))
-    return tasks[name]
+    """Return a task of a domain, of any set of sources. Raises OptionError if the domain has no task of that name."""
+    found = domain(domain_name)
+    if (task := found.task(name)) is None:
+        raise OptionError(unknown(f"task of domain {domain_name!r}", name, [task.name for task in found.tasks]))
+    return task
 
 
 @_once

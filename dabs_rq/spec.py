@@ -169,8 +169,9 @@ class Archive:
     """A file that anyone can download: a .tar, .tar.gz, .tgz or .zip to extract, or another file to copy.
 
     size: in bytes. md5, sha256: in hex. Each is as published, None if it is not published. into: the target folder,
-    relative to the source's folder. inner: the path of a nested archive; its contents are extracted instead. below:
-    extract only this folder's contents, without the folder itself.
+    relative to the source's folder. inner: the path of a nested archive; its contents are extracted instead, unless a
+    mirror serves the inner archive itself. below: extract only this folder's contents, without the folder itself.
+    mirrors: further addresses of the file, in the order in which they are tried.
     """
 
     url: str
@@ -180,6 +181,11 @@ class Archive:
     into: str = ""
     inner: str = ""
     below: str = ""
+    mirrors: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.url, *self.mirrors)
 
     @property
     def name(self) -> str:
@@ -192,10 +198,11 @@ class Source:
     """A dataset as published: where to get it, and its layout under the data root.
 
     folder: relative to the data root. needs: files or folders, relative to `folder`, that must exist for the source to
-    count as present; a pattern with "*" needs at least one match. registration: the manual steps, None if none are
-    needed. hub: the id of the dataset on the Hugging Face hub, from which a reader loads what the data root lacks; None
-    if it cannot. archives: what `python -m dabs_rq data fetch` downloads, in this order, contents outside `needs`
-    first; empty if the source has to be downloaded by hand.
+    count as present; a pattern with "*" needs at least one match. instead: files or folders of another published form
+    of the same data; if all of them exist, the source counts as present too. registration: the manual steps, None if
+    none are needed. hub: the id of the dataset on the Hugging Face hub, from which a reader loads what the data root
+    lacks; None if it cannot. archives: what `python -m dabs_rq data fetch` downloads, in this order, contents outside
+    `needs` first; empty if the source has to be downloaded by hand.
     """
 
     name: str
@@ -210,10 +217,14 @@ class Source:
     registration: str | None = None
     hub: str | None = None
     archives: tuple[Archive, ...] = ()
+    instead: tuple[str, ...] = ()
 
     def missing(self, root: Path) -> tuple[Path, ...]:
-        """Return the paths of `needs` that do not exist under `root`, in the order of declaration."""
+        """Return the paths of `needs` that do not exist under `root`, in the order of declaration; none if all of
+        `instead` exist."""
         folder = root / self.folder
+        if self.instead and all((folder / path).exists() for path in self.instead):
+            return ()
         exists = {need: any(folder.glob(need)) if "*" in need else (folder / need).exists() for need in self.needs}
         return tuple(folder / need for need, present in exists.items() if not present)
 

@@ -75,7 +75,7 @@ def test_every_command_has_help(command: str, call: Callable[..., Output]) -> No
         (["table", "sedes=[1]"], ["error: unknown option 'sedes'. Did you mean 'seeds'?", "--show-options"]),
         (["table", "seeds"], ["error: expected an option as key=value, such as domain=sensor; got 'seeds'"]),
         (["table", "scale=paper"], ["error: scale=paper needs the real data: give data=/root (make: DATA=/root)"]),
-        (["table", "scale=big"], ["error: unknown scale 'big'.", "Known: mini, paper."]),
+        (["table", "scale=big"], ["error: unknown scale 'big'.", "Known: mini, paper, small."]),
         (["suite", "methods=[non]"], ["error: unknown method 'non'. Did you mean 'none'?"]),
         (["suite", "domains=[sensors]"], ["error: unknown domain 'sensors'. Did you mean 'sensor'?"]),
         (["pretrain"], ["error: give one domain: domain=", "|sensor", "(make: DOMAIN=)"]),

@@ -59,7 +59,7 @@ def test_every_method_scale_and_protocol_composes(method: str, protocol: str, sc
 
 
 @pytest.mark.parametrize("domain", registry.domain_names())
-def test_every_domain_composes_at_both_scales(domain: str, miniature: Callable[[str], Path]) -> None:
+def test_every_domain_composes_at_every_scale(domain: str, miniature: Callable[[str], Path]) -> None:
     for scale in SCALES:
         run = Run.of([f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}"])
         declared = run.inputs_of(registry.domain(domain))
@@ -72,7 +72,7 @@ def test_every_domain_composes_at_both_scales(domain: str, miniature: Callable[[
             )
             assert own == dataclasses.replace(spec, **read)
         assert run.tasks == run.domain.tasks
-    first = run.tasks[0].name
+    first = registry.domain(domain).tasks[0].name
     assert [task.name for task in run.of([f"domain={domain}", f"tasks=[{first}]"]).tasks] == [first]
 
 
@@ -144,7 +144,7 @@ def test_every_protocol_option_is_read_somewhere() -> None:
         ("pretrain.stesp=3", "unknown option 'pretrain.stesp'. Did you mean 'pretrain.steps'?"),
         ("method.bin=4", "unknown option 'method.bin'. Did you mean 'method.bins'?"),
         ("protocol.gtsrb=track", "unknown option 'protocol.gtsrb'. Did you mean 'protocol.gtsrb_split'?"),
-        ("scale=papr", "unknown scale 'papr'. Did you mean 'paper'? Known: mini, paper."),
+        ("scale=papr", "unknown scale 'papr'. Did you mean 'paper'? Known: mini, paper, small."),
         ("protocol=publised", "unknown protocol 'publised'. Did you mean 'published'? Known: corrected, published."),
         ("method=emixx", "unknown method 'emixx'. Did you mean 'emix'? Known: "),
         ("methods=[none,rqq]", "unknown method 'rqq'. Did you mean 'rq'?"),

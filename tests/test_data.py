@@ -5,15 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import http.server
-import io
 import json
 import random
 import shutil
 import stat
 import tarfile
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,71 +21,12 @@ from dabs_rq.domain import Domain
 from dabs_rq.errors import DataError
 from dabs_rq.sources import archives, download, fetch
 from dabs_rq.spec import Archive, Source
+from tests.file_server import Server, tarred, zipped
 
 Output = tuple[int, str, str]
 
 
 # ---- a server that can misbehave ---------------------------------------------------------------------------------
-
-
-class Server:
-    """Serves `files`; `asked` are the requests as (path, Range header). What it does wrong is set by attributes."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
-        self.ranges = True
-        self.lengths = True
-        self.status: dict[str, int] = {}
-        self.break_after: list[int] = []  # of the next responses: close the connection after so many bytes
-        self.tag = '"one"'
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self.http = _Http(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.http.server_address[1]}/{name}"
-
-
-class _Http(http.server.ThreadingHTTPServer):
-    def handle_error(self, *args: Any) -> None:
-        """Nothing to tell: the client may hang up before all is sent."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server_state: Server
-
-    def do_GET(self) -> None:
-        state, name, wanted = self.server_state, self.path[1:], self.headers.get("Range")
-        state.asked.append((name, wanted))
-        if name in state.status or name not in state.files:
-            self.send_error(state.status.get(name, 404))
-            return
-        content, start = state.files[name], 0
-        same = self.headers.get("If-Range") in (None, state.tag)
-        if wanted and state.ranges and same:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        if state.tag:
-            self.send_header("ETag", state.tag)
-        if state.lengths:
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        stop = start + state.break_after.pop(0) if state.break_after else len(content)
-        self.wfile.write(content[start:stop])
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -236,29 +173,6 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
 
 
 # ---- archives ----------------------------------------------------------------------------------------------------
-
-
-def tarred(members: dict[str, bytes], *extra: tarfile.TarInfo) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-        for info in extra:
-            tar.addfile(info)
-    return buffer.getvalue()
-
-
-def zipped(members: dict[str, bytes], **modes: int) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = modes.get(name, stat.S_IFREG | 0o644) << 16
-            archive.writestr(info, content)
-    return buffer.getvalue()
 
 
 def special(name: str, kind: bytes, linkname: str = "") -> tarfile.TarInfo:
@@ -520,23 +434,25 @@ def test_two_processes_do_not_fetch_into_one_folder(server: Server, tmp_path: Pa
 # ---- what is declared --------------------------------------------------------------------------------------------
 
 
-def sources() -> dict[str, Source]:
-    declared = [one for domain in registry.domains() for one in (domain.pretraining, *domain.tasks)]
+def sources(of: str | None = None) -> dict[str, Source]:
+    declared = [one for domain in registry.domains(of) for one in (domain.pretraining, *domain.tasks)]
     return {one.source.name: one.source for one in declared}
 
 
 def test_declared_archives_are_well_formed() -> None:
-    for source in sources().values():
+    for source in (sources() | sources("small")).values():
         names = [archive.name for archive in source.archives]
         assert len(set(names)) == len(names) and all(names)
         for archive in source.archives:
             assert archive.url.startswith(("https://", "http://")) and not Path(archive.into).is_absolute()
             for value, digits in ((archive.md5, 32), (archive.sha256, 64)):
                 assert value is None or (len(value) == digits and int(value, 16) >= 0)
-            assert archives.is_archive(archive.name) or archive.name in ("imagelabels.mat", "iden_split.txt")
+            plain = (".npz", ".parquet", "imagelabels.mat", "iden_split.txt")
+            assert archives.is_archive(archive.name) or archive.name.endswith(plain)
+            assert len(set(archive.addresses)) == len(archive.addresses)
             # Plain http only where a checksum tells what arrived.
-            assert archive.url.startswith("https://") or archive.md5 or archive.sha256
-        assert not (source.hub and source.archives)
+            for address in archive.addresses:
+                assert address.startswith("https://") or archive.md5 or archive.sha256
 
 
 # ---- the command -------------------------------------------------------------------------------------------------
@@ -568,8 +484,8 @@ def replace_sources(monkeypatch: pytest.MonkeyPatch, **by_name: Source) -> None:
 
         return dataclasses.replace(domain, pretraining=of(domain.pretraining), tasks=tuple(map(of, domain.tasks)))
 
-    found = tuple(map(changed, registry.domains()))
-    monkeypatch.setattr(registry, "domains", lambda: found)
+    found = {domain.name: changed(domain) for domain in registry.domains()}
+    monkeypatch.setattr(registry, "domain", lambda name, sources=None: found[name].with_sources(sources))
 
 
 def test_list_tells_state_place_licence_and_way(call: Callable[..., Output], root: Path) -> None:
@@ -658,7 +574,7 @@ def test_a_gated_source_prints_its_steps_until_it_is_there(
 
 
 def test_hub_sources_need_no_download(call: Callable[..., Output], root: Path) -> None:
-    code, out, _ = call("fetch", "cola", "mc4", f"data={root}")
+    code, out, _ = call("fetch", "mnli_matched", "mc4", f"data={root}")
     assert code == 0 and out.count("nothing to fetch, loaded from the hub") == 2
     code, out, _ = call("verify", "cola", f"data={root}")
     assert code == 0 and "not under the root, loaded from the hub" in out

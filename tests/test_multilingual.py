@@ -109,6 +109,7 @@ def test_the_tasks_are_those_of_the_table_in_its_order() -> None:
     ]
     assert {(input.length, input.vocabulary, input.pad) for (input,) in DOMAIN.inputs.values()} == {  # type: ignore[union-attr]
         (32, 250_002, PAD),
+        (64, 250_002, PAD),
         (128, 250_002, PAD),
     }
 

@@ -84,7 +84,7 @@ def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tupl
     methods = [name for name in run.methods if own <= set(field_names(registry.method(name).options))]
     methods = [name for name in methods if axis is None or not axis.methods or name in axis.methods]
     for name, method in product([domain.name for domain in run.domains], methods):
-        tasks = registry.domain(name).tasks
+        tasks = run.domain_called(name).tasks
         if options.tasks is not None:
             tasks = tuple(task for task in tasks if task.name in options.tasks)
         if axis and axis.moves and name not in axis.moves:
@@ -145,6 +145,7 @@ def to_markdown(run: Run, ablation: Ablation) -> str:
     seeds = ", ".join(map(str, options.seeds))
     notes = [
         run.data_note,
+        *run.source_notes,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
         f"95 % intervals {basis}. Differences are from the first setting above, paired by seed and test example.",
     ]

@@ -85,7 +85,7 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
     run = cells[0].run
     options = run.options
     seeds = ", ".join(map(str, options.seeds))
-    data = list(dict.fromkeys(cell.run.data_note for cell in cells))
+    data = list(dict.fromkeys(note for cell in cells for note in (cell.run.data_note, *cell.run.source_notes)))
     steps = ", ".join(dict.fromkeys(str(cell.run.options.pretrain.steps) for cell in cells))
     of_seeds = "over seeds (Student's t)" if len(options.seeds) > 1 else "over test examples of one seed"
     commits, machines, days = (

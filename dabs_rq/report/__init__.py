@@ -58,7 +58,7 @@ def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     runs = {method: run.replace(method=method) for method in built.methods}
     layout = lay_out(built)
     page_cells = cells.build(runs, built, layout)
-    domains = [registry.domain(str(name)) for name in built.frame["domain"].unique()]
+    domains = [run.domain_called(str(name)) for name in built.frame["domain"].unique()]
     sections = [_scores(runs, built, page_cells, domains, figures), _curves(runs, domains, figures)]
     if QUANTIZER in runs:
         sections.append(_views(runs[QUANTIZER], domains, figures))

@@ -247,12 +247,17 @@ def scales(inputs: str) -> list[str]:
     return [name for name in choices("scale") if _scale(name)[0].inputs == inputs]
 
 
+def sources_of(scale: str) -> str | None:
+    """Return the set of sources that a scale names; None for the domains' own."""
+    return _scale(scale)[0].sources
+
+
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Read a scale, its budgets by group, and the sizes of encoders by name."""
     file, content = read("scale", name)
     facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
     problems = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
-    problems += [f"missing {key}" for key, value in facts.items() if value is None]
+    problems += [f"missing {key}" for key, value in facts.items() if value is None and key != "sources"]
     for group, kind in GROUPS.items():
         problems += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
     if problems:

@@ -31,13 +31,15 @@ class Scale:
     """The settings in a file of configs/scale/ other than budgets.
 
     inputs: names the set of a domain's inputs to use. needs_real_data: refuse the made-up miniature.
-    published_compares: the published scores have this budget, so they can be compared.
+    published_compares: the published scores have this budget, so they can be compared. sources: names the set of a
+    domain's sources to use; None: the domain's own.
     """
 
     name: str
     inputs: str
     needs_real_data: bool
     published_compares: bool
+    sources: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dabs_rq.run.compose import Composed, compose
 from dabs_rq.run.options import Chosen, Options
 from dabs_rq.run.places import Identity, Places
 from dabs_rq.run.splits import Splits
+from dabs_rq.run.substitutions import substitutions
 from dabs_rq.spec import Input, Tokens
 
 # Only some methods, encoders or domains declare these; `replace` drops them if it chooses others.
@@ -116,8 +117,8 @@ class Run:
 
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
-        """The chosen domains, by default those of the table."""
-        return registry.chosen_domains(self.options.domains)
+        """The chosen domains, by default those of the table, with the sources of the scale."""
+        return registry.chosen_domains(self.options.domains, self.options.scale.sources)
 
     @cached_property
     def domain(self) -> Domain:
@@ -125,7 +126,11 @@ class Run:
         names = self.options.domains or ()
         if len(names) != 1:
             raise OptionError(f"give one domain: domain={'|'.join(names or registry.domain_names())} (make: DOMAIN=)")
-        return registry.domain(names[0])
+        return self.domain_called(names[0])
+
+    def domain_called(self, name: str) -> Domain:
+        """Return a domain with the sources of the scale."""
+        return registry.domain(name, self.options.scale.sources)
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
@@ -194,6 +199,18 @@ class Run:
         if installed:
             notes.append(f"Real data that come with the installed packages: {', '.join(installed)}.")
         return " ".join(notes)
+
+    @cached_property
+    def source_notes(self) -> tuple[str, ...]:
+        """Notes about sources in place of those of the published table; empty if the scale names no other sources."""
+        said = [note for used in self.domains for note in substitutions(registry.domain(used.name), used)]
+        if not said:
+            return ()
+        scale = self.options.scale.name
+        return (
+            f"Scale {scale} has other sources, inputs and budgets than the published table: these are not its rows.",
+            *said,
+        )
 
     @cached_property
     def root(self) -> Path:

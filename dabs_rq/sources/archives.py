@@ -20,8 +20,9 @@ from typing import IO, cast
 
 from dabs_rq.errors import DataError, DataWarning
 from dabs_rq.sources.download import CHUNK, check_free_space
+from dabs_rq.sources.structure import GZIPPED
 
-ZIP, GZIPPED, PLAIN_TAR = (".zip",), (".tar.gz", ".tgz"), (".tar",)
+ZIP, PLAIN_TAR = (".zip",), (".tar",)
 # Text compresses up to about 20 : 1, deflate reaches at most 1032 : 1; the datasets have 2 kB or more per file.
 RATIO, SMALLEST = 100, 64 << 20
 BYTES_PER_MEMBER, FEWEST_MEMBERS = 256, 10_000

@@ -14,9 +14,8 @@ def listing(run: Run) -> str:
     """Return the text that `python -m dabs_rq domains` prints."""
     root = run.places.data
     lines = []
-    for domain in registry.domains():
-        if run.options.domains is not None and domain.name not in run.options.domains:
-            continue
+    for name in run.options.domains or registry.domain_names():
+        domain = run.domain_called(name)
         inputs = run.inputs_of(domain)
         lines.append(f"{domain.name}: {domain.title}, input {', '.join(map(str, inputs))}")
         if not domain.in_table:

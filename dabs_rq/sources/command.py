@@ -14,10 +14,12 @@ from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.errors import DataError, DataWarning, MissingDataError, OptionError, unknown
-from dabs_rq.run import Run
+from dabs_rq.run import Run, compose
+from dabs_rq.run import words as command_line
+from dabs_rq.run.options import Names
 from dabs_rq.run.splits import Splits
-from dabs_rq.sources.download import difference, part_of, size_of
-from dabs_rq.sources.fetch import download_path, fetch
+from dabs_rq.sources.download import difference, megabytes, part_of, size_of
+from dabs_rq.sources.fetch import accepted_by, download_path, fetch
 from dabs_rq.spec import Source
 
 ACTIONS = ("list", "fetch", "verify")
@@ -40,11 +42,16 @@ def data(words: Sequence[str]) -> int:
     Returns the exit code: 1 if a source is missing or wrong, or needs manual steps.
     """
     arguments = [word for word in words if "=" not in word]
-    run = Run.of([word for word in words if "=" in word])
+    given = command_line.parse(word for word in words if "=" in word)
+    scale = given.get("scale", Names.scale)
+    sources = compose.sources_of(scale) if isinstance(scale, str) else None  # `compose` refuses another type
+    if given.get("data") is None and isinstance(scale, str):
+        given.pop("scale", None)  # a scale that needs real data would refuse, but listing sources needs none
+    run = Run.compose(given)
     action = arguments[0] if arguments else "list"
     if action not in ACTIONS:
         raise OptionError(unknown("action", action, ACTIONS))
-    uses = _uses(run)
+    uses = _uses(run, sources)
     for name in arguments[1:]:
         if name not in uses:
             raise OptionError(unknown("source", name, uses))
@@ -55,7 +62,9 @@ def data(words: Sequence[str]) -> int:
     below_root = any(use.domain.installed is None for source_uses in chosen.values() for use in source_uses)
     if below_root and run.options.data is None:
         raise OptionError(f"data {action} needs real data: give data=/root (make: DATA=/root)")
-    if action == "fetch" and not arguments[1:]:
+    if action == "fetch" and not arguments[1:] and sources is not None:
+        print(_total(chosen))
+    elif action == "fetch" and not arguments[1:]:
         fetched = [name for name, source_uses in uses.items() if source_uses[0].domain.installed is None]
         raise OptionError(f"say which sources to fetch: {', '.join(fetched)}")
     everything = action == "verify" and not arguments[1:]
@@ -64,12 +73,11 @@ def data(words: Sequence[str]) -> int:
     return 0 if all(successes) else 1
 
 
-def _uses(run: Run) -> dict[str, list[Use]]:
-    """Return every source by name, in the order of the domains, with its uses."""
+def _uses(run: Run, sources: str | None) -> dict[str, list[Use]]:
+    """Return every source by name, in the order of the domains, with its uses. sources: the set of sources."""
     uses_by_source: dict[str, list[Use]] = {}
-    for domain in registry.domains():
-        if run.options.domains is not None and domain.name not in run.options.domains:
-            continue
+    for name in run.options.domains or registry.domain_names():
+        domain = registry.domain(name, sources)
         declarations: tuple[Pretraining | Task, ...] = (domain.pretraining, *domain.tasks)
         for declared in declarations:
             source_uses = uses_by_source.setdefault(declared.source.name, [])
@@ -113,6 +121,10 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
             yield f"    missing: {', '.join(map(str, source.missing(root)))}"
         yield f"    licence: {source.licence}; registration: {source.registration or 'none needed'}"
         yield f"    how: {_how(source)}"
+        for archive in source.archives:
+            size = megabytes(archive.size) if archive.size else "size not published"
+            yield f"    file: {archive.name}, {size}, accepted by {accepted_by(archive)}"
+            yield from (f"        {address}" for address in archive.addresses)
     if root is None:
         yield "data=/root (make: DATA=/root) adds what is present."
         yield "`python -m dabs_rq data fetch <source...> data=/root` downloads (make: ACTION=fetch SOURCES= DATA=)."
@@ -120,11 +132,20 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
 
 def _how(source: Source) -> str:
     if source.hub:
-        return f"loaded from the hub ({source.hub}) when first used"
+        fetched = f", or `data fetch {source.name}` downloads it" if source.archives else ""
+        return f"loaded from the hub ({source.hub}) when first used{fetched}"
     names = ", ".join(archive.name for archive in source.archives)
     if source.registration:
         return f"by hand, `data fetch {source.name}` prints the steps" + (f" and downloads {names}" if names else "")
     return f"`data fetch {source.name}` downloads {names}" if names else f"by hand, from {source.url}"
+
+
+def _total(chosen: dict[str, list[Use]]) -> str:
+    """Say how much a fetch of all chosen sources downloads."""
+    archives = [archive for uses in chosen.values() for archive in uses[0].declared.source.archives]
+    unknown_sizes = [archive.name for archive in archives if not archive.size]
+    text = f"up to {len(archives)} files, {megabytes(sum(archive.size or 0 for archive in archives))}"
+    return text + (f", and the unpublished sizes of {', '.join(unknown_sizes)}" if unknown_sizes else "")
 
 
 # ---- fetch and verify ----------------------------------------------------------------------------------------------

@@ -10,18 +10,22 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
+from dabs_rq.sources import structure
 from dabs_rq.spec import Archive
 
 if TYPE_CHECKING:
     import httpx2
 
 ATTEMPTS = 5  # successive attempts without progress
+ATTEMPTS_BEFORE_MIRROR = 2  # of these at an address that has another one after it
 PAUSE = 1.0  # seconds before the second attempt, doubled before every further one
 TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 1 << 20
@@ -32,11 +36,46 @@ class _TryAgain(Exception):
     """An attempt that failed for a temporary reason."""
 
 
-def download(archive: Archive, target: Path) -> None:
+def obtain(archive: Archive, target: Path) -> None:
+    """Download a file to `target` from the first of its addresses that serves it right, and check it.
+
+    Only size and checksum decide what is accepted (the structure, where no checksum is published), never the address.
+    Raises DataError, naming what each address did, if none serves it.
+    """
+    problems = []
+    for number, address in enumerate(archive.addresses, 1):
+        last = number == len(archive.addresses)
+        print(f"downloading {address}", flush=True)
+        try:
+            _obtain_from(replace(archive, url=address), target, ATTEMPTS if last else ATTEMPTS_BEFORE_MIRROR)
+        except DataError as error:
+            problems.append(str(error))
+            if not last:
+                print(f"{error}\ntrying the next address", file=sys.stderr, flush=True)
+        else:
+            if problems:
+                _aside(target).unlink(missing_ok=True)  # what an earlier address sent
+            return
+    raise DataError(problems[0] if len(problems) == 1 else "\n".join([f"no address serves {archive.name}:", *problems]))
+
+
+def _obtain_from(archive: Archive, target: Path, attempts: int) -> None:
+    joined = size_of(part_of(target)) > 0
+    download(archive, target, attempts)
+    try:
+        check(archive, target)
+    except DataError:
+        if not joined:
+            raise
+        download(archive, target, attempts)  # the first part may have come from another address, or be damaged
+        check(archive, target)
+
+
+def download(archive: Archive, target: Path, attempts: int = ATTEMPTS) -> None:
     """Download `archive.url` to `target`, resuming `<target>.part` if it exists.
 
-    Raises DataError if the server refuses or offers another size than declared, if ATTEMPTS successive attempts make no
-    progress, or if the disk is too full. Does not check the content: see `check`.
+    Raises DataError if the server refuses or offers another size than declared, if so many successive `attempts` make
+    no progress, or if the disk is too full. Does not check the content: see `check`.
     """
     import httpx2
 
@@ -52,7 +91,7 @@ def download(archive: Archive, target: Path) -> None:
             except (httpx2.TransportError, _TryAgain) as error:
                 failures = 0 if size_of(part) > farthest else failures + 1
                 farthest = max(farthest, size_of(part))
-                if failures >= ATTEMPTS or isinstance(error, httpx2.UnsupportedProtocol):
+                if failures >= attempts or isinstance(error, httpx2.UnsupportedProtocol):
                     raise DataError(
                         f"{archive.url}: {str(error) or type(error).__name__}, after {size_of(part):,} bytes and "
                         f"{failures} attempts without progress. They are kept in {part}: run the same command later to "
@@ -71,7 +110,7 @@ def check(archive: Archive, file: Path) -> None:
     """Compare a file with its declared size and checksum. If it differs, rename it to `<name>.wrong` and raise
     DataError."""
     if problem := difference(archive, file):
-        aside = file.with_name(f"{file.name}.wrong")
+        aside = _aside(file)
         file.replace(aside)
         raise DataError(
             f"{archive.url}: {problem}. It is kept as {aside} and not used. Fetch again; if that gives the same file, "
@@ -79,8 +118,13 @@ def check(archive: Archive, file: Path) -> None:
         )
 
 
+def _aside(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wrong")
+
+
 def difference(archive: Archive, file: Path) -> str | None:
-    """Describe how a file differs from its declared size and checksum; None if it does not, or none are declared."""
+    """Describe how a file differs from its declared size and checksum, or without a checksum what is wrong with its
+    structure; None if nothing is."""
     if archive.size is not None and (size := size_of(file)) != archive.size:
         return f"{file.name} has {size:,} bytes, {archive.size:,} are declared"
     for name in ("sha256", "md5"):
@@ -88,7 +132,7 @@ def difference(archive: Archive, file: Path) -> str | None:
             with file.open("rb") as content:
                 checksum = hashlib.file_digest(content, name).hexdigest()
             return None if checksum == declared else f"{file.name} has {name} {checksum}, {declared} is declared"
-    return None
+    return structure.fault(file)
 
 
 def check_free_space(folder: Path, needed: int, what: str) -> None:

@@ -21,7 +21,7 @@ from dabs_rq.data.requests import missing_text
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
 from dabs_rq.sources.archives import extract, is_archive
-from dabs_rq.sources.download import check, check_free_space, download, megabytes, part_of, size_of
+from dabs_rq.sources.download import check, check_free_space, megabytes, obtain, part_of, size_of
 from dabs_rq.spec import Archive, Source
 
 DOWNLOADS = ".downloads"
@@ -76,16 +76,22 @@ def _fetch_archives(source: Source, root: Path) -> None:
     _check_free_space(source, pending, root)
     for archive in pending:
         file = download_path(source, archive, root)
-        if not file.exists():
-            print(f"{source.name}: downloading {archive.url}", flush=True)
-            download(archive, file)
-        sums = "its checksum" if archive.md5 or archive.sha256 else "its size (no checksum is published)"
-        print(f"{source.name}: checking {sums} and extracting {file.name}", flush=True)
-        check(archive, file)
+        print(f"{source.name}: {archive.name}, accepted by {accepted_by(archive)}", flush=True)
+        if file.exists():
+            check(archive, file)
+        else:
+            obtain(archive, file)
         _place(source, archive, file, root)
     archive_bytes = sum(size_of(download_path(source, archive, root)) for archive in source.archives)
     folder = root / DOWNLOADS / source.name
     print(f"{source.name}: {folder} keeps the archives ({megabytes(archive_bytes)}), which are not needed any more")
+
+
+def accepted_by(archive: Archive) -> str:
+    """Say what decides whether a downloaded file is the right one."""
+    if declared := archive.sha256 or archive.md5:
+        return f"{'sha256' if archive.sha256 else 'md5'} {declared}"
+    return ("its size and its" if archive.size else "its") + " structure (no checksum is published)"
 
 
 def _check_free_space(source: Source, pending: list[Archive], root: Path) -> None:
@@ -138,17 +144,18 @@ def _place(source: Source, archive: Archive, file: Path, root: Path) -> None:
     for leftover in target.parent.glob(f"{prefix}*"):  # of a killed process
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as work:
-        contents = _contents(archive, file, Path(work))
+        contents = _contents(source, archive, file, Path(work))
         staging = Path(work) / "staging"
         (staging / archive.into).parent.mkdir(parents=True, exist_ok=True)
         contents.rename(staging / archive.into)
         placed = [str(path.relative_to(staging)) for path in sorted((staging / archive.into).iterdir())]
-        placed += [need for need in source.needs if (staging / need).exists() and need not in placed]
-        _move(staging, target, {target / need for need in source.needs})
+        needs = (*source.needs, *source.instead)
+        placed += [need for need in needs if (staging / need).exists() and need not in placed]
+        _move(staging, target, {target / need for need in needs})
     write_text(_placed_file(source, archive, root), json.dumps({"url": archive.url, "gave": placed}, indent=1))
 
 
-def _contents(archive: Archive, file: Path, work: Path) -> Path:
+def _contents(source: Source, archive: Archive, file: Path, work: Path) -> Path:
     """Extract the wanted part of an archive into `work` and return its folder."""
     contents = work / "outer"
     contents.mkdir()
@@ -156,8 +163,9 @@ def _contents(archive: Archive, file: Path, work: Path) -> Path:
         shutil.copyfile(file, contents / file.name)
         return contents
     extract(file, contents)
-    if archive.inner:
-        inner = contents / archive.inner
+    inner = contents / archive.inner
+    is_inner_itself = all((contents / need).exists() for need in source.needs)
+    if archive.inner and not is_inner_itself:
         if not inner.is_file():
             raise DataError(f"{file}: expected {archive.inner} in it, found {_names(contents)}")
         contents = work / "inner"

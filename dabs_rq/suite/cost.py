@@ -54,7 +54,7 @@ class Cost:
 def costs(run: Run) -> list[Cost]:
     """Estimate the cost of each selected domain, for the run's methods and tasks at its scale."""
     operations = Operations(run)
-    return [_cost(run, registry.domain(name), tasks, operations) for name, tasks in plan.selected_tasks(run).items()]
+    return [_cost(run, run.domain_called(name), tasks, operations) for name, tasks in plan.selected_tasks(run).items()]
 
 
 def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operations) -> Cost:

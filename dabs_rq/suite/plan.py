@@ -91,8 +91,8 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
 
     Raises OptionError for a task that no selected domain has."""
     options = run.options
-    names = dict.fromkeys(domain for domain, _ in table.table_order(options.domains))
-    tasks = {name: registry.domain(name).tasks for name in names}
+    names = dict.fromkeys(domain for domain, _ in table.table_order(options.domains, options.scale.sources))
+    tasks = {name: run.domain_called(name).tasks for name in names}
     if options.tasks is None:
         return tasks
     known = [task.name for of_domain in tasks.values() for task in of_domain]
@@ -169,7 +169,7 @@ def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remainin
             awaited = Job("pretrain", domain, part.run, part.method, part.seed, (prepare.name,), cell=part.cell)
             jobs.append(awaited)
         if part.tasks:
-            all_tasks = len(part.tasks) == len(registry.domain(domain).tasks)
+            all_tasks = len(part.tasks) == len(part.run.domain.tasks)
             transfer_run = part.run if all_tasks else part.run.replace(tasks=[task.name for task in part.tasks])
             after = (awaited.name,)
             jobs.append(Job("transfer", domain, transfer_run, part.method, part.seed, after, cell=part.cell))

@@ -73,7 +73,7 @@ def rename_stale(run: Run, cells: Sequence[Cell]) -> list[Path]:
         encoder = cell.stale_encoder
         sources = [registry.task(cell.domain, cell.task).source]
         if encoder and registry.method(cell.method).trains:
-            sources.append(registry.domain(cell.domain).pretraining.source)
+            sources.append(run.domain_called(cell.domain).pretraining.source)
         computable = all(plan.is_available(run.replace(domain=cell.domain), source) for source in sources)
         if computable and (encoder or cell.state == "stale"):
             results = cell.file.parent.glob(f"{glob.escape(cell.task)}[.@+]*")

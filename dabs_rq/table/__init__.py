@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry
+from dabs_rq.domain import Task
 from dabs_rq.files import digest, locked, write_text
 from dabs_rq.records import intervals, significance
 from dabs_rq.records.counts import shortfall
@@ -49,7 +50,7 @@ def build(run: Run) -> Table:
     results: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows with published numbers but no difference, and why
-    for domain_name, task_name in table_order(options.domains):
+    for domain_name, task_name in table_order(options.domains, options.scale.sources):
         domain = registry.domain(domain_name)
         task = registry.task(domain_name, task_name)
         result, broken = check_records(run, task, records.get((domain_name, task_name), []))
@@ -126,15 +127,19 @@ def _split_facts(records: Sequence[Record]) -> dict[str, float | int]:
     return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
 
 
-def table_order(domains: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """Return (domain, task) for every task of `domains`, by default those of the table: the published rows in their
-    order, then the others by domain."""
+def table_order(domains: Sequence[str] | None = None, sources: str | None = None) -> list[tuple[str, str]]:
+    """Return (domain, task) for every task of `domains`, by default those of the table, with a set of sources: the
+    published rows, or those that stand in for them, in the published order, then the others by domain."""
     import pandas as pd
 
     published = pd.read_csv(PUBLISHED)["task"].tolist()
     positions = {task: position for position, task in enumerate(published)}
-    declared = [(domain.name, task.name) for domain in registry.chosen_domains(domains) for task in domain.tasks]
-    return sorted(declared, key=lambda row: (positions.get(row[1], len(positions)), row[0]))
+    declared = [(domain.name, task) for domain in registry.chosen_domains(domains, sources) for task in domain.tasks]
+
+    def order(row: tuple[str, Task]) -> tuple[int, str]:
+        return positions.get(row[1].in_place_of or row[1].name, len(positions)), row[0]
+
+    return [(domain, task.name) for domain, task in sorted(declared, key=order)]
 
 
 def write(run: Run, table: Table) -> Path:

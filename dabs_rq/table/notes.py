@@ -33,6 +33,7 @@ def footnotes(
     spread = {"std": "standard deviation over seeds", "interval": "95 % interval of the mean over seeds (Student's t)"}
     notes = [
         run.data_note,
+        *run.source_notes,
         f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {', '.join(map(str, seeds)) or 'none'}; "
         "numbers in percent" + (f", ± {spread[options.table.spread]}." if several else "."),
     ]

@@ -99,7 +99,7 @@ def _check_location(run: Run, file: Path, result: Record) -> None:
     """Raise RecordError unless the fields of the record match its path and its task is declared."""
     identity, domains = _identity(result), registry.domain_names()
     if result.domain in domains:
-        tasks = [task.name for task in registry.domain(result.domain).tasks]
+        tasks = [task.name for task in run.domain_called(result.domain).tasks]
         if identity == run.places.identity(*identity[3:]) and file == record_file(run, result):
             if result.task not in tasks:
                 problem = unknown(f"task of domain {result.domain!r}", result.task, tasks)

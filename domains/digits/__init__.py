@@ -11,7 +11,7 @@ INPUTS = (Grid(name="image", height=8, width=8, channels=1, patch=2, dtype="floa
 DOMAIN = Domain(
     name="digits",
     title="Digits",
-    inputs={"mini": INPUTS, "paper": INPUTS},
+    inputs={"mini": INPUTS, "small": INPUTS, "paper": INPUTS},
     pretraining=Pretraining(
         source=forms.SOURCE, load=forms.load_unlabelled, sizes={"train": forms.TASK.sizes["train"]}
     ),

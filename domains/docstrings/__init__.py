@@ -14,7 +14,7 @@ def _tokens(length: int) -> Tokens:
 DOMAIN = Domain(
     name="docstrings",
     title="Docstrings",
-    inputs={"mini": (_tokens(32),), "paper": (_tokens(128),)},
+    inputs={"mini": (_tokens(32),), "small": (_tokens(64),), "paper": (_tokens(128),)},
     pretraining=Pretraining(source=tasks.SOURCE, load=tasks.load_paragraphs),
     tasks=tasks.TASKS,
     batch_size=128,

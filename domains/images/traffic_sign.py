@@ -37,6 +37,7 @@ GTSRB/Final_Training/Images/00000/GT-00000.csv ...      Filename;Width;Height;Ro
             "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/GTSRB_Final_Training_Images.zip",
             size=276_294_756,
             md5="f33fd80ac59bff73c82d25ab499e03a3",
+            mirrors=("http://benchmark.ini.rub.de/Dataset/GTSRB_Final_Training_Images.zip",),
         ),
     ),
 )

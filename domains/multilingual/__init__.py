@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dabs_rq.domain import Domain
 from dabs_rq.spec import Tokens
-from domains.multilingual import mc4, paws_x
+from domains.multilingual import mc4, paws_x, small
 from domains.multilingual.protocol import MultilingualProtocol
+
+
+def _tokens(length: int) -> Tokens:
+    return Tokens(name="text", length=length, vocabulary=250_002, pad=1, tokenizer="xlm-roberta-base")
+
 
 DOMAIN = Domain(
     name="multilingual",
     title="Multilingual Text",
     protocol=MultilingualProtocol,
-    inputs={
-        "mini": (Tokens(name="text", length=32, vocabulary=250_002, pad=1, tokenizer="xlm-roberta-base"),),
-        "paper": (Tokens(name="text", length=128, vocabulary=250_002, pad=1, tokenizer="xlm-roberta-base"),),
-    },
+    inputs={"mini": (_tokens(32),), "small": (_tokens(64),), "paper": (_tokens(128),)},
     pretraining=mc4.MC4,
     tasks=paws_x.TASKS,
+    other_sources={"small": small.SMALL},
     batch_size=128,
 )

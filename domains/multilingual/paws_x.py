@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,9 @@ from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
-from dabs_rq.spec import Binary, Source
+from dabs_rq.spec import Archive, Binary, Source
+from domains.multilingual import pawsx_tsv
+from domains.multilingual.pawsx_tsv import PairsFile
 
 LANGUAGES = {"en": "EN", "fr": "FR", "es": "ES", "de": "DE", "zh": "ZH", "ja": "JP", "ko": "KO"}  # in table order
 TRUE_TEST = "official_test"
@@ -37,34 +40,76 @@ SOURCE = Source(
 <language>/validation.parquet   the split that is reported
 <language>/test.parquet         the true test split, reported beside it if it is there
 several files of a split are called train-00000-of-00002.parquet ...
+or, from the publisher's archive: x-final/<language>/train.tsv (en) or translated_train.tsv, dev_2k.tsv, test_2k.tsv
 """,
     needs=tuple(LANGUAGES),
+    instead=tuple(f"{pawsx_tsv.FOLDER}/{language}" for language in LANGUAGES),
     licence="free use for any purpose, with acknowledgement of Google LLC",
     size="30 MB for all languages",
     citation="Yang et al. 2019, PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, "
     "arXiv:1908.11828",
     hub="google-research-datasets/paws-x",
+    archives=(
+        Archive(
+            "https://storage.googleapis.com/paws/pawsx/x-final.tar.gz",
+            size=30_282_057,
+            sha256="4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f",
+        ),
+    ),
 )
 
 
 def load(request: Request, language: str) -> Examples:
     """Load the pairs of one language in file order; ids such as "train/17" are the hub's split and the pair's id.
 
-    If the data root holds any file of the language, the true test split is not loaded from the hub.
+    Reads the hub's tables under the data root, else the publisher's, else loads those of the hub. If the data root
+    holds any file of the language, the true test split is not loaded from the hub.
     """
-    source = SOURCE
-    if request.split == TRUE_TEST and any((request.root / SOURCE.folder / language).glob("*.parquet")):
-        source = replace(SOURCE, hub=None)
-    location = text.find_table(request, source, language, HUB_SPLITS[request.split])
-    table = location.open(("id", *SENTENCES, "label"))
+    split = HUB_SPLITS[request.split]
+    pairs = find_pairs(request, language, split)
+    if isinstance(pairs, PairsFile):
+        return Examples(
+            ids=_ids(pairs, split),
+            inputs=(text.from_items(_items(pairs, request), SENTENCES, text.tokens_input(request), request.root),),
+            targets=pairs.labels(),
+        )
+    table = pairs.open(("id", *SENTENCES, "label"))
     return Examples(
-        ids=_ids(location, HUB_SPLITS[request.split]),
-        inputs=(text.from_table(location, SENTENCES, np.arange(len(table)), text.tokens_input(request), request.root),),
-        targets=text.labels(location, 1, "0 or 1 (paraphrase) expected"),
+        ids=_ids(pairs, split),
+        inputs=(text.from_table(pairs, SENTENCES, np.arange(len(table)), text.tokens_input(request), request.root),),
+        targets=text.labels(pairs, 1, "0 or 1 (paraphrase) expected"),
     )
 
 
-def _ids(location: TableLocation, split: str) -> pa.Array:
+def find_pairs(request: Request, language: str, split: str) -> TableLocation | PairsFile:
+    """Find the pairs of a language and split (the hub's name) in the form in which they are there."""
+    folder = request.root / SOURCE.folder
+    hub_form = any((folder / language).glob(f"{split}*.parquet"))
+    if not hub_form and (folder / pawsx_tsv.FOLDER / language).is_dir():
+        return PairsFile.of(folder, language, split)
+    source = SOURCE
+    if request.split == TRUE_TEST and any((folder / language).glob("*.parquet")):
+        source = replace(SOURCE, hub=None)
+    return text.find_table(request, source, language, split)
+
+
+def file_of(pairs: TableLocation | PairsFile, request: Request) -> str:
+    """Return the (first) file of pairs, relative to the data root if it is below it."""
+    if isinstance(pairs, PairsFile):
+        file = pairs.file
+    else:
+        file = pairs.files[0] if pairs.files else Path(pairs.open(()).cache_files[0]["filename"])
+    return file.relative_to(request.root).as_posix() if file.is_relative_to(request.root) else str(file)
+
+
+def _items(pairs: PairsFile, request: Request) -> pa.Table:
+    path = file_of(pairs, request)
+    places = pa.array(np.zeros(pairs.table.num_rows, np.int8))
+    columns = {name: pairs.column(name) for name in SENTENCES}
+    return pa.table({"path": pa.DictionaryArray.from_arrays(places, pa.array([path])), **columns}).combine_chunks()
+
+
+def _ids(location: TableLocation | PairsFile, split: str) -> pa.Array:
     """Read column "id" and prefix the split. Raises DataError for a repeated or missing id."""
     column = location.column("id")
     if column.null_count:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dabs_rq.domain import Domain, Pretraining
+from dabs_rq.domain import Domain, Pretraining, SourceSet
 from dabs_rq.spec import Series
 from domains.sensor.pamap2 import PAMAP2, SOURCE, load_unlabelled
 from domains.sensor.protocol import SensorProtocol
 
 INPUTS = (Series(name="sensor", length=320, channels=52, segment=5),)
+PRETRAINING = Pretraining(source=SOURCE, load=load_unlabelled)
 
 DOMAIN = Domain(
     name="sensor",
     title="Sensor",
     protocol=SensorProtocol,
-    inputs={"mini": INPUTS, "paper": INPUTS},
-    pretraining=Pretraining(source=SOURCE, load=load_unlabelled),
+    inputs={"mini": INPUTS, "small": INPUTS, "paper": INPUTS},
+    pretraining=PRETRAINING,
     tasks=(PAMAP2,),
+    other_sources={"small": SourceSet(pretraining=PRETRAINING, tasks=(PAMAP2,))},  # small enough as it is
     batch_size=256,
 )

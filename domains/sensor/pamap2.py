@@ -54,6 +54,7 @@ SOURCE = Source(
         Archive(
             "https://archive.ics.uci.edu/static/public/231/pamap2+physical+activity+monitoring.zip",
             inner="PAMAP2_Dataset.zip",
+            mirrors=("https://archive.ics.uci.edu/ml/machine-learning-databases/00231/PAMAP2_Dataset.zip",),
         ),
     ),
 )

@@ -31,7 +31,7 @@ VALIDATION, TESTING = "validation_list.txt", "testing_list.txt"
 COUNTS = {"clips": 105_829, VALIDATION: 9981, TESTING: 11_005}
 STATISTICS = Statistics(mean=-46.847, std=19.151)
 TARGET = Multiclass(len(WORDS))
-_CLIP = re.compile(r"([0-9a-f]{8})_nohash_\d+\.wav")
+CLIP = re.compile(r"([0-9a-f]{8})_nohash_\d+\.wav")
 
 SOURCE = Source(
     name="google_speech",
@@ -106,7 +106,7 @@ def _all(request: Request, root: Path) -> Clips:
     paths, speakers = [pa.array([], pa.string())], [np.array([], np.int64)]
     for word in words:
         names = clips.names(root / word, ".wav")
-        matches = [_CLIP.fullmatch(name) for name in names]
+        matches = [CLIP.fullmatch(name) for name in names]
         if None in matches:
             bad = root / word / names[matches.index(None)]
             raise DataError(f"{bad}: expected a name like 0165e0e8_nohash_0.wav")

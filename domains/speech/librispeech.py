@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ TARGET = Multiclass(40)
 _CHAPTERS = 10**7  # more than the largest number of a chapter
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-\d{4}\.flac")
 
-_ABOUT = {
+_ABOUT: dict[str, Any] = {
     "url": "https://www.openslr.org/12",
     "folder": "speech/librispeech",
     "licence": "CC BY 4.0",
@@ -77,6 +77,11 @@ SPEAKERS_SOURCE = Source(
             size=337_926_286,
             md5="42e2234ba48799c1f50f24a7926300a1",
             sha256="76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+            mirrors=(
+                "https://us.openslr.org/resources/12/dev-clean.tar.gz",
+                "https://openslr.elda.org/resources/12/dev-clean.tar.gz",
+                "https://openslr.magicdatatech.com/resources/12/dev-clean.tar.gz",
+            ),
         ),
     ),
     **_ABOUT,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dabs_rq.domain import Domain
+from dabs_rq.domain import Domain, SourceSet
 from dabs_rq.spec import Tokens
-from domains.text import glue, wikitext103
+from domains.text import glue, wikitext2, wikitext103
+
+SMALL_TASKS = ("cola", "mrpc", "rte", "sst2", "stsb", "wnli")
 
 
 def _tokens(length: int) -> Tokens:
@@ -15,8 +17,13 @@ def _tokens(length: int) -> Tokens:
 DOMAIN = Domain(
     name="text",
     title="English Text",
-    inputs={"mini": (_tokens(32),), "paper": (_tokens(128),)},
+    inputs={"mini": (_tokens(32),), "small": (_tokens(64),), "paper": (_tokens(128),)},
     pretraining=wikitext103.WIKITEXT103,
     tasks=glue.TASKS,
+    other_sources={
+        "small": SourceSet(
+            pretraining=wikitext2.WIKITEXT2, tasks=tuple(task for task in glue.TASKS if task.name in SMALL_TASKS)
+        )
+    },
     batch_size=128,
 )

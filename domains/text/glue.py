@@ -17,10 +17,38 @@ from dabs_rq.data.readers import text
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataWarning
-from dabs_rq.spec import Binary, MetricName, Multiclass, Regression, Source, Target
+from dabs_rq.spec import Archive, Binary, MetricName, Multiclass, Regression, Source, Target
 
 SPLITS = {"train": "train", "test": "validation"}  # the hub's names
 HIGHEST = 5.0  # STS-B scores similarity from 0 to 5
+REVISION = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"  # of the hub's dataset: its files never change
+# Bytes and sha256 of the hub's files at that revision: config -> split -> (bytes, sha256).
+FILES = {
+    "cola": {
+        "train": (251_124, "2e7538afa2000e63f5343f16a758d75c452661a384208399d2035cd2fce45c33"),
+        "validation": (37_551, "c14b7219a7d9f9fe3dd291fd000f6623ee413805eb108c9c49578ed50873e4ba"),
+    },
+    "mrpc": {
+        "train": (649_281, "61fd41301e0e244b0420c4350a170c8e7cf64740335fc875a4af2d79af0df0af"),
+        "validation": (75_678, "33c007dbf5bfa8463d87a13e6226df8c0fcf2596c2cd39d0f3bb79754e00f50f"),
+    },
+    "rte": {
+        "train": (583_976, "a6252ab17015d718f6de1effe0980f7b158df63e3d16207cd8bd396b608e5147"),
+        "validation": (69_020, "fb2aa2e04f551133ba663617a15ae133dc22b0f6a969bc0629b5ea6003ee9cf8"),
+    },
+    "sst2": {
+        "train": (3_110_468, "66a253e67968acfabcbe49dbe9da964b42ac1c851c40ab760e8c8942efdb3229"),
+        "validation": (72_819, "a1371f3b3a7b0bcefa8388799a9359dc3ce76c349cc0079507a7991364fd2a9b"),
+    },
+    "stsb": {
+        "train": (502_065, "bbd93bbb988fd18437e02185fe3b2bd9a18350376c392e7820de9df1b247ed1f"),
+        "validation": (150_622, "152de7cf1fa34ee4df1c243bd209b02ade21a1d5c4fb3b7da5240f78e4000aa9"),
+    },
+    "wnli": {
+        "train": (38_835, "40f4c0c60db68addeda8e9cbe25e6344cd99d5bbb80125535994a9a3141ee0a9"),
+        "validation": (11_067, "880037e45e03df868d5799ca21dc03f3a6378f0adf3c01c7bfc46b94fa61f1cb"),
+    },
+}
 
 
 def load(
@@ -49,6 +77,21 @@ def _labels(location: text.TableLocation, target: Target) -> np.ndarray:
     highest = HIGHEST if real else max(target.outputs, 2) - 1
     expected = f"a number from 0 to {highest:g} expected (-1 where a split has no labels)"
     return text.labels(location, highest, expected, real=real)
+
+
+def _archives(config: str) -> tuple[Archive, ...]:
+    """Declare the hub's files of a config; none for the large ones, which the reader loads from the hub."""
+    path = f"datasets/nyu-mll/glue/resolve/{REVISION}/{config}"
+    return tuple(
+        Archive(
+            f"https://huggingface.co/{path}/{split}-00000-of-00001.parquet",
+            size=size,
+            sha256=sha256,
+            into=config,
+            mirrors=(f"https://hf-mirror.com/{path}/{split}-00000-of-00001.parquet",),
+        )
+        for split, (size, sha256) in FILES.get(config, {}).items()
+    )
 
 
 def _task(
@@ -81,6 +124,7 @@ def _task(
         size=size,
         citation=f"{citation}; Wang et al. 2019, GLUE, ICLR, arXiv:1804.07461",
         hub="nyu-mll/glue",
+        archives=_archives(name),
     )
     return Task(
         name=name,

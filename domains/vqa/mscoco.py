@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Pretraining
@@ -56,6 +58,11 @@ def load(request: Request) -> Examples:
     """
     root = request.folder(SOURCE)
     name = FOLDERS[request.split]
+    return captioned(request, root, name)
+
+
+def captioned(request: Request, root: Path, name: str) -> Examples:
+    """Load the pictures of the folder `name` (train2017 or val2017) below `root` with their captions, see `load`."""
     captions_file, instances_file = (root / "annotations" / f"{kind}_{name}.json" for kind in ("captions", "instances"))
     if missing := [path for path in (root / name, captions_file, instances_file) if not path.exists()]:
         raise MissingDataError(missing_text(SOURCE, request.root, missing))

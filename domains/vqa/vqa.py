@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,10 +86,24 @@ def load(request: Request) -> Examples:
     root = request.folder(SOURCE)
     name = FOLDERS[request.split]
     questions_file = root / DATA / QUESTIONS.format(name)
-    questions = _questions(questions_file, root / DATA / ANNOTATIONS.format(name))
+    questions = read_questions(questions_file, root / DATA / ANNOTATIONS.format(name))
     request.expect(f"{SOURCE.title}, questions of {name}", COUNTS[request.split], len(questions))
+    return pairs_of(
+        request, questions, questions_file, SEEDS[request.split], root, f"{DATA}/{name}/COCO_{name}_{{:012d}}.jpg"
+    )
 
-    draws = np.random.default_rng(SEEDS[request.split]).random((len(questions), 2))
+
+def pairs_of(
+    request: Request,
+    questions: Sequence[Question],
+    questions_file: Path,
+    seed: Sequence[int],
+    root: Path,
+    picture_path: str,
+) -> Examples:
+    """Make pairs of a question and an answer as `load` describes them. picture_path: the path of a picture relative to
+    `root`, with {} for its id."""
+    draws = np.random.default_rng(seed).random((len(questions), 2))
     numbers, images, asked, answers, targets = [], [], [], [], []
     for question, (swap, which) in zip(questions, draws, strict=True):
         if question.answer not in question.choices:
@@ -115,7 +130,7 @@ def load(request: Request) -> Examples:
         )
 
     distinct, first, row = np.unique(np.array(images, np.int64), return_index=True, return_inverse=True)
-    paths = [f"{DATA}/{name}/COCO_{name}_{picture_id:012d}.jpg" for picture_id in distinct.tolist()]
+    paths = [picture_path.format(picture_id) for picture_id in distinct.tolist()]
     for path, question_row in zip(paths, first, strict=True):
         if not (root / path).is_file():
             raise DataError(f"{questions_file}: question {numbers[question_row]}: no such file {root / path}")
@@ -132,7 +147,7 @@ def load(request: Request) -> Examples:
     )
 
 
-def _questions(file: Path, annotations_file: Path) -> list[Question]:
+def read_questions(file: Path, annotations_file: Path) -> list[Question]:
     """Read all questions with their correct answers, sorted by id."""
     fields = {"question_id": int, "image_id": int, "multiple_choice_answer": str}
     annotated = {}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dabs_rq.domain import Domain
 from dabs_rq.spec import Grid
-from domains.xray import chexpert, xray8
+from domains.xray import chexpert, small, xray8
 from domains.xray.protocol import XrayProtocol
+
+SMALL_IMAGE = Grid(name="image", height=32, width=32, channels=3, patch=4)
 
 DOMAIN = Domain(
     name="xray",
     title="Chest X-Rays",
     protocol=XrayProtocol,
     inputs={
-        "mini": (Grid(name="image", height=32, width=32, channels=3, patch=4),),
+        "mini": (SMALL_IMAGE,),
+        "small": (SMALL_IMAGE,),
         "paper": (Grid(name="image", height=224, width=224, channels=3, patch=16),),
     },
     pretraining=chexpert.CHEXPERT,
     tasks=(chexpert.TASK, xray8.TASK),
+    other_sources={"small": small.SMALL},
     batch_size=64,
 )
