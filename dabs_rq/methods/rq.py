@@ -37,7 +37,9 @@ Gradient = Literal["extremes", "straight_through", "detach"]
 @dataclass(frozen=True, kw_only=True)
 class RQProtocol(Protocol):
     # How gradients pass through the quantizer to the embedding modules.
-    rq_gradient: Gradient = option("pretraining", published="extremes", corrected="detach", methods=("rq", "rq_embeddings"))
+    rq_gradient: Gradient = option(
+        "pretraining", published="extremes", corrected="detach", methods=("rq", "rq_embeddings")
+    )
 
 
 @dataclass(frozen=True)

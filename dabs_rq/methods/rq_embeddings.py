@@ -1,4 +1,4 @@
-"""Randomized quantization of the token embeddings of every domain, as the first version of the paper's abstract says."""
+"""Randomized quantization of the token embeddings of every domain: what the paper's first abstract says."""
 
 from __future__ import annotations
 
