@@ -61,7 +61,16 @@ def explain_out_of_memory(advice: str) -> Iterator[None]:
         raise ResourceError(f"out of memory ({first_line(error)}). {advice}") from error
 
 
-def first_line(error: Exception) -> str:
+def shown(value: object, length: int = 80) -> str:
+    """Return the text of a value for an error, cut to `length`; never fails, whatever a file made of the value."""
+    try:
+        text = repr(value)
+    except Exception:  # a number too long to print, or a structure too deep
+        return f"a {type(value).__name__} that cannot be printed"
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 

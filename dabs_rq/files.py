@@ -1,4 +1,4 @@
-"""Atomic writes: files and folders are written to a temporary path, then renamed. Also locks and content hashes."""
+"""Reading of files that others wrote, atomic writes (to a temporary path, then renamed), locks and content hashes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,56 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from dabs_rq.errors import DabsRqError, DataError, first_line
+
+
+@contextmanager
+def reading(file: Path, expected: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
+    """Read `file` in this block. Whatever a library raises there becomes `error`, with the file and the advice.
+
+    expected: what the file should be, such as "a picture". Raises `error` too if there is no such file, or if it is no
+    regular file: opening a pipe would wait for its writer, and a device has no end.
+    """
+    check_regular(file, error)
+    with explained(file, expected, advice, error):
+        yield
+
+
+@contextmanager
+def explained(place: object, expected: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
+    """Raise `error` for whatever this block raises, as `reading` does, about content that is in no file of its own."""
+    try:
+        yield
+    except DabsRqError:
+        raise
+    except FileNotFoundError as cause:
+        raise error(f"{place}: no such file") from cause
+    except BaseException as cause:
+        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":  # of a library in Rust
+            raise
+        why = f"{type(cause).__name__}: {first_line(cause):.300}"
+        raise error(f"{place}: damaged or not {expected} ({why}){f'. {advice}' if advice else ''}") from cause
+
+
+def check_regular(file: Path, error: type[DabsRqError] = DataError) -> None:
+    """Raise `error` unless `file` is a regular file or a link to one."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError as cause:
+        raise error(f"{file}: no such file") from cause
+    except (OSError, ValueError) as cause:  # ValueError: a null character in the name
+        raise error(f"{file}: cannot be read ({first_line(cause)})") from cause
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device, which is not opened"
+        raise error(f"{file}: expected a file, found {kind}")
 
 
 @contextmanager

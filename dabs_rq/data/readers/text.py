@@ -17,11 +17,13 @@ from dabs_rq.data.columns import Decoded
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import digest, digest_files
+from dabs_rq.files import digest, digest_files, reading
 from dabs_rq.spec import Source, Tokens
 
 if TYPE_CHECKING:
     import datasets
+
+RATIO, SMALLEST = 200, 256 << 20  # the largest size of a table in proportion to its file, and in bytes
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,33 @@ def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset
 
     if location.hub is not None:
         return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
+    for file in location.files:
+        _check_size(file)
     disable_progress_bar()
     try:
         return datasets.Dataset.from_parquet([str(file) for file in location.files])
-    except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, OSError) as error:
+    except Exception as error:  # a damaged file can raise any type
         raise DataError(
             f"{', '.join(map(str, location.files))}: damaged or not a parquet table ({error.__cause__ or error})"
         ) from error
     finally:
         enable_progress_bar()
+
+
+def _check_size(file: Path) -> None:
+    """Raise DataError for a file that would unpack to far more than its size, such as a text that stands once in it and
+    a million times in the table."""
+    from pyarrow import parquet
+
+    with reading(file, "a parquet table"), parquet.ParquetFile(file) as opened:
+        limit = max(RATIO * file.stat().st_size, SMALLEST)
+        groups = [opened.metadata.row_group(group) for group in range(opened.metadata.num_row_groups)]
+        pages = sum(
+            group.column(column).total_uncompressed_size for group in groups for column in range(group.num_columns)
+        )
+        rows = opened.metadata.num_rows
+        if max(pages, 8 * rows) > limit:
+            raise DataError(f"{file}: {rows:,} rows of {pages:,} bytes are more than {RATIO} times the file's size")
 
 
 def values(table: datasets.Dataset, field: str) -> pa.ChunkedArray:
@@ -160,7 +180,8 @@ def labels(location: TableLocation, highest: float, expected: str, *, real: bool
     column = location.column("label")
     if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
         raise DataError(f"{location}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
-    legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
+    numbers = pc.cast(column, pa.float64(), safe=False)  # a whole number beyond 2**53 is far beyond any label
+    legal = pc.and_(pc.greater_equal(numbers, 0.0), pc.less_equal(numbers, float(highest))).fill_null(False)
     if (row := pc.index(legal, False).as_py()) >= 0:
         raise DataError(f"{location.row(row)}: label {column[row].as_py()}; {expected}")
     return column.to_numpy().astype(np.float64 if real else np.int64)
