@@ -313,7 +313,7 @@ def test_values_of_unknown_range_are_refused(dtype: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize("side", [9_000, 20_000])
 def test_a_picture_that_would_fill_the_memory_is_refused(side: int, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(png(side, side, 8, 2, bytes(1000)))
-    with pytest.raises(DataError, match="x.png: .*pixels"), warnings.catch_warnings():
+    with pytest.raises(DataError, match=r"x.png: .*pixels"), warnings.catch_warnings():
         warnings.simplefilter("error")
         image.open_rgb(tmp_path / "x.png")
 

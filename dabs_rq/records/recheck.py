@@ -12,7 +12,7 @@ from dabs_rq.records.record import Predictions, Record
 
 # Covers the rounding of numbers in a record's file.
 _TOLERANCE = 1e-6
-AGAIN = "delete it and run `suite` or `transfer` again"
+AGAIN = "move it away and run `suite` or `transfer` again"
 
 
 def predictions(file: Path, result: Record) -> Predictions:

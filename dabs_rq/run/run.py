@@ -86,6 +86,9 @@ class Run:
                 f"the data root {options.data} is not a folder. Below it are the sources in their published layouts; "
                 "`python -m dabs_rq domains` lists which are expected where."
             )
+        for name, folder in (("runs", self.places.runs), ("out", self.places.results)):
+            if (file := next((part for part in (folder, *folder.parents) if part.exists()), folder)).is_file():
+                raise OptionError(f"{name}={folder} leads through a file, {file}; give a folder")
         if options.table.published and not self.published_compares:
             raise OptionError(
                 "table.published=true needs a scale of the full budget (scale=paper) and real data (data=/root), like "

@@ -133,9 +133,8 @@ def _check_size(file: Path) -> None:
     with reading(file, "a parquet table"), parquet.ParquetFile(file) as opened:
         limit = max(RATIO * file.stat().st_size, SMALLEST)
         groups = [opened.metadata.row_group(group) for group in range(opened.metadata.num_row_groups)]
-        pages = sum(
-            group.column(column).total_uncompressed_size for group in groups for column in range(group.num_columns)
-        )
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        pages = sum(column.total_uncompressed_size for column in columns)
         rows = opened.metadata.num_rows
         if max(pages, 8 * rows) > limit:
             raise DataError(f"{file}: {rows:,} rows of {pages:,} bytes are more than {RATIO} times the file's size")

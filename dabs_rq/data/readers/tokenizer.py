@@ -148,8 +148,8 @@ class Encode:
             ids = np.array([encoding.ids for encoding in encodings], np.int64).reshape(len(texts), spec.length)
         if ids.size and (ids.max() >= spec.vocabulary or ids.min() < 0):
             raise DataError(
-                f"tokenizer {spec.tokenizer!r}: it encodes a text to id {ids.max():,}, but input {spec.name!r} takes ids "
-                f"from 0 to {spec.vocabulary - 1:,}"
+                f"tokenizer {spec.tokenizer!r}: it encodes a text to id {ids.max():,}, but input {spec.name!r} takes "
+                f"ids from 0 to {spec.vocabulary - 1:,}"
             )
         return ids.astype(np.int32)
 
