@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -38,12 +39,20 @@ def explained(place: object, expected: str, advice: str = "", error: type[DabsRq
     except DabsRqError:
         raise
     except FileNotFoundError as cause:
-        raise error(f"{place}: no such file") from cause
+        raise error(f"{cause.filename or place}: no such file") from cause
+    except OSError as cause:
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):  # of what is written in the block
+            raise WriteError.of(cause.filename or place, cause) from cause
+        raise _damaged(place, expected, advice, error, cause) from cause
     except BaseException as cause:
         if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":  # of a library in Rust
             raise
-        why = f"{type(cause).__name__}: {first_line(cause):.300}"
-        raise error(f"{place}: damaged or not {expected} ({why}){f'. {advice}' if advice else ''}") from cause
+        raise _damaged(place, expected, advice, error, cause) from cause
+
+
+def _damaged(place: object, expected: str, advice: str, error: type[DabsRqError], cause: BaseException) -> DabsRqError:
+    why = f"{type(cause).__name__}: {first_line(cause):.300}"
+    return error(f"{place}: damaged or not {expected} ({why}){f'. {advice}' if advice else ''}")
 
 
 def check_regular(file: Path, error: type[DabsRqError] = DataError) -> None:
@@ -115,6 +124,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(parent, ignore_errors=True)
 
 
+_DISK = re.compile("os error|StorageFull|FileTooLarge|No space left|failed writing|unexpected pos|iostream|IoError")
+
+
 @contextmanager
 def _writable(target: Path) -> Iterator[None]:
     try:
@@ -123,6 +135,13 @@ def _writable(target: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise WriteError.of(target, error) from error
+    except Exception as error:  # torch and safetensors report the system's errors as their own
+        if _DISK.search(str(error)):
+            raise WriteError(
+                f"{target} cannot be written: {first_line(error)}. Is the disk full, or a limit on the size of a file "
+                "reached? Free space, or give another folder."
+            ) from error
+        raise
 
 
 def write_once(folder: Path, write: Callable[[Path], None], announcement: str) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.nn import functional as F
+
+# Similarities are in [-1, 1]; a smaller temperature would divide them to infinity, a larger one to zero.
+Temperature = Annotated[float, Interval(ge=1e-6, le=1e6)]
 
 
 def similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """Compute the cosine similarity of every row of `a` (B, P) with every row of `b` (B, P), divided by `temperature`.
 
-    Shape: -> (B, B).
+    Shape: -> (B, B). Raises ValueError unless the temperature is above 0.
     """
+    if not temperature > 0:
+        raise ValueError(f"temperature is above 0; got {temperature!r}")
     return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
 
 

@@ -28,7 +28,7 @@ from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
 
 FIGURES = "figures"
-WRITTEN = ".written.json"  # figures of this report, with the hashes of their contents
+WRITTEN = ".figures.json"  # figures of this report, with the hashes of their contents
 QUANTIZER = "rq"  # the method whose options the views of the quantizer use
 
 
@@ -57,7 +57,7 @@ def write(run: Run) -> Report:
 def _remove_old(folder: Path, names: set[str]) -> None:
     """Delete the figures of an earlier report that the page no longer shows: files that stand in the list it wrote, and
     have not changed since. Then write the list of this report."""
-    listed = folder / WRITTEN
+    listed = folder.parent / WRITTEN
     try:
         earlier = json.loads(listed.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -69,7 +69,8 @@ def _remove_old(folder: Path, names: set[str]) -> None:
         if ours and name not in current and digest(file.read_bytes()) == content:
             file.unlink()
     written = {name: digest((folder / name).read_bytes()) for name in sorted(current)}
-    write_text(listed, json.dumps(written, indent=1) + "\n")
+    if written or earlier:
+        write_text(listed, json.dumps(written, indent=1) + "\n")
 
 
 def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:

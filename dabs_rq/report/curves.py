@@ -52,7 +52,7 @@ def warnings(runs: Mapping[str, Run], domain: Domain) -> list[str]:
             with contextlib.suppress(CheckpointError):  # the page says elsewhere which results are missing
                 about = checkpoint.describe(run.checkpoint_file(seed))["about"]
                 named = f"{domain.title}, {method_title(method)}, seed {seed}"
-                found += [f"{named}: {text}" for text in about.get("warnings", [])]
+                found += [f"{named}: {text}" for text in about.get("warnings") or () if isinstance(text, str)]
     return found
 
 

@@ -87,7 +87,11 @@ class Run:
                 "`python -m dabs_rq domains` lists which are expected where."
             )
         for name, folder in (("runs", self.places.runs), ("out", self.places.results)):
-            if (file := next((part for part in (folder, *folder.parents) if part.exists()), folder)).is_file():
+            try:
+                file = next((part for part in (folder, *folder.parents) if part.exists()), folder)
+            except OSError as error:
+                raise OptionError(f"{name} is no path: {error.strerror}. Give a folder.") from error
+            if not file.is_dir():
                 raise OptionError(f"{name}={folder} leads through a file, {file}; give a folder")
         if options.table.published and not self.published_compares:
             raise OptionError(

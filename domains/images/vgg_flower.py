@@ -53,14 +53,15 @@ def load(request: Request) -> Examples:
     """Load DABS's seeded 80/20 split by class, with classes in order of first appearance (not the official split)."""
     folder = request.folder(SOURCE)
     classes: dict[int, list[Picture]] = defaultdict(list)
-    for number, value in enumerate(_labels(folder / LABELS), 1):
+    for number, value in enumerate(read_labels(folder / LABELS), 1):
         where = f"{folder / LABELS}: entry {number}"
         label = class_number(int(value), TARGET, where, first=1)
         classes[label].append(Picture(f"jpg/image_{number:05d}.jpg", label, where))
     return labelled(request, folder, split_80_20(classes.values(), request.split))
 
 
-def _labels(file: Path) -> np.ndarray:
+def read_labels(file: Path) -> np.ndarray:
+    """Read the labels of all pictures: (n,) whole numbers of any kind. Raises DataError if the file is damaged."""
     from scipy.io import loadmat
 
     with reading(file, "a MATLAB file with labels"):

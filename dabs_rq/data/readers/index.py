@@ -87,10 +87,11 @@ def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
     with reading(file, "a csv table"):
         types = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
         table = csv.read_csv(file, convert_options=types)
-    if missing := [name for name in columns if name not in table.column_names]:
+        names = table.column_names
+    if missing := [name for name in columns if name not in names]:
         raise DataError(
-            f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {table.column_names}"
+            f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {names}"
         )
-    if repeated := [name for name in columns if table.column_names.count(name) > 1]:
-        raise DataError(f"{file}:1: expected each column once; {', '.join(repeated)} repeated in {table.column_names}")
+    if repeated := [name for name in columns if names.count(name) > 1]:
+        raise DataError(f"{file}:1: expected each column once; {', '.join(repeated)} repeated in {names}")
     return table.select(list(columns))

@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Decoded
+from dabs_rq.data.readers.parquet import check_size
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import digest, digest_files, reading
+from dabs_rq.files import digest, digest_files
 from dabs_rq.spec import Source, Tokens
 
 if TYPE_CHECKING:
     import datasets
-
-RATIO, SMALLEST = 200, 256 << 20  # the largest size of a table in proportion to its file, and in bytes
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset
     if location.hub is not None:
         return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
     for file in location.files:
-        _check_size(file)
+        check_size(file)
     disable_progress_bar()
     try:
         return datasets.Dataset.from_parquet([str(file) for file in location.files])
@@ -123,21 +122,6 @@ def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset
         ) from error
     finally:
         enable_progress_bar()
-
-
-def _check_size(file: Path) -> None:
-    """Raise DataError for a file that would unpack to far more than its size, such as a text that stands once in it and
-    a million times in the table."""
-    from pyarrow import parquet
-
-    with reading(file, "a parquet table"), parquet.ParquetFile(file) as opened:
-        limit = max(RATIO * file.stat().st_size, SMALLEST)
-        groups = [opened.metadata.row_group(group) for group in range(opened.metadata.num_row_groups)]
-        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        pages = sum(column.total_uncompressed_size for column in columns)
-        rows = opened.metadata.num_rows
-        if max(pages, 8 * rows) > limit:
-            raise DataError(f"{file}: {rows:,} rows of {pages:,} bytes are more than {RATIO} times the file's size")
 
 
 def values(table: datasets.Dataset, field: str) -> pa.ChunkedArray:
