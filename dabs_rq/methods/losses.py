@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from annotated_types import Interval
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-# Similarities are in [-1, 1]; a smaller temperature would divide them to infinity, a larger one to zero.
-Temperature = Annotated[float, Interval(ge=1e-6, le=1e6)]
+
+def _not_tiny(temperature: float) -> float:
+    if temperature < 1e-6:
+        raise ValueError("at least 1e-6, or similarities become infinite")
+    return temperature
+
+
+Temperature = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), AfterValidator(_not_tiny)]
 
 
 def similarities(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from dabs_rq.protocol import Protocol
 
 DEFAULT_METHOD = "rq"
+
+
+def _not_bool(value: Any) -> Any:
+    """true is 1 for Python, but nobody means that."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number")
+    return value
 
 
 def _without_null(path: Path) -> Path:
@@ -22,15 +29,15 @@ def _without_null(path: Path) -> Path:
     return path
 
 
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Processes = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**31 - 1)]
+Processes = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=4096)]
 Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
 PROBE_TITLES = {
     "lbfgs": "Regression on standardised features",
     "adamw": "AdamW on raw features",
     "adamw_standardised": "AdamW on standardised features",
 }
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(abs)]  # -0: one variant with 0
 Place = Annotated[Path, AfterValidator(_without_null)]

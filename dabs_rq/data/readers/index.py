@@ -89,9 +89,7 @@ def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
         table = csv.read_csv(file, convert_options=types)
         names = table.column_names
     if missing := [name for name in columns if name not in names]:
-        raise DataError(
-            f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {names}"
-        )
+        raise DataError(f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {names}")
     if repeated := [name for name in columns if names.count(name) > 1]:
         raise DataError(f"{file}:1: expected each column once; {', '.join(repeated)} repeated in {names}")
     return table.select(list(columns))
