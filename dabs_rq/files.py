@@ -20,19 +20,19 @@ from dabs_rq.errors import DabsRqError, DataError, WriteError, first_line
 
 
 @contextmanager
-def reading(file: Path, expected: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
+def reading(file: Path, fault: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
     """Read `file` in this block. Whatever a library raises there becomes `error`, with the file and the advice.
 
-    expected: what the file should be, such as "a picture". Raises `error` too if there is no such file, or if it is no
-    regular file: opening a pipe would wait for its writer, and a device has no end.
+    fault: what is wrong then, such as "damaged or not a picture". Raises `error` too if there is no such file, or if it
+    is no regular file: opening a pipe would wait for its writer, and a device has no end.
     """
     check_regular(file, error)
-    with explained(file, expected, advice, error):
+    with explained(file, fault, advice, error):
         yield
 
 
 @contextmanager
-def explained(place: object, expected: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
+def explained(place: object, fault: str, advice: str = "", error: type[DabsRqError] = DataError) -> Iterator[None]:
     """Raise `error` for whatever this block raises, as `reading` does, about content that is in no file of its own."""
     try:
         yield
@@ -43,16 +43,16 @@ def explained(place: object, expected: str, advice: str = "", error: type[DabsRq
     except OSError as cause:
         if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):  # of what is written in the block
             raise WriteError.of(cause.filename or place, cause) from cause
-        raise _damaged(place, expected, advice, error, cause) from cause
+        raise _damaged(place, fault, advice, error, cause) from cause
     except BaseException as cause:
         if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":  # of a library in Rust
             raise
-        raise _damaged(place, expected, advice, error, cause) from cause
+        raise _damaged(place, fault, advice, error, cause) from cause
 
 
-def _damaged(place: object, expected: str, advice: str, error: type[DabsRqError], cause: BaseException) -> DabsRqError:
+def _damaged(place: object, fault: str, advice: str, error: type[DabsRqError], cause: BaseException) -> DabsRqError:
     why = f"{type(cause).__name__}: {first_line(cause):.300}"
-    return error(f"{place}: damaged or not {expected} ({why}){f'. {advice}' if advice else ''}")
+    return error(f"{place}: {fault} ({why}){f'. {advice}' if advice else ''}")
 
 
 def check_regular(file: Path, error: type[DabsRqError] = DataError) -> None:

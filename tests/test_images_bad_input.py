@@ -108,7 +108,15 @@ def test_an_aircraft_of_unknown_variant_is_named(folder: Any, load: Callable[...
         load("aircraft", "test")
 
 
-@pytest.mark.parametrize(("box", "message"), [("1 2 3", "expected xmin ymin"), ("9 1 9 8", "box 9 1 9 8 is empty")])
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("1 2 3", "expected xmin ymin"),
+        ("9 1 9 8", "box 9 1 9 8 is empty"),
+        ("1 1 9 99999999999999999999", "box 1 1 9 9999.* is larger than any picture"),
+        ("1 1 9 " + "9" * 5000, "expected xmin ymin"),
+    ],
+)
 def test_an_impossible_box_is_named(box: str, message: str, folder: Any, load: Callable[..., Examples]) -> None:
     data = folder("aircraft") / AIRCRAFT
     number = (data / "images_variant_test.txt").read_text().split()[0]

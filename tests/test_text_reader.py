@@ -206,7 +206,7 @@ def test_a_missing_tokenizer_tells_where_it_goes(name: str, hub: str, folder: st
 @pytest.mark.parametrize("content", ["", "{}", "no json", '{"version": "1.0", "model": 3}'])
 def test_a_damaged_tokenizer_is_named(content: str, root: Path) -> None:
     file(root).write_text(content)
-    with pytest.raises(DataError, match=f"{file(root)}: .*not a tokenizer"):
+    with pytest.raises(DataError, match=f"{file(root)}: not a tokenizer"):
         spec(root=root)
 
 

@@ -126,7 +126,10 @@ def read(path: Path) -> dict[str, Any]:
 def _check_zip(path: Path) -> None:
     """Raise CheckpointError for a file that would take more memory than its size: with compressed parts, which torch
     does not write, or a pickle that asks for empty memory."""
-    with explained(path, "a checkpoint of torch", error=CheckpointError), zipfile.ZipFile(path) as archive:
+    with (
+        explained(path, "damaged or not a checkpoint of torch", error=CheckpointError),
+        zipfile.ZipFile(path) as archive,
+    ):
         parts = archive.infolist()
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             raise CheckpointError(f"{path}: its parts are compressed, which torch does not do; it is not opened")

@@ -99,7 +99,7 @@ def verified(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path) -> AbstractContextManager[None]:
     """Raise CheckpointError for whatever a library raises about `path` in this block."""
-    return explained(path, "a checkpoint", _EXPECTED.rstrip("."), CheckpointError)
+    return explained(path, "damaged or not a checkpoint", _EXPECTED.rstrip("."), CheckpointError)
 
 
 def load_encoder(

@@ -65,7 +65,7 @@ class Decoded:
     def row(self, index: int) -> np.ndarray:
         """Decode array `index`. Raises DataError naming the file if it is damaged or decodes to another shape."""
         row = self.items.slice(int(index), 1).to_pylist()[0]
-        with explained(self.root / row["path"], "what its name says"):
+        with explained(self.root / row["path"], "cannot be decoded"):
             array = self.decode(row)
         fits = len(array.shape) == len(self.shape) and all(
             expected in (None, actual) for expected, actual in zip(self.shape, array.shape, strict=True)

@@ -38,7 +38,7 @@ def extract(file: Path, into: Path) -> None:
     check_regular(file)
     limits = _Limits.of(file)
     advice = "It may be a web page that was sent instead. Move it away and fetch again."
-    with explained(file, "an archive", advice):
+    with explained(file, "damaged or not an archive", advice):
         links = _extract_zip(file, into, limits) if file.name.endswith(ZIP) else _extract_tar(file, into, limits)
     if links:
         warnings.warn(f"{file}: skipped {links} symbolic links", DataWarning, stacklevel=2)

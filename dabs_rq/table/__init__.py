@@ -144,11 +144,11 @@ def write(run: Run, table: Table) -> Path:
     there is a table with others. Return the folder.
 
     Warns if the table there had more. Raises RecordError if the new one has no result at all and that one has."""
-    folder = run.places.table
+    below = Path() if table.variant == "default" else Path(f"variant-{table.variant}")
+    below = below if len(table.groups) == 1 else below / "probes"
+    folder = run.places.table / below
     if run.places.selection and earlier.other_domains(folder, table):
-        folder /= run.places.selection
-    folder = folder if table.variant == "default" else folder / f"variant-{table.variant}"
-    folder = folder if len(table.groups) == 1 else folder / "probes"
+        folder = run.places.table / run.places.selection / below
     earlier.compare(folder, table)
     with locked_folder(folder):
         write_text(folder / "table.csv", to_csv(table))

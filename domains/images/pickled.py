@@ -123,7 +123,7 @@ def read(file: Path) -> dict[str, Any]:
 
     Raises DataError if the file is damaged, too large, holds something else, or needs to run code.
     """
-    with reading(file, "a CIFAR-10 batch"):
+    with reading(file, "damaged or not a CIFAR-10 batch"):
         if (size := file.stat().st_size) > MAX_BYTES:
             raise DataError(f"{file}: {size:,} bytes, expected at most {MAX_BYTES:,} of a CIFAR-10 batch")
         machine = _Machine(file)
@@ -135,7 +135,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def pixels(value: Any, file: Path) -> np.ndarray:
     """Make the array of bytes, uint8 (rows, columns), that `value` of `read` describes; read-only."""
-    with reading(file, "a CIFAR-10 batch"):
+    with reading(file, "damaged or not a CIFAR-10 batch"):
         if not isinstance(value, _Call) or value.name != "array":
             raise DataError(f"{file}: data is {_kind(value)}, expected an array of bytes")
         _, shape, dtype, columns_first, raw = _expect(value.state, tuple)

@@ -64,7 +64,7 @@ def read_labels(file: Path) -> np.ndarray:
     """Read the labels of all pictures: (n,) whole numbers of any kind. Raises DataError if the file is damaged."""
     from scipy.io import loadmat
 
-    with reading(file, "a MATLAB file with labels"):
+    with reading(file, "damaged or not a MATLAB file with labels"):
         if (size := file.stat().st_size) > MAX_BYTES:
             raise DataError(f"{file}: {size:,} bytes, expected at most {MAX_BYTES:,} of labels")
         labels = np.asarray(loadmat(file, variable_names=["labels"])["labels"])

@@ -189,7 +189,7 @@ def _open(file: Path) -> ParquetFile:
     """Open a file. Raises DataError if it is not a parquet table or lacks a column of texts."""
     from pyarrow.parquet import ParquetFile
 
-    with reading(file, "a parquet table"):
+    with reading(file, "damaged or not a parquet table"):
         opened = ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
     schema = opened.schema_arrow
     if COLUMN not in schema.names:

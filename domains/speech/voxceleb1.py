@@ -79,7 +79,7 @@ def _parse(file: Path) -> tuple[pa.StructArray, np.ndarray]:
     """Match `LINE` on every line that is not blank (153,516 in the real list); return its groups and line numbers."""
     from pyarrow import csv
 
-    with reading(file, "a list of clips"):
+    with reading(file, "not a list of clips"):
         table = csv.read_csv(
             file,
             read_options=csv.ReadOptions(column_names=["line"]),

@@ -93,7 +93,7 @@ def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any
         return tuple([content.get(field, _MISSING) for field in fields])
 
     with (  # the file is mapped, so that its bytes and its text are not both in memory
-        reading(file, "JSON", "Extract it from its archive again"),
+        reading(file, "damaged or not JSON", "Extract it from its archive again"),
         file.open("rb") as stream,
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):

@@ -171,7 +171,7 @@ def _columns(file: Path) -> tuple[list[list[str]], np.ndarray]:
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of every line that is not blank."""
-    with reading(file, "a csv table"), file.open(encoding="utf-8-sig", newline="") as opened:
+    with reading(file, "not a csv table"), file.open(encoding="utf-8-sig", newline="") as opened:
         reader = csv.reader(opened, strict=True)
         for cells in reader:
             if cells:

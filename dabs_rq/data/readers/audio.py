@@ -82,7 +82,7 @@ def read(file: Path, tail: bool = False) -> tuple[np.ndarray, int]:
     """
     import soundfile
 
-    with reading(file, "a recording"), soundfile.SoundFile(file) as sound:
+    with reading(file, "damaged or not a recording"), soundfile.SoundFile(file) as sound:
         expected, rate = min(sound.frames, SAMPLES), sound.samplerate
         if not (1 <= sound.channels <= MAX_CHANNELS and RATES[0] <= rate <= RATES[1]):
             raise DataError(
@@ -164,7 +164,7 @@ def lengths(root: Path, paths: pa.Array) -> np.ndarray:
     def read_headers(part: pa.Array) -> list[int]:
         samples = []
         for path in part.to_pylist():
-            with reading(root / path, "a recording"), soundfile.SoundFile(root / path) as sound:
+            with reading(root / path, "damaged or not a recording"), soundfile.SoundFile(root / path) as sound:
                 samples.append(sound.frames)
         return samples
 

@@ -24,7 +24,7 @@ VERSION = "image-1"
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF")
 MAX_PIXELS = 80_000_000  # the largest picture of ImageNet has 61 million; decoded, a pixel takes 4 bytes
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_KIND = f"a picture in one of the formats {', '.join(FORMATS)}"
+_FAULT = f"damaged or not a picture in one of the formats {', '.join(FORMATS)}"
 
 Box = tuple[int, int, int, int]
 
@@ -64,7 +64,7 @@ def open_rgb(source: Path | BinaryIO, name: str | None = None) -> Image.Image:
     or values without a known range, such as floating point.
     """
     where = name or source
-    with reading(source, _KIND) if isinstance(source, Path) else explained(where, _KIND):
+    with reading(source, _FAULT) if isinstance(source, Path) else explained(where, _FAULT):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
             opened = Image.open(source, formats=FORMATS)

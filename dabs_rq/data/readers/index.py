@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of every line that is not blank; `where` is "file:line"."""
-    with reading(file, "UTF-8 text"):
+    with reading(file, "not UTF-8 text"):
         text = file.read_text(encoding="utf-8")
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -84,7 +84,7 @@ def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
     """
     from pyarrow import csv
 
-    with reading(file, "a csv table"):
+    with reading(file, "not a csv table"):
         types = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
         table = csv.read_csv(file, convert_options=types)
         names = table.column_names

@@ -19,7 +19,7 @@ def check_size(file: Path, error: type[DabsRqError] = DataError) -> None:
     """
     from pyarrow import parquet
 
-    with reading(file, "a parquet table", error=error), parquet.ParquetFile(file) as opened:
+    with reading(file, "damaged or not a parquet table", error=error), parquet.ParquetFile(file) as opened:
         limit = max(RATIO * file.stat().st_size, SMALLEST)
         groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
         columns = [group.column(number) for group in groups for number in range(group.num_columns)]

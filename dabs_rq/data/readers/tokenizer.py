@@ -71,7 +71,7 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
 
     file = folder / "tokenizer.json"
     if file.exists():
-        with reading(file, "a tokenizer"):
+        with reading(file, "not a tokenizer"):
             if (size := file.stat().st_size) > tokenizer_limits.MAX_BYTES:
                 raise DataError(f"{file}: {size:,} bytes, expected at most {tokenizer_limits.MAX_BYTES:,}")
             text = file.read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ class Encode:
         """Encode single texts or pairs: (len(texts), length). A pair whose second text is empty counts as a single
         text, as in the library that DABS calls (PAWS-X has blank translations)."""
         sized, spec = self._sized(), self.spec
-        with explained(f"tokenizer {spec.tokenizer!r}", "able to encode a text"):
+        with explained(f"tokenizer {spec.tokenizer!r}", "it cannot encode a text"):
             encodings = sized.encode_batch([text if any(text[1:]) else text[0] for text in texts])
             ids = np.array([encoding.ids for encoding in encodings], np.int64).reshape(len(texts), spec.length)
         if ids.size and (ids.max() >= spec.vocabulary or ids.min() < 0):
@@ -175,7 +175,7 @@ def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
             "the encoder was made for another tokenizer"
         )
     pad = _special_tokens(sized, spec.tokenizer)[2]
-    with explained(f"tokenizer {spec.tokenizer!r}", f"one for {spec.length} ids"):
+    with explained(f"tokenizer {spec.tokenizer!r}", f"it cannot give {spec.length} ids"):
         sized.enable_truncation(spec.length, strategy="longest_first")
         sized.enable_padding(length=spec.length, pad_id=sized.token_to_id(pad), pad_token=pad)
     return sized
