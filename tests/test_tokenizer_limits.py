@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -104,12 +105,11 @@ def test_a_pattern_that_never_ends_is_an_error_or_ends(pattern: str, changed: Ca
         assert ids.shape == (1, 16)
 
 
-def test_a_tokenizer_that_is_a_pipe_is_not_opened(changed: Callable[[Change], Path]) -> None:
-    import os
-
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "tokenizer_config.json"])
+def test_a_tokenizer_that_is_a_pipe_is_not_opened(name: str, changed: Callable[[Change], Path]) -> None:
     root = changed(lambda file: None)
-    file = root / tokenizer.TOKENIZERS / NAME / "tokenizer.json"
-    file.unlink()
+    (root / tokenizer.TOKENIZERS / NAME / "tokenizer.json").unlink()
+    file = root / tokenizer.TOKENIZERS / NAME / name
     os.mkfifo(file)
     with pytest.raises(DataError, match=f"{file}: expected a file, found a pipe"):
         encode(root, "a cat")

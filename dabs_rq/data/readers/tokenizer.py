@@ -19,7 +19,7 @@ import numpy as np
 
 from dabs_rq.data.readers import tokenizer_limits
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import digest, explained, reading
+from dabs_rq.files import check_regular, digest, explained, reading
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Tokens
 
@@ -99,6 +99,9 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
     import transformers
 
     where = str(folder) if folder.is_dir() else HUB.get(name, name)
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if not file.is_dir():
+            check_regular(file)
     # AutoTokenizer cannot identify a folder that holds only a vocabulary.
     kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
     try:
