@@ -124,7 +124,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(parent, ignore_errors=True)
 
 
-_DISK = re.compile("os error|StorageFull|FileTooLarge|No space left|failed writing|unexpected pos|iostream|IoError")
+_DISK = re.compile(
+    "os error|[Ee]rrno|StorageFull|FileTooLarge|No space left|failed writing|unexpected pos|iostream|IoError"
+)
 
 
 @contextmanager
@@ -133,9 +135,9 @@ def _writable(target: Path) -> Iterator[None]:
         yield
     except DabsRqError:
         raise
-    except OSError as error:
-        raise WriteError.of(target, error) from error
-    except Exception as error:  # torch and safetensors report the system's errors as their own
+    except Exception as error:  # torch, safetensors and Arrow report the system's errors as their own
+        if isinstance(error, OSError) and error.errno is not None:
+            raise WriteError.of(target, error) from error
         if _DISK.search(str(error)):
             raise WriteError(
                 f"{target} cannot be written: {first_line(error)}. Is the disk full, or a limit on the size of a file "

@@ -203,6 +203,18 @@ def test_a_forged_description_is_refused(change: Callable[[dict[str, Any]], obje
         checkpoint.load_encoder(file)
 
 
+def test_an_encoder_that_computes_while_it_is_built_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "encoder.safetensors")
+    built = Transformer.__init__
+
+    def computing(self: Transformer, *given: Any, **named: Any) -> None:
+        assert torch.linspace(0, 1, 3).tolist()[2] == 1  # not possible without memory
+        built(self, *given, **named)
+
+    monkeypatch.setattr(Transformer, "__init__", computing)
+    assert checkpoint.load_encoder(tmp_path / "encoder.safetensors").width == 8
+
+
 def broken(kind: str, file: Path) -> None:
     """Put something else in place of a checkpoint."""
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -151,14 +151,26 @@ def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
             "Pretrain at this scale, or give the scale and domain that it was pretrained for."
         )
     try:
-        with torch.device("meta"):  # compares all shapes before memory is taken for them
-            _build(path, built["encoder"], own).load_state_dict(state, strict=True, assign=True)
+        if (shapes := _without_memory(path, built["encoder"], own)) is not None:
+            shapes.load_state_dict(state, strict=True, assign=True)  # compares all shapes
         encoder = _build(path, built["encoder"], own)
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not hold the encoder that it describes: {error}") from error
     _check_weights(path, built, weights_hash(encoder))
     return encoder.eval()
+
+
+def _without_memory(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> Encoder | None:
+    """Build the encoder without memory for its weights, so that a forged size takes none. None if it cannot be,
+    because it computes with numbers while it is built."""
+    try:
+        with torch.device("meta"):
+            return _build(path, described, inputs)
+    except CheckpointError:
+        raise
+    except Exception:
+        return None
 
 
 def _build(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> Encoder:
