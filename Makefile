@@ -22,7 +22,7 @@ many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR
 	$(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-all lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
+.PHONY: help setup lock demo test test-all fuzz lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test: $(STAMP)  ## Run the tests but the slow ones, on all processors
 
 test-all: $(STAMP)  ## Run every test, on all processors
 	$(pytest)
+
+fuzz: $(STAMP)  ## Change files of every kind at random and read them: [MINUTES=5]
+	DABS_RQ_FUZZ_MINUTES=$(or $(MINUTES),5) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .

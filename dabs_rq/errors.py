@@ -6,6 +6,7 @@ Each text says what was expected, what was found, where (file and line, key, opt
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,24 @@ class TrainingError(DabsRqError):
     """Training that cannot start or must stop."""
 
 
+class WriteError(DabsRqError, OSError):
+    """A file that cannot be written: the disk is full, a permission is missing, or the path leads through a file."""
+
+    @classmethod
+    def of(cls, target: object, error: OSError) -> WriteError:
+        """Make the error for `target` from the system's `error`. What is at `target` has not changed."""
+        where = f" ({error.filename})" if error.filename and str(error.filename) != str(target) else ""
+        advice = {
+            errno.ENOSPC: "Free space on that disk, or give another folder",
+            errno.EDQUOT: "Your quota is used up: free space, or give another folder",
+            errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), or give another folder",
+            errno.ENOTDIR: "A part of the path is a file: give another folder",
+            errno.EEXIST: "A part of the path is a file: give another folder",
+            errno.EISDIR: "It is a folder: give another path",
+        }.get(error.errno or 0, "Give a path that you can write to")
+        return cls(f"{target} cannot be written: {error.strerror or first_line(error)}{where}. {advice}.")
+
+
 class ResourceError(DabsRqError):
     """The processor or a GPU ran out of memory."""
 
@@ -61,7 +80,16 @@ def explain_out_of_memory(advice: str) -> Iterator[None]:
         raise ResourceError(f"out of memory ({first_line(error)}). {advice}") from error
 
 
-def first_line(error: Exception) -> str:
+def shown(value: object, length: int = 80) -> str:
+    """Return the text of a value for an error, cut to `length`; never fails, whatever a file made of the value."""
+    try:
+        text = repr(value)
+    except Exception:  # a number too long to print, or a structure too deep
+        return f"a {type(value).__name__} that cannot be printed"
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 

@@ -68,9 +68,25 @@ def _extra_folders() -> tuple[Path, ...]:
 
 
 def _builtin_domains() -> Path:
-    spec = importlib.util.find_spec("domains")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(next(iter(spec.submodule_search_locations)))
+    """Return the folder beside this package, and let `import domains` mean it: the working folder comes first on
+    Python's path, and may hold another folder of that name."""
+    folder = PACKAGE.parent / "domains"
+    if not (folder / "__init__.py").is_file():
+        raise OptionError(f"{folder} is missing: install dabs_rq again")
+    loaded = sys.modules.get("domains")
+    if loaded is None or not getattr(loaded, "__file__", None):
+        spec = importlib.util.spec_from_file_location(
+            "domains", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None and spec.loader is not None
+        sys.modules["domains"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif Path(str(loaded.__file__)).resolve() != (folder / "__init__.py").resolve():
+        raise OptionError(
+            f"another package called 'domains' is imported already, from {loaded.__file__}; dabs_rq needs its own, "
+            f"{folder}. Import dabs_rq.registry first, or rename the other one."
+        )
+    return folder
 
 
 def _extra(*parts: str) -> list[tuple[Path, str]]:

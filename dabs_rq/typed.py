@@ -115,7 +115,7 @@ def _problem(error: Any, prefix: str) -> str:
     elif kind == "too_short":
         expected = f"a list of at least {context['min_length']}"
     else:
-        expected = _EXPECTED.get(kind.split("_")[0], error["msg"])
+        expected = _EXPECTED.get(kind.split("_")[0], error["msg"].removeprefix("Value error, "))
     return f"{prefix}{'.'.join(names[:1])} is {expected}; got {value!r}"
 
 

@@ -194,8 +194,9 @@ def test_a_prepared_cache_with_other_bytes_is_never_used(finished: Path, tmp_pat
 
 def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     target = tmp_path / "made"
-    (tmp_path / ".made.killed.tmp").write_text("half")
-    (tmp_path / ".other.killed.tmp").write_text("half")
+    (tmp_path / ".made.0123456789ab.dabs_rq.tmp").write_text("half")
+    (tmp_path / ".other.0123456789ab.dabs_rq.tmp").write_text("half")
+    (tmp_path / ".made.mine.tmp").write_text("not ours")
     order: list[str] = []
     inside = threading.Event()
 
@@ -212,7 +213,8 @@ def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(t
         order.append("first")
     waiting.join()
     assert order == ["first", "second"]
-    assert not (tmp_path / ".made.killed.tmp").exists() and (tmp_path / ".other.killed.tmp").exists()
+    assert not (tmp_path / ".made.0123456789ab.dabs_rq.tmp").exists()
+    assert (tmp_path / ".other.0123456789ab.dabs_rq.tmp").exists() and (tmp_path / ".made.mine.tmp").exists()
 
 
 @pytest.mark.slow

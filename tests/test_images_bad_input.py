@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import struct
+import subprocess
+import tracemalloc
+import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +21,7 @@ from scipy.io import savemat
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
-from dabs_rq.data.readers import image
+from dabs_rq.data.readers import audio, image, index
 from dabs_rq.errors import DataError, MissingDataError
 
 DOMAIN = registry.domain("images")
@@ -103,7 +108,15 @@ def test_an_aircraft_of_unknown_variant_is_named(folder: Any, load: Callable[...
         load("aircraft", "test")
 
 
-@pytest.mark.parametrize(("box", "message"), [("1 2 3", "expected xmin ymin"), ("9 1 9 8", "box 9 1 9 8 is empty")])
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("1 2 3", "expected xmin ymin"),
+        ("9 1 9 8", "box 9 1 9 8 is empty"),
+        ("1 1 9 99999999999999999999", "box 1 1 9 9999.* is larger than any picture"),
+        ("1 1 9 " + "9" * 5000, "expected xmin ymin"),
+    ],
+)
 def test_an_impossible_box_is_named(box: str, message: str, folder: Any, load: Callable[..., Examples]) -> None:
     data = folder("aircraft") / AIRCRAFT
     number = (data / "images_variant_test.txt").read_text().split()[0]
@@ -184,16 +197,38 @@ def test_a_pickle_that_wants_to_run_something_is_refused(
     assert not (tmp_path / "ran").exists()
 
 
+def cifar(labels: object, data: np.ndarray | None = None) -> bytes:
+    return pickle.dumps({"data": np.zeros((2, 3072), np.uint8) if data is None else data, "labels": labels}, protocol=2)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "EOFError"),
+        (b"", "damaged"),
         (b"no pickle", "damaged"),
-        (pickle.dumps({"labels": [1]}, protocol=2), "KeyError: 'data'"),
-        (pickle.dumps([1, 2], protocol=2), "AttributeError"),
+        (pickle.dumps({"labels": [1]}, protocol=2), "expected data and labels, data missing"),
+        (pickle.dumps([1, 2], protocol=2), "expected a dict, found .1, 2."),
         (pickle.dumps({"data": np.zeros((2, 9), np.uint8), "labels": [1, 2]}, protocol=2), r"data is uint8 \(2, 9\)"),
         (pickle.dumps({"data": "text", "labels": [1, 2]}, protocol=2), "data is str"),
-        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1, 10]}, protocol=2), "row 1: label 10 is no"),
+        (cifar([1, 10]), "row 1: label 10 is no"),
+        (cifar([1, 2.9]), "row 1: label 2.9 is float"),
+        (cifar([1, True]), "row 1: label True is bool"),
+        (cifar([1, "2"]), "row 1: label '2' is str"),
+        (cifar([1, None]), "row 1: label None is NoneType"),
+        (cifar([1, 10**400]), "row 1: label 1000000.* is no"),
+        (cifar(5), "labels is int, expected a list"),
+        (cifar({"a": 1}), "labels is dict, expected a list"),
+        (cifar([1, 2], np.zeros((2, 3072), np.int16)), r"data is an array of .*i2"),
+        (cifar([1, 2], np.zeros((2, 3072), object)), r"data is an array of .*O8"),
+        (cifar([1, 2], np.asfortranarray(np.zeros((2, 3072), np.uint8))), "stored by columns"),
+        # A forged type that says its bytes are objects: numpy would follow the bytes as addresses.
+        (cifar([1, 2]).replace(b"u1", b"O8"), "data is an array of .*O8"),
+        (cifar([1, 2]).replace(b"M\x00\x0c", b"M\x00\x0d"), r"bytes with shape \(2, 3328\)"),
+        (b"\x80\x02\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "damaged"),  # text of 2**63 bytes
+        (b"\x80\x02K\x01r\xff\xff\xff\x7f.", "expected a dict"),  # the last of 2**31 memo entries
+        (b"\x80\x02\x8b\xff\xff\xff\x7f.", "damaged"),  # a number of 2**31 bytes
+        (b"\x80\x02" + b")" + b"\x85" * 500_000 + b"K\x01\x86.", "expected a dict"),
+        (b"\x80\x02})" + b"\x85" * 500_000 + b"K\x01s.", "a key of a dictionary is tuple"),
     ],
 )
 def test_a_damaged_cifar_batch_is_named(
@@ -223,6 +258,84 @@ def test_the_pickles_of_python_2_are_read(folder: Any, load: Callable[..., Examp
     test = load("cifar10", "test")
     assert test.targets.tolist() == [7]
     assert test.inputs[0].take(np.arange(1)).tobytes() == pixels
+
+
+def test_a_pickle_that_says_the_same_bytes_many_times_takes_no_memory(
+    folder: Any, load: Callable[..., Examples]
+) -> None:
+    """Every call of `_codecs.encode` would make a copy."""
+    text = b"X" + (1 << 20).to_bytes(4, "little") + b"a" * (1 << 20) + b"q\x00"
+    calls = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R" * 100_000
+    file = folder("cifar10") / BATCH
+    file.write_bytes(b"\x80\x02" + text + calls + b".")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=f"{file}: damaged"):
+        load("cifar10")
+    assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    tracemalloc.stop()
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+
+def png(width: int, height: int, bits: int, colours: int, rows: bytes) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    head = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.eps"])
+@pytest.mark.parametrize("content", [EPS, b"/* XPM */\n", b"SIMPLE  =  T", b"GRIB", b"BUFR", b"\x01\xda" * 9])
+def test_formats_that_no_data_set_has_are_not_opened(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: damaged or not a picture in one of the formats BMP"):
+        image.open_rgb(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+def test_grey_values_of_16_bits_are_scaled(kind: str, tmp_path: Path) -> None:
+    values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    file = tmp_path / f"x.{kind}"
+    if kind == "pgm":
+        file.write_bytes(b"P5 64 64 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(file)
+    assert np.array_equal(np.asarray(image.open_rgb(file))[:, :, 1], values >> 8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_values_of_unknown_range_are_refused(dtype: Any, tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 900, 64).reshape(8, 8).astype(dtype)).save(tmp_path / "x.tif")
+    with pytest.raises(DataError, match=r"x.tif: its values are of Pillow's mode '[IF]', whose range is not known"):
+        image.open_rgb(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("side", [9_000, 20_000])
+def test_a_picture_that_would_fill_the_memory_is_refused(side: int, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png(side, side, 8, 2, bytes(1000)))
+    with pytest.raises(DataError, match=r"x.png: .*pixels"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image.open_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [image.open_rgb, audio.read, lambda file: list(index.lines(file)), lambda file: index.csv_table(file, ["a"])],
+)
+def test_pipes_folders_and_devices_are_not_read(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for file in (tmp_path / "pipe.jpg", tmp_path / "folder.jpg", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{file}: expected a file, found a "):
+            read(file)
 
 
 @pytest.mark.parametrize(

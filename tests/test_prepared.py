@@ -177,7 +177,7 @@ def test_a_damaged_array_is_told_when_it_is_read(root: Path, store: Store) -> No
 
 def test_what_an_interrupted_build_left_is_never_read(root: Path, store: Store) -> None:
     source = column(root)
-    leftover = store.folder / f".{source.key}.killed.tmp"
+    leftover = store.folder / f".{source.key}.0123456789ab.dabs_rq.tmp"
     leftover.mkdir(parents=True)
     (leftover / "data.arrow").write_bytes(b"half")
     np.testing.assert_array_equal(everything(store.prepare(source)), everything(source))

@@ -17,6 +17,7 @@ import pytest
 
 from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import OptionError
+from dabs_rq.files import digest
 from dabs_rq.report import curves, scores
 from dabs_rq.run import Run
 from tests import report_run
@@ -159,6 +160,8 @@ def test_the_same_results_give_the_same_files(
     before = {file: file.read_bytes() for file in written.page.parent.rglob("*") if file.is_file()}
     stale = written.page.parent / "figures" / "scores-gone.svg"
     stale.write_text("of a domain that is gone")
+    listed = written.page.parent / ".figures.json"
+    listed.write_text(json.dumps(json.loads(listed.read_text()) | {stale.name: digest(stale.read_bytes())}))
     kept = stale.with_name("mine.svg")
     kept.write_text("somebody's own")
     report.write(Run.of([*WORDS, f"runs={written.page.parents[2] / 'runs'}", f"out={written.page.parents[1]}"]))

@@ -6,8 +6,9 @@ Source: DABS's code at d33021a, src/models/pytorch/transformer.py; the names are
 from __future__ import annotations
 
 import dataclasses
-import pickle
+import pickletools
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError, first_line
+from dabs_rq.files import explained
 from dabs_rq.spec import Input, Tokens
 
 # Prefixes of tensors that do not belong to the encoder: heads for DABS's training.
@@ -106,11 +108,12 @@ def read(path: Path) -> dict[str, Any]:
     or run.
     Raises: CheckpointError if the file is damaged or needs something that weights_only=True forbids.
     """
+    _check_zip(path)
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(_placeholder(name), name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged file can raise any type
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -118,6 +121,36 @@ def read(path: Path) -> dict[str, Any]:
             "state dict"
         )
     return content
+
+
+def _check_zip(path: Path) -> None:
+    """Raise CheckpointError for a file that would take more memory than its size: with compressed parts, which torch
+    does not write, or a pickle that asks for empty memory."""
+    with (
+        explained(path, "damaged or not a checkpoint of torch", error=CheckpointError),
+        zipfile.ZipFile(path) as archive,
+    ):
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise CheckpointError(f"{path}: its parts are compressed, which torch does not do; it is not opened")
+        for part in parts:
+            if part.filename.rpartition("/")[2] == "data.pkl":
+                _check_pickle(path, archive.read(part))
+
+
+def _check_pickle(path: Path, content: bytes) -> None:
+    for opcode, value, _ in pickletools.genops(content):  # also checks that every size is one of bytes that are there
+        if opcode.name in ("GLOBAL", "INST") and str(value).rpartition(" ")[2] == "bytearray":
+            raise CheckpointError(f"{path}: its pickle asks for a bytearray of any size; it is not opened")
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(value, int) and value > len(content):
+            raise CheckpointError(f"{path}: its pickle numbers an object {value:,}; it is not opened")
+
+
+def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for tensors that show the same memory many times, which a copy would not."""
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if total > 2 * (size := path.stat().st_size):
+        raise CheckpointError(f"{path}: its tensors have {total:,} bytes, the file only {size:,}")
 
 
 def _placeholder(name: str) -> type:
@@ -142,7 +175,10 @@ def _encoder_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
     """Extract the encoder's tensors, without prefix, from a Lightning file, from the state dict of DABS's Lightning
     module, or from the encoder's own state dict."""
     state = content.get("state_dict", content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: expected tensors by name in state_dict, found {type(state).__name__}")
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and isinstance(name, str)}
+    _check_sizes(path, tensors)
     prefixed = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     if not prefixed:
         return {name: value for name, value in tensors.items() if not name.startswith(_EXTRA)}

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from torch import Tensor
 from dabs_rq import registry
 from dabs_rq.checkpoint import dabs as dabs_checkpoint
 from dabs_rq.encoders.base import Encoder
-from dabs_rq.errors import CheckpointError, OptionError, first_line
-from dabs_rq.files import atomic_path, digest
+from dabs_rq.errors import CheckpointError, OptionError, first_line, shown
+from dabs_rq.files import atomic_path, check_regular, digest, explained
 from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.typed import checked
 
 FORMAT = 2
 _KINDS: dict[str, Any] = {"grid": Grid, "series": Series, "tokens": Tokens}
 _PREFIX = "encoder."
+_DESCRIPTION = {"encoder": dict, "inputs": list, "weights": str, "about": dict}
+_ENCODER = {"name": str, "options": dict, "mask_padding": bool, "architecture": dict}
 _EXPECTED = "Expected: an encoder.safetensors that `dabs_rq pretrain` wrote, or a .ckpt file of DABS."
 
 
@@ -78,7 +82,8 @@ def describe(path: str | Path) -> dict[str, Any]:
 
     Raises CheckpointError if the file is missing or damaged, or if dabs_rq did not write it.
     """
-    return _read(Path(path), tensors=False)[0]
+    with _checked(Path(path)):
+        return _read(Path(path), tensors=False)[0]
 
 
 def verified(path: Path) -> dict[str, Any]:
@@ -86,9 +91,15 @@ def verified(path: Path) -> dict[str, Any]:
 
     Reads the file once and builds no network. Raises CheckpointError as `load_encoder` does.
     """
-    built, state = _read(path)
-    _check_weights(path, built, _hash(state))
-    return built
+    with _checked(path):
+        built, state = _read(path)
+        _check_weights(path, built, _hash(state))
+        return built
+
+
+def _checked(path: Path) -> AbstractContextManager[None]:
+    """Raise CheckpointError for whatever a library raises about `path` in this block."""
+    return explained(path, "damaged or not a checkpoint", _EXPECTED.rstrip("."), CheckpointError)
 
 
 def load_encoder(
@@ -107,6 +118,11 @@ def load_encoder(
         inputs, if its encoder is unknown, or if a tensor is missing, unexpected or of another shape.
     """
     path = Path(path)
+    with _checked(path):
+        return _load(path, inputs, heads, head_width, pool)
+
+
+def _load(path: Path, inputs: tuple[Input, ...] | None, heads: int, head_width: int, pool: str) -> Encoder:
     if path.is_file() and zipfile.is_zipfile(path):  # torch writes zip files, safetensors does not
         if inputs is None:
             raise CheckpointError(f"{path} does not store the inputs that its encoder takes: give inputs=")
@@ -128,14 +144,16 @@ def export_dabs(path: str | Path, target: Path) -> None:
 
 def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
     built, state = _read(path)
-    own = tuple(_input(spec) for spec in built["inputs"])
+    own = tuple(_input(path, spec) for spec in built["inputs"])
     if inputs is not None and inputs != own:
         raise CheckpointError(
             f"{path} has another architecture: it takes {_listed(own)}; expected {_listed(inputs)}. "
             "Pretrain at this scale, or give the scale and domain that it was pretrained for."
         )
-    encoder = _build(path, built["encoder"], own)
     try:
+        if (shapes := _without_memory(path, built["encoder"], own)) is not None:
+            shapes.load_state_dict(state, strict=True, assign=True)  # compares all shapes
+        encoder = _build(path, built["encoder"], own)
         encoder.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not hold the encoder that it describes: {error}") from error
@@ -143,18 +161,29 @@ def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
     return encoder.eval()
 
 
+def _without_memory(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> Encoder | None:
+    """Build the encoder without memory for its weights, so that a forged size takes none. None if it cannot be,
+    because it computes with numbers while it is built."""
+    try:
+        with torch.device("meta"):
+            return _build(path, described, inputs)
+    except CheckpointError:
+        raise
+    except Exception:
+        return None
+
+
 def _build(path: Path, described: dict[str, Any], inputs: tuple[Input, ...]) -> Encoder:
     name = described["name"]
     try:
         spec = registry.encoder(name)
-        encoder = spec.build(spec.options(**described["options"]), inputs, described["mask_padding"])
+        options = checked(spec.options, described["options"], "encoder.")
+        encoder = spec.build(options, inputs, described["mask_padding"])
     except OptionError as error:
         raise CheckpointError(
             f"{path} holds encoder {name!r}, which cannot be built: {error} If it is your own encoder, name the folder "
             f"of its file in {registry.PATH_VARIABLE}."
         ) from error
-    except TypeError as error:
-        raise CheckpointError(f"{path}: encoder {name!r} does not accept the options in the file: {error}") from error
     architecture = json.loads(json.dumps(encoder.architecture))
     if architecture != described["architecture"]:
         raise CheckpointError(
@@ -171,7 +200,7 @@ def _check_weights(path: Path, built: dict[str, Any], actual: str) -> None:
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a checkpoint's description and, with `tensors`, the encoder's tensors, opening the file once."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     _check_kind(path)
     try:
@@ -186,7 +215,9 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
             built = json.loads(metadata["dabs_rq"])
             encoder_names = [name for name in names if tensors and name.startswith(_PREFIX)]
             state = {name.removeprefix(_PREFIX): file.get_tensor(name) for name in encoder_names}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged header can raise any type
         raise CheckpointError(
             f"{path} is damaged, or it is not a safetensors file ({first_line(error)}). {_EXPECTED}"
         ) from error
@@ -198,6 +229,15 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
         )
     if missing := {"encoder", "inputs", "weights", "about"} - built.keys():
         raise CheckpointError(f"{path} is damaged: its metadata lacks {', '.join(sorted(missing))}")
+    wrong = [name for name, kind in _DESCRIPTION.items() if not isinstance(built[name], kind)]
+    if not wrong:
+        wrong = [
+            f"encoder.{name}" for name, kind in _ENCODER.items() if not isinstance(built["encoder"].get(name), kind)
+        ]
+    if wrong:
+        raise CheckpointError(
+            f"{path} is damaged: its metadata hold something else than expected in {', '.join(wrong)}"
+        )
     return built, state
 
 
@@ -208,6 +248,7 @@ def _check_kind(path: Path) -> None:
     if path.is_dir():
         model = " of a Hugging Face model (it has a config.json)" if (path / "config.json").exists() else ""
         raise CheckpointError(f"{path} is a folder{model}, not a checkpoint file. {_EXPECTED}")
+    check_regular(path, CheckpointError)
     with path.open("rb") as file:
         start = file.read(9)
     # A safetensors file begins with eight bytes, the length of its header, which may look like a pickle's first two.
@@ -225,9 +266,15 @@ def _described(spec: Input) -> dict[str, Any]:
     return {"kind": kind, **dataclasses.asdict(spec)}
 
 
-def _input(described: dict[str, Any]) -> Input:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-    return _KINDS[described["kind"]](**{name: value for name, value in values.items() if name != "kind"})
+def _input(path: Path, described: dict[str, Any]) -> Input:
+    from pydantic import TypeAdapter
+
+    try:
+        kind = _KINDS[described["kind"]]
+        values = {name: value for name, value in described.items() if name != "kind"}
+        return TypeAdapter(kind).validate_python(values)
+    except Exception as error:  # a size of 0, an unknown kind, another type
+        raise CheckpointError(f"{path} is damaged: no input is {shown(described)} ({first_line(error)})") from error
 
 
 def _listed(inputs: tuple[Input, ...]) -> str:

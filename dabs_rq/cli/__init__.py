@@ -6,7 +6,6 @@ Heavy imports wait until a command runs, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -17,9 +16,6 @@ from typing import TextIO
 from dabs_rq.cli.commands import COMMANDS, show_options
 from dabs_rq.cli.parser import make_parser
 from dabs_rq.errors import DabsRqError, DataWarning, OptionError
-
-# A full disk, a quota or missing permissions: the error's text is explanation enough.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
+    except OSError as error:  # a full disk, a missing permission, a path through a file: its text says enough
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

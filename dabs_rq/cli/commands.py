@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import OptionError, RecordError
 
 if TYPE_CHECKING:
     from dabs_rq.run import Run
@@ -75,7 +75,7 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
     code = 0
     try:
         code = _show_table(run.replace(tasks=None, **({} if run.places.outside_table else {"domain": None})))
-    except OSError as error:
+    except (OSError, RecordError) as error:
         outcome.errors.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
     if outcome.missing:
@@ -160,7 +160,12 @@ def export(words: list[str]) -> int:
     options = compose(parse(words)).options
     if options.checkpoint is None or options.out is None:
         raise OptionError("give checkpoint=encoder.safetensors and out=dabs.ckpt")
-    checkpoint.export_dabs(options.checkpoint.expanduser(), options.out.expanduser())
+    source, target = options.checkpoint.expanduser(), options.out.expanduser()
+    if target.is_dir():
+        raise OptionError(f"out={target} is a folder; give a file such as {target / 'dabs.ckpt'}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OptionError(f"out={target} is the checkpoint itself; give another file, so that the checkpoint stays")
+    checkpoint.export_dabs(source, target)
     print(f"wrote {options.out}")
     return 0
 

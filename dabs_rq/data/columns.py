@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dabs_rq.errors import DataError
-from dabs_rq.files import digest, digest_each, digest_files
+from dabs_rq.files import digest, digest_each, digest_files, explained
 
 
 class Column(Protocol):
@@ -65,13 +65,8 @@ class Decoded:
     def row(self, index: int) -> np.ndarray:
         """Decode array `index`. Raises DataError naming the file if it is damaged or decodes to another shape."""
         row = self.items.slice(int(index), 1).to_pylist()[0]
-        try:
+        with explained(self.root / row["path"], "cannot be decoded"):
             array = self.decode(row)
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file can raise any type
-            path = self.root / row["path"]
-            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
         fits = len(array.shape) == len(self.shape) and all(
             expected in (None, actual) for expected, actual in zip(self.shape, array.shape, strict=True)
         )

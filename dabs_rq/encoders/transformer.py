@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dabs_rq.encoders import embed
 from dabs_rq.encoders.base import Encoded, EncoderSpec, TokenEncoder
 from dabs_rq.spec import Input
+
+Size = Annotated[int, Interval(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,12 @@ class Options:
     embeddings and in every block.
     """
 
-    width: Annotated[int, Ge(1)] = 256
-    depth: Annotated[int, Ge(1)] = 12
-    heads: Annotated[int, Ge(1)] = 8
-    head_width: Annotated[int, Ge(1)] = 64
-    mlp_width: Annotated[int, Ge(1)] = 512
-    out_width: Annotated[int, Ge(1)] = 128
+    width: Size = 256
+    depth: Annotated[int, Interval(ge=1, le=1000)] = 12
+    heads: Annotated[int, Interval(ge=1, le=1024)] = 8
+    head_width: Size = 64
+    mlp_width: Size = 512
+    out_width: Size = 128
     pool: Literal["mean", "class"] = "mean"
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
 
@@ -115,6 +117,10 @@ class Transformer(TokenEncoder):
         super().__init__()
         if pool not in ("mean", "class"):
             raise ValueError(f"pool is one of mean, class; got {pool!r}")
+        sizes = {"width": width, "depth": depth, "heads": heads, "head_width": head_width}
+        for name, size in (sizes | {"mlp_width": mlp_width, "out_width": out_width}).items():
+            if size < 1:
+                raise ValueError(f"{name} is at least 1; got {size!r}")
         self.inputs = tuple(inputs)
         self.heads, self.head_width = heads, head_width
         self.pool, self.mask_padding = pool, mask_padding

@@ -8,16 +8,15 @@ averages the coefficients over the batch (weighting="batch_mean").
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from annotated_types import Gt
 from torch import Tensor
 from torch.nn import functional as F
 
 from dabs_rq.encoders.base import TokenEncoder
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
-from dabs_rq.methods.losses import similarities
+from dabs_rq.methods.losses import Temperature, similarities
 from dabs_rq.protocol import Protocol, option
 
 Weighting = Literal["per_example", "batch_mean"]
@@ -43,7 +42,7 @@ class Options:
 
     weighting: Weighting = choice("per_example", protocol="emix_weighting")
     frozen_embeddings: bool = False
-    temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
+    temperature: Temperature = number(0.2, 0.1, 0.2, 0.5)
     views_together: bool = True
 
 

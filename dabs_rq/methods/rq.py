@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Interval
 from torch import Tensor
 
 from dabs_rq.encoders.base import TokenEncoder
 from dabs_rq.errors import OptionError
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
-from dabs_rq.methods.losses import info_nce
+from dabs_rq.methods.losses import Temperature, info_nce
 from dabs_rq.protocol import Protocol, option
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.spec import Grid, Input, Tokens
@@ -52,7 +52,7 @@ class Options:
     encode both views in one call, which is faster on a GPU and needs more memory.
     """
 
-    bins: Annotated[int, Ge(2)] = number(8, 2, 4, 8, 16)
+    bins: Annotated[int, Interval(ge=2, le=65_536)] = number(8, 2, 4, 8, 16)
     spacing: Literal["random", "uniform"] = "random"
     collapse: Literal["inside_random", "middle", "all_zeros"] = "inside_random"
     granularity: Literal["channel", "instance"] = "channel"
@@ -60,7 +60,7 @@ class Options:
     gradient: Gradient = choice("detach", protocol="rq_gradient")
     views: Literal[1, 2] = 2
     level: Literal["auto", "embedding", "input"] = "auto"
-    temperature: Annotated[float, Gt(0)] = number(0.2, 0.1, 0.2, 0.5)
+    temperature: Temperature = number(0.2, 0.1, 0.2, 0.5)
     views_together: bool = True
 
 

@@ -13,7 +13,7 @@ from dabs_rq.data.batches import Shuffled, Streamed, training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
-from dabs_rq.files import locked
+from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
@@ -34,7 +34,7 @@ def pretrain(run: Run, seed: int) -> Path:
     devices, nodes = options.trainer.devices, options.trainer.nodes
     ranks = detect_ranks(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
     # One of several ranks takes no lock: the process that started the ranks holds it.
-    lock = locked(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
+    lock = locked_folder(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
     with report_errors(ranks.rank), ranks.silence_other_ranks(), lock:
         if is_finished(file):
             print(f"pretrained already: {file}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from dabs_rq import registry
-from dabs_rq.errors import OptionError, RecordError
+from dabs_rq.errors import RecordError
 from dabs_rq.records import metrics, record
-from dabs_rq.records.metrics import Undefined
 from dabs_rq.records.record import Predictions, Record
 
 # Covers the rounding of numbers in a record's file.
 _TOLERANCE = 1e-6
-AGAIN = "delete it and run `suite` or `transfer` again"
+AGAIN = "move it away and run `suite` or `transfer` again"
 
 
 def predictions(file: Path, result: Record) -> Predictions:
@@ -32,7 +31,7 @@ def predictions(file: Path, result: Record) -> Predictions:
             batch_size=result.options["transfer.batch_size"] or domain.batch_size,
         )
         majority = metrics.majority(task.target, stored.targets)
-    except (OptionError, Undefined, ValueError, TypeError, IndexError, KeyError) as error:
+    except Exception as error:  # predictions of another shape, options of another type
         raise RecordError(f"{file}: no score follows from its predictions ({error}); {AGAIN}") from error
     recomputed = {"metric": task.metric, "score": score, "n_examples": len(stored.ids), "majority": majority}
     differences = [

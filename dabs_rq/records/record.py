@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from annotated_types import Ge, Interval
 
-from dabs_rq.errors import RecordError, first_line
-from dabs_rq.files import atomic_path, write_text
+from dabs_rq.data.readers.parquet import check_size
+from dabs_rq.errors import RecordError, first_line, shown
+from dabs_rq.files import atomic_path, check_regular
+from dabs_rq.spec import MetricName
 
 FORMAT = 1
-Count = Annotated[int, Ge(0)]
+MAX_BYTES = 16 << 20  # a record has about 10 kB
+Count = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 NotNegative = Annotated[float, Ge(0)]
 
@@ -104,18 +107,24 @@ def write(folder: Path, record: Record, ids: Any, targets: np.ndarray, outputs: 
 
     file = folder / record.file_name
     table = pa.table({"id": ids, "target": _column(targets), "output": _column(outputs.astype(np.float32))})
-    with atomic_path(file.with_suffix(".parquet")) as temporary:
-        pq.write_table(table, temporary, write_page_checksum=True)
-    write_text(file, json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+    with atomic_path(file) as temporary:  # both are written before either is renamed, the predictions first
+        temporary.write_text(text, encoding="utf-8")
+        with atomic_path(file.with_suffix(".parquet")) as predictions:
+            pq.write_table(table, predictions, write_page_checksum=True)
     return file
 
 
 def read(file: Path) -> Record:
     """Read the record in `file`. Raises RecordError, which names the file and what is wrong with each field."""
+    check_regular(file, RecordError)
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise RecordError(f"{file} has {size:,} bytes; a record has at most {MAX_BYTES:,}")
     try:
         text = file.read_text(encoding="utf-8")
         values = json.loads(text)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded when we write it again
+        infinite = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
     except OSError as error:
         raise RecordError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -126,7 +135,7 @@ def read(file: Path) -> Record:
         raise RecordError(f"{file} has record format {written}; this version reads {FORMAT}")
     from pydantic import ValidationError
 
-    problems = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
+    problems = infinite
     try:
         result = _adapter().validate_json(text)  # validate_python with strict=True rejects a dict
     except ValidationError as error:
@@ -135,6 +144,11 @@ def read(file: Path) -> Record:
         problems.append(f"score {result.score!r} with status {result.status!r}")
     if result.status == "ok" and result.reason is not None:
         problems.append(f"reason {result.reason!r} with status 'ok'")
+    if result.metric not in get_args(MetricName):
+        problems.append(f"unknown metric {result.metric!r}")
+    problems += [f"also has the unknown metric {name!r}" for name in result.also if name not in get_args(MetricName)]
+    probes = {"probe.probe": result.probe.get("probe", ""), "transfer.probe": result.options.get("transfer.probe", "")}
+    problems += [f"{name} {shown(value)} is not text" for name, value in probes.items() if not isinstance(value, str)]
     if problems:
         raise RecordError(f"{file}: {'; '.join(problems)}")
     return result
@@ -202,15 +216,15 @@ class Predictions(NamedTuple):
 
 def predictions(file: Path) -> Predictions:
     """Read the predictions of the record `file`. Raises RecordError if they are missing or damaged."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     parquet_file = file.with_suffix(".parquet")
     try:
+        check_size(parquet_file, RecordError)
         table = pq.read_table(parquet_file, page_checksum_verification=True)
         targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
         return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file can raise any type
         raise RecordError(f"{parquet_file}: no readable predictions ({error})") from error
 
 

@@ -7,6 +7,8 @@ table library would know neither domains nor records, and would need as much cod
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Domain
-from dabs_rq.files import write_text
+from dabs_rq.files import digest, write_text
 from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
@@ -26,6 +28,7 @@ from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
 
 FIGURES = "figures"
+WRITTEN = ".figures.json"  # figures of this report, with the hashes of their contents
 QUANTIZER = "rq"  # the method whose options the views of the quantizer use
 
 
@@ -46,11 +49,28 @@ def write(run: Run) -> Report:
         built = table.build(run)
         folder = table.write(run, built)
         html, figure_names = _compose(run, built, folder / FIGURES)
-    for old in (folder / FIGURES).glob("*-*.*"):  # figures that the page no longer shows
-        if old.stem not in figure_names and old.stem.startswith(("scores-", "pretraining-", "quantizer-")):
-            old.unlink()
+    _remove_old(folder / FIGURES, figure_names)
     write_text(folder / "report.html", html)
     return Report(folder / "report.html", built)
+
+
+def _remove_old(folder: Path, names: set[str]) -> None:
+    """Delete the figures of an earlier report that the page no longer shows: files that stand in the list it wrote, and
+    have not changed since. Then write the list of this report."""
+    listed = folder.parent / WRITTEN
+    try:
+        earlier = json.loads(listed.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        earlier = {}
+    current = {f"{name}.{kind}" for name in names for kind in ("pdf", "svg")}
+    for name, content in earlier.items() if isinstance(earlier, dict) else ():
+        file = folder / name
+        ours = re.fullmatch(r"[\w-]+\.(pdf|svg)", name) and file.is_file() and not file.is_symlink()
+        if ours and name not in current and digest(file.read_bytes()) == content:
+            file.unlink()
+    written = {name: digest((folder / name).read_bytes()) for name in sorted(current)}
+    if written or earlier:
+        write_text(listed, json.dumps(written, indent=1) + "\n")
 
 
 def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:

@@ -52,7 +52,7 @@ def warnings(runs: Mapping[str, Run], domain: Domain) -> list[str]:
             with contextlib.suppress(CheckpointError):  # the page says elsewhere which results are missing
                 about = checkpoint.describe(run.checkpoint_file(seed))["about"]
                 named = f"{domain.title}, {method_title(method)}, seed {seed}"
-                found += [f"{named}: {text}" for text in about.get("warnings", [])]
+                found += [f"{named}: {text}" for text in about.get("warnings") or () if isinstance(text, str)]
     return found
 
 
@@ -66,7 +66,7 @@ def read_log(folder: Path) -> pd.DataFrame | None:
         try:
             part = pd.read_csv(file, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
             parts.append(part.dropna(subset="step").drop(columns="epoch", errors="ignore"))
-        except (OSError, ValueError, KeyError):
+        except Exception:  # a damaged file can raise any type
             continue
     log = pd.concat(parts).groupby("step", as_index=False).last() if parts else None
     return None if log is None or log.empty else log

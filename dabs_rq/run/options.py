@@ -9,21 +9,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from dabs_rq.protocol import Protocol
 
 DEFAULT_METHOD = "rq"
-Count = Annotated[int, Field(ge=1)]
+
+
+def _not_bool(value: Any) -> Any:
+    """true is 1 for Python, but nobody means that."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number")
+    return value
+
+
+def _without_null(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path without a null character")
+    return path
+
+
+Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**31 - 1)]
+Processes = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=4096)]
 Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
 PROBE_TITLES = {
     "lbfgs": "Regression on standardised features",
     "adamw": "AdamW on raw features",
     "adamw_standardised": "AdamW on standardised features",
 }
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]  # -0 becomes 0: one variant
+Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**32 - 1)]
+Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(abs)]  # -0: one variant with 0
+Place = Annotated[Path, AfterValidator(_without_null)]
 
 
 @dataclass(frozen=True)
@@ -99,8 +116,8 @@ class LoaderOptions:
     strict: raise an error for a wrong example count instead of a warning.
     """
 
-    workers: Annotated[int, Field(ge=0)] = 0
-    processes: Count | None = None
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    processes: Processes | None = None
     prepare: Literal["auto", "always", "never"] = "auto"
     cache_gb: NotNegative = 20.0
     strict: bool = False
@@ -120,19 +137,19 @@ class TrainerOptions:
     between two measurements of the features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
     """
 
-    threads: Count | None = None
-    accelerator: str = "auto"
-    devices: Count = 1
-    nodes: Count = 1
+    threads: Processes | None = None
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
+    devices: Processes = 1
+    nodes: Processes = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     gather_negatives: bool = True
-    precision: str = "32-true"
+    precision: Literal["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"] = "32-true"
     matmul: Literal["highest", "high", "medium"] = "highest"
     compile: bool = False
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     progress: bool = True
     log_every: Count = 10
-    health_every: Annotated[int, Field(ge=0)] = 500
+    health_every: Annotated[int, Field(ge=0, le=2**31 - 1)] = 500
 
 
 @dataclass(frozen=True)
@@ -148,8 +165,8 @@ class SuiteOptions:
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"
-    workers: Count | None = None
-    cpus: Count = 1
+    workers: Processes | None = None
+    cpus: Processes = 1
     ray_address: str | None = None
     pretrain_gpus: NotNegative | None = None
     transfer_gpus: NotNegative = 0.25
@@ -227,10 +244,10 @@ class Names:
     domain: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    data: Path | None = None
-    runs: Path = Path("runs")
-    out: Path | None = None
-    checkpoint: Path | None = None
+    data: Place | None = None
+    runs: Place = Path("runs")
+    out: Place | None = None
+    checkpoint: Place | None = None
 
 
 PATHS = ("data", "runs", "out", "checkpoint")

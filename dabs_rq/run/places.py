@@ -118,6 +118,20 @@ class Places:
         return self.runs / self._real_id / options.scale.name / options.protocol.name / "results" / own
 
     @property
+    def selection(self) -> str:
+        """The name of the chosen domains if they are not exactly those of the table, else ""."""
+        chosen = self.options.domains
+        whole = {domain.name for domain in registry.chosen_domains(None)}
+        return "" if chosen is None or set(chosen) == whole else "-".join(chosen)
+
+    @property
+    def table(self) -> Path:
+        """The folder of the table: `out` or the folder of results; a selection of domains has a folder of its own in
+        the latter."""
+        own = self.selection if self.options.out is None and not self.outside_table else ""
+        return self.results / own
+
+    @property
     def outside_table(self) -> bool:
         """Whether a chosen domain is outside the table."""
         return not all(domain.in_table for domain in registry.chosen_domains(self.options.domains))

@@ -87,6 +87,13 @@ class Run:
                 f"the data root {options.data} is not a folder. Below it are the sources in their published layouts; "
                 "`python -m dabs_rq domains` lists which are expected where."
             )
+        for name, folder in (("runs", self.places.runs), ("out", self.places.results)):
+            try:
+                file = next((part for part in (folder, *folder.parents) if part.exists()), folder)
+            except OSError as error:
+                raise OptionError(f"{name} is no path: {error.strerror}. Give a folder.") from error
+            if not file.is_dir():
+                raise OptionError(f"{name}={folder} leads through a file, {file}; give a folder")
         if options.table.published and not self.published_compares:
             raise OptionError(
                 "table.published=true needs a scale of the full budget (scale=paper) and real data (data=/root), like "

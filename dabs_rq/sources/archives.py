@@ -13,12 +13,12 @@ import stat
 import tarfile
 import warnings
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.files import check_regular, explained
 from dabs_rq.sources.download import CHUNK, check_free_space
 from dabs_rq.sources.structure import GZIPPED
 
@@ -26,7 +26,8 @@ ZIP, PLAIN_TAR = (".zip",), (".tar",)
 # Text compresses up to about 20 : 1, deflate reaches at most 1032 : 1; the datasets have 2 kB or more per file.
 RATIO, SMALLEST = 100, 64 << 20
 BYTES_PER_MEMBER, FEWEST_MEMBERS = 256, 10_000
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+HEADER = 1 << 20  # the largest header of a tar archive with a long name or further facts about a file, in bytes
+_HEADERS = (b"x", b"g", b"X", b"L", b"K")  # their types
 
 
 def is_archive(name: str) -> bool:
@@ -35,14 +36,11 @@ def is_archive(name: str) -> bool:
 
 def extract(file: Path, into: Path) -> None:
     """Extract `file` into the empty folder `into`. Raises DataError for one that is damaged or refused."""
+    check_regular(file)
     limits = _Limits.of(file)
-    try:
+    advice = "It may be a web page that was sent instead. Move it away and fetch again."
+    with explained(file, "damaged or not an archive", advice):
         links = _extract_zip(file, into, limits) if file.name.endswith(ZIP) else _extract_tar(file, into, limits)
-    except _DAMAGE as error:
-        raise DataError(
-            f"{file}: damaged or not an archive ({type(error).__name__}: {error}). It may be a web page that was "
-            f"sent instead. Move it away and fetch again."
-        ) from error
     if links:
         warnings.warn(f"{file}: skipped {links} symbolic links", DataWarning, stacklevel=2)
 
@@ -102,13 +100,37 @@ def _extract_zip(file: Path, into: Path, limits: _Limits) -> int:
     return links
 
 
+class _Member(tarfile.TarInfo):
+    """A member of a tar archive whose own headers are small: tarfile reads them into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and not 0 <= self.size <= HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes, expected at most {HEADER:,}")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
+class _Counted:
+    """The bytes of a tar archive, limited in all, headers included."""
+
+    def __init__(self, stream: Any, limits: _Limits) -> None:
+        self.stream, self.limits = stream, limits
+        self.left = limits.bytes + 3 * 512 * limits.members
+
+    def read(self, size: int) -> bytes:
+        content = self.stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise self.limits.refused(f"it unpacks to more than {RATIO} times its size")
+        return content
+
+
 def _extract_tar(file: Path, into: Path, limits: _Limits) -> int:
     """Extract in one pass, through gzip's own reader, which verifies the checksum at the end of the file."""
     check_free_space(into, file.stat().st_size, f"the contents of {file.name}")
     links = 0
     with (
         gzip.open(file) if file.name.endswith(GZIPPED) else file.open("rb") as stream,
-        tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar,
+        tarfile.open(fileobj=cast(IO[bytes], _Counted(stream, limits)), mode="r|", tarinfo=_Member) as tar,
     ):
         for member in tar:
             limits.take(member.name, member.size)

@@ -206,5 +206,6 @@ def _measured_rates(run: Run, domain_costs: list[Cost]) -> Iterator[float]:
             pretraining = run.replace(domain=cost.domain, method=method)
             for seed in run.options.seeds:
                 with contextlib.suppress(CheckpointError):
-                    seconds = checkpoint.describe(pretraining.checkpoint_file(seed))["about"]["seconds"]
-                    yield operations / seconds
+                    seconds = checkpoint.describe(pretraining.checkpoint_file(seed))["about"].get("seconds")
+                    if isinstance(seconds, int | float) and seconds > 0:
+                        yield operations / seconds

@@ -100,7 +100,7 @@ def run_job(job: Job, awaited: Iterable[Outcome] = ()) -> Outcome:
     except MissingDataError as error:
         outcome.missing.append(first_line(error))
     except Exception as error:
-        if not isinstance(error, DabsRqError):
+        if not isinstance(error, DabsRqError | OSError):
             traceback.print_exc()
         outcome.errors.append(f"{job.name}: {type(error).__name__}: {error}")
     outcome.seconds = time.monotonic() - started

@@ -137,11 +137,14 @@ def _encoder(run: Run, data: _CurrentData, seed: int) -> tuple[str | None, tuple
     except DabsRqError as error:
         return None, (first_line(error),)
     about = description["about"]
+    kinds = {"options": dict, "code": dict, "versions": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
+        return None, (f"{file} does not say with which {', '.join(wrong)} it was made",)
     reasons = [
         *_changed_options(run, about["options"], of_pretraining=True),
         *_changed_code(about["code"], pretrain.computed_by(run), about["versions"]),
     ]
-    if about["examples"] is not None:
+    if about.get("examples") is not None:
         try:
             if (source_key := data.source()) != about["examples"]:
                 reasons.append(f"data: pretrained on {about['examples']}, the source is {source_key} now")
@@ -190,7 +193,7 @@ def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bo
 
 
 def _changed_code(recorded: Mapping[str, str], current: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
-    if versions["python"].split(".")[:2] != platform.python_version().split(".")[:2]:
+    if versions.get("python", "").split(".")[:2] != platform.python_version().split(".")[:2]:
         return []  # hashes of syntax trees differ between versions of Python
     changed = sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
     return [f"code: {', '.join(changed)}"] if changed else []

@@ -10,12 +10,13 @@ from typing import Any
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
-from dabs_rq.files import digest, locked, write_text
+from dabs_rq.files import digest, locked_folder, write_text
 from dabs_rq.records import intervals, significance
 from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.table import earlier
 from dabs_rq.table.columns import groups
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
@@ -144,10 +145,17 @@ def table_order(domains: Sequence[str] | None = None, sources: str | None = None
 
 def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
-    subfolder for a variant or for the columns of all probes. Return the folder."""
-    folder = run.places.results if table.variant == "default" else run.places.results / f"variant-{table.variant}"
-    folder = folder if len(table.groups) == 1 else folder / "probes"
-    with locked(folder):
+    subfolder for a variant or for the columns of all probes; a selection of domains goes to a subfolder of its own if
+    there is a table with others. Return the folder.
+
+    Warns if the table there had more. Raises RecordError if the new one has no result at all and that one has."""
+    below = Path() if table.variant == "default" else Path(f"variant-{table.variant}")
+    below = below if len(table.groups) == 1 else below / "probes"
+    folder = run.places.table / below
+    if run.places.selection and earlier.other_domains(folder, table):
+        folder = run.places.table / run.places.selection / below
+    earlier.compare(folder, table)
+    with locked_folder(folder):
         write_text(folder / "table.csv", to_csv(table))
         write_text(folder / "table.tex", to_latex(table))
         write_text(folder / "table.md", to_markdown(table))

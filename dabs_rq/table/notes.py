@@ -117,5 +117,5 @@ def _different_examples(rows: Sequence[tuple[str, Row]]) -> list[str]:
         return []
     return [
         f"Results of one row have different training or test examples, do not compare them: {', '.join(differing)} "
-        "(the data changed between runs; delete the older records and run again)."
+        "(the data changed between runs; `suite --refresh` computes them again)."
     ]

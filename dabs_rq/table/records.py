@@ -11,7 +11,6 @@ from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import RecordError, unknown
 from dabs_rq.records import recheck, record, significance
-from dabs_rq.records.metrics import Undefined
 from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
@@ -80,7 +79,7 @@ def _scored(run: Run, task: Task, result: Record) -> Scored:
     predictions = recheck.predictions(file, result)
     try:
         return significance.scored(task, result, predictions)
-    except (Undefined, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # predictions of another shape or type
         raise RecordError(f"{file}: its predictions cannot be compared ({error}); {recheck.AGAIN}") from error
 
 

@@ -28,7 +28,7 @@ from dabs_rq.errors import (
     TrainingError,
     explain_out_of_memory,
 )
-from dabs_rq.files import locked
+from dabs_rq.files import locked_folder
 from dabs_rq.records import recheck, record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.counts import shortfall
@@ -58,7 +58,7 @@ def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
     run = run.of_one_method()
     encoder, weights, method = frozen_encoder(run, seed)
     folder = run.places.records(run.identity(seed, method=method))
-    with locked(folder):
+    with locked_folder(folder):
         files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
     if checkpoint.weights_hash(encoder) != weights:
         raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")

@@ -64,6 +64,9 @@ def load(request: Request) -> Examples:
     return labelled(request, root, sorted(pictures, key=lambda picture: (picture.label, picture.path)))
 
 
+LARGEST = 2**31 - 1
+
+
 def _box(text: str, where: str) -> Box:
     try:
         left, top, right, bottom = map(int, text.split())
@@ -71,6 +74,8 @@ def _box(text: str, where: str) -> Box:
         raise DataError(f"{where}: expected xmin ymin xmax ymax, found {text!r}") from error
     if not (left < right and top < bottom):
         raise DataError(f"{where}: box {text} is empty")
+    if min(left, top) < -LARGEST or max(right, bottom) > LARGEST:
+        raise DataError(f"{where}: box {text:.80} is larger than any picture, expected at most {LARGEST} pixels")
     return left, top, right, bottom
 
 

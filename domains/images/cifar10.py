@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +16,10 @@ from dabs_rq.data.readers import image
 from dabs_rq.data.readers.index import class_number
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
-from dabs_rq.errors import DataError
+from dabs_rq.errors import DataError, shown
+from dabs_rq.files import check_regular
 from dabs_rq.spec import Archive, Multiclass, Source
+from domains.images import pickled
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
@@ -89,52 +90,27 @@ def _decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.n
 
 def read_batch(file: Path) -> Batch:
     """Read one batch file. Raises DataError if it is damaged, holds something else, or needs to run code."""
+    check_regular(file)
     return _read_batch(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=6)  # all of CIFAR-10: 184 MB
 def _read_batch(file: Path, changed: int) -> Batch:
-    try:
-        with file.open("rb") as opened:
-            content = _Unpickler(opened, file).load()
-        content = {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
-        data, labels = content["data"], content["labels"]
-    except DataError:
-        raise
-    except Exception as error:  # a damaged pickle can raise any type
-        raise DataError(f"{file}: damaged or not a CIFAR-10 batch ({type(error).__name__}: {error})") from error
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
-        actual = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{file}: data is {actual}, expected uint8 {(len(labels), 3 * 32 * 32)}")
+    content = pickled.read(file)
+    if missing := [name for name in ("data", "labels") if name not in content]:
+        raise DataError(f"{file}: expected data and labels, {' and '.join(missing)} missing; not a CIFAR-10 batch")
+    data, labels = pickled.pixels(content["data"], file), content["labels"]
+    if not isinstance(labels, list):
+        raise DataError(f"{file}: labels is {type(labels).__name__}, expected a list of whole numbers")
+    if data.shape != (len(labels), 3 * 32 * 32):
+        raise DataError(f"{file}: data is uint8 {data.shape}, expected uint8 {(len(labels), 3 * 32 * 32)}")
+    for row, label in enumerate(labels):
+        if type(label) is not int:
+            raise DataError(
+                f"{file}: row {row}: label {shown(label)} is {type(label).__name__}, expected a whole number"
+            )
     numbers = [class_number(label, TARGET, f"{file}: row {row}") for row, label in enumerate(labels)]
     return Batch(data.reshape(-1, 3, 32, 32), np.array(numbers, np.int64))
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)  # unlike codecs.encode, which also unzips, this does nothing but encode
-
-
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _encode,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Loads only numpy arrays and plain containers. Python 2 wrote the published files."""
-
-    def __init__(self, opened: Any, file: Path) -> None:
-        super().__init__(opened, encoding="latin1")
-        self.file = file
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise DataError(f"{self.file}: refused to load {module}.{name}, which no CIFAR-10 batch holds")
-        return _ALLOWED[module, name]
 
 
 TASK = Task(

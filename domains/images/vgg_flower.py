@@ -12,10 +12,12 @@ from dabs_rq.data.readers.index import class_number, split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
+from dabs_rq.files import reading
 from dabs_rq.spec import Archive, Multiclass, Source
 from domains.images.listing import Picture, labelled
 
 LABELS = "imagelabels.mat"
+MAX_BYTES = 1 << 20  # the published file has 502 bytes; a variable can be 1000 times its compressed size
 TARGET = Multiclass(102)
 
 SOURCE = Source(
@@ -51,22 +53,21 @@ def load(request: Request) -> Examples:
     """Load DABS's seeded 80/20 split by class, with classes in order of first appearance (not the official split)."""
     folder = request.folder(SOURCE)
     classes: dict[int, list[Picture]] = defaultdict(list)
-    for number, value in enumerate(_labels(folder / LABELS), 1):
+    for number, value in enumerate(read_labels(folder / LABELS), 1):
         where = f"{folder / LABELS}: entry {number}"
         label = class_number(int(value), TARGET, where, first=1)
         classes[label].append(Picture(f"jpg/image_{number:05d}.jpg", label, where))
     return labelled(request, folder, split_80_20(classes.values(), request.split))
 
 
-def _labels(file: Path) -> np.ndarray:
+def read_labels(file: Path) -> np.ndarray:
+    """Read the labels of all pictures: (n,) whole numbers of any kind. Raises DataError if the file is damaged."""
     from scipy.io import loadmat
 
-    try:
-        labels = np.asarray(loadmat(file)["labels"])
-    except Exception as error:  # scipy can raise any type for a damaged file
-        raise DataError(
-            f"{file}: damaged or not a MATLAB file with labels ({type(error).__name__}: {error})"
-        ) from error
+    with reading(file, "damaged or not a MATLAB file with labels"):
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise DataError(f"{file}: {size:,} bytes, expected at most {MAX_BYTES:,} of labels")
+        labels = np.asarray(loadmat(file, variable_names=["labels"])["labels"])
     if labels.ndim != 2 or len(labels) != 1 or labels.dtype.kind not in "iu":
         raise DataError(f"{file}: labels is {labels.dtype} {labels.shape}, expected whole numbers (1, n)")
     return labels[0]

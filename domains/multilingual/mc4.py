@@ -22,7 +22,7 @@ from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Pretraining
 from dabs_rq.errors import DataError, MissingDataError
-from dabs_rq.files import digest, digest_files
+from dabs_rq.files import digest, digest_files, reading
 from dabs_rq.spec import Source
 
 if TYPE_CHECKING:
@@ -189,10 +189,8 @@ def _open(file: Path) -> ParquetFile:
     """Open a file. Raises DataError if it is not a parquet table or lacks a column of texts."""
     from pyarrow.parquet import ParquetFile
 
-    try:
+    with reading(file, "damaged or not a parquet table"):
         opened = ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: damaged or not a parquet table ({error})") from error
     schema = opened.schema_arrow
     if COLUMN not in schema.names:
         raise DataError(f"{file}: expected a column {COLUMN}, found {', '.join(schema.names)}")
@@ -223,7 +221,7 @@ def _rows(file: Path, low: int, high: int) -> Iterator[tuple[int, str]]:
                 row += len(batch)
                 if row >= high:
                     return
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{file}: damaged after row {row} ({error})") from error
 
 

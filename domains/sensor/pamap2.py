@@ -22,6 +22,7 @@ from dabs_rq.data.prepared import Stored
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, OptionError, unknown
+from dabs_rq.files import check_regular
 from dabs_rq.spec import Archive, Multiclass, Source
 from domains.sensor.windows import Recordings, Sampler
 
@@ -87,6 +88,7 @@ def _parse(path: Path) -> np.ndarray:
     from pyarrow import csv
 
     names = [str(column) for column in range(COLUMNS)]
+    check_regular(path)
     try:
         table = csv.read_csv(
             path,
@@ -94,7 +96,7 @@ def _parse(path: Path) -> np.ndarray:
             parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=["NaN"]),
         )
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _fault(path, str(error)) from error
     values = np.empty((table.num_rows, COLUMNS - 1))
     for column in range(1, COLUMNS):

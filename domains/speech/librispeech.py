@@ -27,7 +27,7 @@ TRAIN_SPEAKERS = 2338
 STATISTICS = Statistics(mean=-22.924, std=12.587)
 TARGET = Multiclass(40)
 _CHAPTERS = 10**7  # more than the largest number of a chapter
-_UTTERANCE = re.compile(r"(\d+)-(\d+)-\d{4}\.flac")
+_UTTERANCE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-\d{4}\.flac")
 
 _ABOUT: dict[str, Any] = {
     "url": "https://www.openslr.org/12",

@@ -14,6 +14,7 @@ from dabs_rq.data.readers.index import class_number
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
+from dabs_rq.files import reading
 from dabs_rq.spec import Archive, Multiclass, Source
 from domains.speech import clips
 
@@ -78,15 +79,13 @@ def _parse(file: Path) -> tuple[pa.StructArray, np.ndarray]:
     """Match `LINE` on every line that is not blank (153,516 in the real list); return its groups and line numbers."""
     from pyarrow import csv
 
-    try:
+    with reading(file, "not a list of clips"):
         table = csv.read_csv(
             file,
             read_options=csv.ReadOptions(column_names=["line"]),
             parse_options=csv.ParseOptions(delimiter="\x1f", quote_char=False, ignore_empty_lines=False),
             convert_options=csv.ConvertOptions(column_types={"line": pa.string()}, strings_can_be_null=False),
         )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file}: not a list of clips ({error})") from error
     text = pc.utf8_trim_whitespace(table["line"].combine_chunks())
     rows = np.flatnonzero(pc.not_equal(text, "").to_numpy(zero_copy_only=False))
     text = text.take(pa.array(rows))

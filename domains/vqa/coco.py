@@ -21,7 +21,8 @@ from PIL import Image
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.data.readers import image, text
-from dabs_rq.errors import DataError
+from dabs_rq.errors import DataError, shown
+from dabs_rq.files import reading
 from dabs_rq.spec import Input, Tokens
 
 VERSION = "coco-1"
@@ -91,14 +92,12 @@ def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any
             return {name: content[name]}  # the file itself
         return tuple([content.get(field, _MISSING) for field in fields])
 
-    try:
-        # Map the file, so that its bytes and its text are not both in memory.
-        with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            parsed = json.loads(str(content, "utf-8"), object_hook=keep)
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except (ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{file}: damaged or not JSON ({error}). Extract it from its archive again.") from error
+    with (  # the file is mapped, so that its bytes and its text are not both in memory
+        reading(file, "damaged or not JSON", "Extract it from its archive again"),
+        file.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        parsed = json.loads(str(content, "utf-8"), object_hook=keep)
     objects = parsed.get(name) if isinstance(parsed, dict) else None
     if not isinstance(objects, list):
         raise DataError(f'{file}: expected {{"{name}": [...], ...}}, found no list of that name')
@@ -111,10 +110,10 @@ def entries(file: Path, name: str, fields: Mapping[str, type]) -> list[tuple[Any
 def _fault(entry: Any, fields: Mapping[str, type]) -> str | None:
     """Describe what is wrong with an entry; None if it is correct."""
     if not isinstance(entry, tuple):
-        return f"expected an object with {', '.join(fields)}, found {entry!r:.80}"
+        return f"expected an object with {', '.join(fields)}, found {shown(entry)}"
     for (field, kind), value in zip(fields.items(), entry, strict=True):
         if value is _MISSING:
             return f"{field} is missing; expected {', '.join(fields)}"
         if type(value) is not kind or (type(value) is int and value.bit_length() > 63):
-            return f"{field} is {value!r:.80}, expected {_KINDS[kind]}"
+            return f"{field} is {shown(value)}, expected {_KINDS[kind]}"
     return None

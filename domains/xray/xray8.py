@@ -18,6 +18,7 @@ from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError, unknown
+from dabs_rq.files import reading
 from dabs_rq.spec import Multilabel, Source
 
 IMAGES = "images"
@@ -155,6 +156,8 @@ def _columns(file: Path) -> tuple[list[list[str]], np.ndarray]:
         raise DataError(
             f"{file}:1: expected columns {', '.join(COLUMNS)}; {', '.join(missing)} missing, found {header}"
         )
+    if repeated := [name for name in COLUMNS if header.count(name) > 1]:
+        raise DataError(f"{file}:1: expected each column once; {', '.join(repeated)} repeated in {header}")
     positions = [header.index(name) for name in COLUMNS]
     width = len(header) - (header[-1] == "")
     for line, cells in rows:
@@ -168,14 +171,11 @@ def _columns(file: Path) -> tuple[list[list[str]], np.ndarray]:
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of every line that is not blank."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.reader(opened, strict=True)
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not a csv table ({error})") from error
+    with reading(file, "not a csv table"), file.open(encoding="utf-8-sig", newline="") as opened:
+        reader = csv.reader(opened, strict=True)
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
 
 
 def _targets(findings: pa.Array, file: Path, places: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from dabs_rq.encoders.base import Encoder, EncoderSpec
@@ -17,7 +17,7 @@ from dabs_rq.spec import Grid, Input, Series
 class Options:
     """channels: of the first layer; the second layer, and the feature, are twice as wide."""
 
-    channels: Annotated[int, Ge(1)] = 32
+    channels: Annotated[int, Interval(ge=1, le=4096)] = 32
 
 
 class Convolution(Encoder):

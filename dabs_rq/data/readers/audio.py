@@ -21,12 +21,14 @@ import pyarrow as pa
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
+from dabs_rq.files import reading
 
 VERSION = "mel-1"
 SAMPLES = 224 * 672 - 2  # 9.4 s at 16 kHz; yields 224 frames at a hop of 672
 WINDOW = 2048
 HOPS = {224: 672, 112: 1344, 64: 2360, 32: 4800}  # frames -> DABS's hop
 FLOOR, RANGE_DB = 1e-10, 80.0
+MAX_CHANNELS, RATES = 64, (1000, 1_000_000)  # what is read of a file takes at most 39 MB
 _FILES_PER_TASK = 512  # files whose headers a thread reads per task
 
 
@@ -58,8 +60,12 @@ def column(items: pa.Table, root: Path, shape: tuple[int, ...], statistics: Stat
 
 def decode(row: dict[str, Any], *, root: Path, bands: int, frames: int, statistics: Statistics) -> np.ndarray:
     """Decode root/row["path"] to a spectrogram: float16 (1, bands, frames)."""
-    wave, rate = read(root / row["path"], tail=bool(row.get("tail")))
-    return log_mel(wave, rate, bands, frames, statistics).astype(np.float16)[None]
+    file = root / row["path"]
+    wave, rate = read(file, tail=bool(row.get("tail")))
+    spectrogram = log_mel(wave, rate, bands, frames, statistics).astype(np.float16)
+    if not np.isfinite(spectrogram).all():
+        raise DataError(f"{file}: its samples reach {np.abs(wave).max():.3g}, expected at most about 1")
+    return spectrogram[None]
 
 
 def hop(frames: int) -> int:
@@ -76,15 +82,17 @@ def read(file: Path, tail: bool = False) -> tuple[np.ndarray, int]:
     """
     import soundfile
 
-    try:
-        with soundfile.SoundFile(file) as sound:
-            expected, rate = min(sound.frames, SAMPLES), sound.samplerate
-            if tail:
-                sound.seek(sound.frames - expected)
-            wave = sound.read(expected, dtype="float32", always_2d=True)[:, 0]
-            log = sound.extra_info
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise _unreadable(file, error) from error
+    with reading(file, "damaged or not a recording"), soundfile.SoundFile(file) as sound:
+        expected, rate = min(sound.frames, SAMPLES), sound.samplerate
+        if not (1 <= sound.channels <= MAX_CHANNELS and RATES[0] <= rate <= RATES[1]):
+            raise DataError(
+                f"{file}: {sound.channels} channels of {rate} Hz, expected at most {MAX_CHANNELS} and a rate from "
+                f"{RATES[0]} to {RATES[1]} Hz"
+            )
+        if tail:
+            sound.seek(sound.frames - expected)
+        wave = sound.read(expected, dtype="float32", always_2d=True)[:, 0]
+        log = sound.extra_info
     # libsndfile reads a truncated wav file without an error and reports the truncation only in its log. Headers of
     # streams declare a size of 0 or the maximum; they do not mean a truncation.
     cut = re.search(r"data : (\d+) \(should be (\d+)\)", log)
@@ -156,19 +164,10 @@ def lengths(root: Path, paths: pa.Array) -> np.ndarray:
     def read_headers(part: pa.Array) -> list[int]:
         samples = []
         for path in part.to_pylist():
-            try:
-                with soundfile.SoundFile(root / path) as sound:
-                    samples.append(sound.frames)
-            except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-                raise _unreadable(root / path, error) from error
+            with reading(root / path, "damaged or not a recording"), soundfile.SoundFile(root / path) as sound:
+                samples.append(sound.frames)
         return samples
 
     parts = [paths.slice(start, _FILES_PER_TASK) for start in range(0, len(paths), _FILES_PER_TASK)]
     with ThreadPoolExecutor() as threads:
         return np.array([length for part in threads.map(read_headers, parts) for length in part], np.int64)
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    if not file.is_file():
-        return DataError(f"{file}: no such file")
-    return DataError(f"{file}: damaged or not a recording ({type(error).__name__}: {error})")

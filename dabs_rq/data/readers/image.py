@@ -1,10 +1,13 @@
 """Pictures: decodes a file to an RGB array (3, height, width), for every domain.
 
 Resizes with Pillow's bilinear filter, as torchvision's Resize((h, w)); ignores the aspect ratio; does not normalise.
+
+Opens the formats of `FORMATS` only: Pillow knows others, such as EPS, for which it starts a program.
 """
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,10 +18,13 @@ from PIL import Image
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
+from dabs_rq.files import explained, reading
 
 VERSION = "image-1"
-# What Pillow raises for a damaged file depends on the format and on the position of the damage.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF")
+MAX_PIXELS = 80_000_000  # the largest picture of ImageNet has 61 million; decoded, a pixel takes 4 bytes
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_FAULT = f"damaged or not a picture in one of the formats {', '.join(FORMATS)}"
 
 Box = tuple[int, int, int, int]
 
@@ -52,14 +58,33 @@ def decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.nd
 
 
 def open_rgb(source: Path | BinaryIO, name: str | None = None) -> Image.Image:
-    """Open a picture and convert it to RGB. Raises DataError, naming `name` (or the file), if it is damaged."""
-    try:
-        with Image.open(source) as image:
-            return image.convert("RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"{name or source}: no such file") from error
-    except _DAMAGE as error:
-        raise DataError(f"{name or source}: damaged or not a picture ({type(error).__name__}: {error})") from error
+    """Open a picture and convert it to RGB; grey values of 16 bits become the nearest below of 8 bits.
+
+    Raises DataError, naming `name` (or the file), if it is damaged, has another format, more than `MAX_PIXELS` pixels,
+    or values without a known range, such as floating point.
+    """
+    where = name or source
+    with reading(source, _FAULT) if isinstance(source, Path) else explained(where, _FAULT):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+            opened = Image.open(source, formats=FORMATS)
+        with opened as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{where}: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
+            return _eight_bits(image, where).convert("RGB")
+
+
+def _eight_bits(image: Image.Image, where: object) -> Image.Image:
+    if image.mode in _EIGHT_BITS:
+        return image
+    # Only PNG and PPM say that grey values of 32 bits have a range of 16; Pillow itself would cut them off at 255.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        values = np.asarray(image)
+        return Image.fromarray((values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    raise DataError(
+        f"{where}: its values are of Pillow's mode {image.mode!r}, whose range is not known; expected 8 or 16 bits. "
+        "Convert it to PNG or JPEG."
+    )
 
 
 def crop(image: Image.Image, box: Box, name: str) -> Image.Image:

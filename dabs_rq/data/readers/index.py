@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dabs_rq.errors import DataError
+from dabs_rq.errors import DataError, shown
+from dabs_rq.files import reading
 from dabs_rq.spec import Multiclass
 
 T = TypeVar("T")
@@ -18,12 +20,8 @@ T = TypeVar("T")
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, text) of every line that is not blank; `where` is "file:line"."""
-    try:
+    with reading(file, "not UTF-8 text"):
         text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text ({error})") from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield f"{file}:{number}", line.strip()
@@ -49,15 +47,15 @@ def entry(table: dict[str, tuple[str, str]], key: str, file: Path, where: str) -
     return table[key]
 
 
-def class_number(value: str | int, target: Multiclass, where: str, first: int = 0) -> int:
-    """Convert the label `value`, counted from `first`, to a class in [0, classes)."""
+def class_number(value: object, target: Multiclass, where: str, first: int = 0) -> int:
+    """Convert the label `value`, counted from `first`, to a class in [0, classes): a whole number or its text."""
     last = first + target.classes - 1
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = first - 1
+    number = first - 1
+    if isinstance(value, int | np.integer | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            number = int(value)
     if not first <= number <= last:
-        raise DataError(f"{where}: label {value!r} is not a whole number from {first} to {last}")
+        raise DataError(f"{where}: label {shown(value)} is not a whole number from {first} to {last}")
     return number - first
 
 
@@ -86,15 +84,12 @@ def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
     """
     from pyarrow import csv
 
-    try:
+    with reading(file, "not a csv table"):
         types = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
         table = csv.read_csv(file, convert_options=types)
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not a csv table ({error})") from error
-    if missing := [name for name in columns if name not in table.column_names]:
-        raise DataError(
-            f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {table.column_names}"
-        )
+        names = table.column_names
+    if missing := [name for name in columns if name not in names]:
+        raise DataError(f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {names}")
+    if repeated := [name for name in columns if names.count(name) > 1]:
+        raise DataError(f"{file}:1: expected each column once; {', '.join(repeated)} repeated in {names}")
     return table.select(list(columns))

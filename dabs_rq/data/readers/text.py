@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Decoded
+from dabs_rq.data.readers.parquet import check_size
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError, first_line
@@ -110,10 +111,12 @@ def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset
 
     if location.hub is not None:
         return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
+    for file in location.files:
+        check_size(file)
     disable_progress_bar()
     try:
         return datasets.Dataset.from_parquet([str(file) for file in location.files])
-    except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, OSError) as error:
+    except Exception as error:  # a damaged file can raise any type
         raise DataError(
             f"{', '.join(map(str, location.files))}: damaged or not a parquet table ({error.__cause__ or error})"
         ) from error
@@ -160,7 +163,8 @@ def labels(location: TableLocation, highest: float, expected: str, *, real: bool
     column = location.column("label")
     if not (pa.types.is_floating if real else pa.types.is_integer)(column.type):
         raise DataError(f"{location}: column label holds {column.type}; {'real' if real else 'whole'} numbers expected")
-    legal = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, highest)).fill_null(False)
+    numbers = pc.cast(column, pa.float64(), safe=False)  # a whole number beyond 2**53 is far beyond any label
+    legal = pc.and_(pc.greater_equal(numbers, 0.0), pc.less_equal(numbers, float(highest))).fill_null(False)
     if (row := pc.index(legal, False).as_py()) >= 0:
         raise DataError(f"{location.row(row)}: label {column[row].as_py()}; {expected}")
     return column.to_numpy().astype(np.float64 if real else np.int64)

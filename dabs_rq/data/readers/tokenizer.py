@@ -7,6 +7,7 @@ to the input's length. As in DABS, only ids are used, no segment ids; `Tokens.pa
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dabs_rq.data.readers import tokenizer_limits
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import digest
+from dabs_rq.files import check_regular, digest, explained, reading
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Tokens
 
@@ -69,12 +71,16 @@ def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
 
     file = folder / "tokenizer.json"
     if file.exists():
-        try:
-            tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception
-            raise DataError(f"{file}: not a tokenizer ({error})") from error
+        with reading(file, "not a tokenizer"):
+            if (size := file.stat().st_size) > tokenizer_limits.MAX_BYTES:
+                raise DataError(f"{file}: {size:,} bytes, expected at most {tokenizer_limits.MAX_BYTES:,}")
+            text = file.read_text(encoding="utf-8")
+            tokenizer_limits.check(json.loads(text), file)
+            tokenizer = Tokenizer.from_str(text)
     else:
         tokenizer = _from_hub(name, folder)
+        tokenizer_limits.check(json.loads(tokenizer.to_str()), f"tokenizer {name!r}")
+    _check_ids(tokenizer, name)
     classify, separate, _ = _special_tokens(tokenizer, name)
     if tokenizer.post_processor is None:  # only a vocabulary: its special tokens determine how pairs are joined
         from tokenizers.processors import TemplateProcessing
@@ -93,19 +99,32 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
     import transformers
 
     where = str(folder) if folder.is_dir() else HUB.get(name, name)
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if not file.is_dir():
+            check_regular(file)
     # AutoTokenizer cannot identify a folder that holds only a vocabulary.
     kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
     try:
-        loaded = kind.from_pretrained(where)
+        loaded = kind.from_pretrained(where, trust_remote_code=False)
         if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
             raise ValueError("it has no vocabulary")  # without files, the library makes one of special tokens only
         return loaded.backend_tokenizer
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:  # a damaged file can raise any type
         raise MissingDataError(
             f"tokenizer {name!r} is not at {folder}, and {where!r} could not be loaded "
             f"({first_line(error)}).\n  Put the files of {HUB.get(name, name)} there "
             "(tokenizer.json is enough), or go online once."
         ) from error
+
+
+def _check_ids(tokenizer: Tokenizer, name: str) -> None:
+    """Raise DataError unless the ids of the vocabulary are below its size, which is that of an encoder's table."""
+    size, highest = tokenizer.get_vocab_size(), max(tokenizer.get_vocab().values(), default=0)
+    if highest >= size:
+        raise DataError(
+            f"tokenizer {name!r}: its vocabulary has {size:,} entries, but an id {highest:,}; expected ids from 0 to "
+            f"{size - 1:,}"
+        )
 
 
 def _special_tokens(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
@@ -126,8 +145,16 @@ class Encode:
     def __call__(self, texts: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Encode single texts or pairs: (len(texts), length). A pair whose second text is empty counts as a single
         text, as in the library that DABS calls (PAWS-X has blank translations)."""
-        encodings = self._sized().encode_batch([text if any(text[1:]) else text[0] for text in texts])
-        return np.array([encoding.ids for encoding in encodings], np.int32).reshape(len(texts), self.spec.length)
+        sized, spec = self._sized(), self.spec
+        with explained(f"tokenizer {spec.tokenizer!r}", "it cannot encode a text"):
+            encodings = sized.encode_batch([text if any(text[1:]) else text[0] for text in texts])
+            ids = np.array([encoding.ids for encoding in encodings], np.int64).reshape(len(texts), spec.length)
+        if ids.size and (ids.max() >= spec.vocabulary or ids.min() < 0):
+            raise DataError(
+                f"tokenizer {spec.tokenizer!r}: it encodes a text to id {ids.max():,}, but input {spec.name!r} takes "
+                f"ids from 0 to {spec.vocabulary - 1:,}"
+            )
+        return ids.astype(np.int32)
 
     @property
     def key(self) -> str:
@@ -151,6 +178,7 @@ def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
             "the encoder was made for another tokenizer"
         )
     pad = _special_tokens(sized, spec.tokenizer)[2]
-    sized.enable_truncation(spec.length, strategy="longest_first")
-    sized.enable_padding(length=spec.length, pad_id=sized.token_to_id(pad), pad_token=pad)
+    with explained(f"tokenizer {spec.tokenizer!r}", f"it cannot give {spec.length} ids"):
+        sized.enable_truncation(spec.length, strategy="longest_first")
+        sized.enable_padding(length=spec.length, pad_id=sized.token_to_id(pad), pad_token=pad)
     return sized

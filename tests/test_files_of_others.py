@@ -1,0 +1,170 @@
+"""No command deletes, overwrites or hides files that it did not write; where only `out=` is writable, tables work."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dabs_rq import cli, registry, report, table
+from dabs_rq.errors import DataWarning, RecordError
+from dabs_rq.files import atomic_path, locked_folder
+from dabs_rq.run import Run
+from tests.test_records_and_table import put
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+OTHERS = (
+    *(".notes.tmp", ".table.csv.backup.tmp", ".table.csv.deadbeef.tmp", ".lock", "figures/scores-mine.pdf"),
+    *("figures/quantizer-old.svg", "figures/pretraining-x.pdf", "figures/.keep.tmp"),
+)
+
+
+def test_what_is_in_the_users_folder_stays(tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    for name in OTHERS:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(f"the user's {name}")
+    before = contents(out)
+    run = Run.of(["domain=sensor", f"out={out}"])
+    table.write(run, table.build(run))
+    report.write(run)
+    report.write(run)
+    after = contents(out)
+    assert {name: after.get(name) for name in before} == before
+
+
+def test_only_figures_in_the_list_that_have_not_changed_are_removed(tmp_path: Path) -> None:
+    run = Run.of(["domain=sensor", f"out={tmp_path / 'out'}"])
+    figures = report.write(run).page.parent / "figures"
+    drawn = sorted(file.name for file in figures.glob("*.svg"))
+    assert drawn
+    changed, *_ = drawn
+    (figures / changed).write_text("the user's own")
+    other = Run.of(["domain=digits", "method=none", f"out={tmp_path / 'out'}"])
+    report.write(other)
+    assert (figures / changed).read_text() == "the user's own" or not (figures / changed).exists()
+
+
+def test_a_lock_lies_in_the_folder_and_removes_only_our_own_leftovers(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "out"
+    folder.mkdir(parents=True)
+    ours = [folder / ".table.csv.0123456789ab.dabs_rq.tmp", folder / ".x.0123456789ab.dabs_rq.tmp"]
+    theirs = [folder / ".x.0123456789ab.tmp", folder / ".table.csv.zzzzzzzzzzzz.dabs_rq.tmp", folder / "x.tmp"]
+    for file in (*ours, *theirs):
+        file.write_text("x")
+    with locked_folder(folder), atomic_path(folder / "table.csv") as temporary:
+        temporary.write_text("new")
+        assert [entry.name for entry in folder.parent.iterdir()] == ["out"]
+    assert not any(file.exists() for file in ours) and all(file.exists() for file in theirs)
+    assert [entry.name for entry in folder.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_table_is_written_where_only_out_is_writable(tmp_path: Path) -> None:
+    out = tmp_path / "above" / "out"
+    out.mkdir(parents=True)
+    out.parent.chmod(0o500)
+    assert cli.main(["table", "domain=sensor", f"out={out}"]) == 0 and (out / "table.csv").exists()
+
+
+@pytest.mark.parametrize("link", ["same", "symbolic", "hard", "relative"])
+def test_export_never_overwrites_its_own_checkpoint(
+    link: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, target = tmp_path / "encoder.safetensors", tmp_path / "other.ckpt"
+    file.write_bytes(b"weights")
+    if link == "same":
+        target = file
+    elif link == "symbolic":
+        target.symlink_to(file)
+    elif link == "hard":
+        target.hardlink_to(file)
+    else:
+        target = Path("../" + tmp_path.name) / file.name
+    assert cli.main(["export", f"checkpoint={file}", f"out={target}"]) == 2
+    assert "is the checkpoint itself" in capsys.readouterr().err and file.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("content", [None, "raise SystemExit('not ours')"])
+def test_a_folder_called_domains_hides_nothing(content: str | None, tmp_path: Path) -> None:
+    (tmp_path / "domains" / "sensor").mkdir(parents=True)
+    if content is not None:
+        (tmp_path / "domains" / "__init__.py").write_text(content)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    code = "from dabs_rq import registry; print(*registry.domain_names()); print(registry.domain('sensor').title)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [" ".join(registry.domain_names()), registry.domain("sensor").title]
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def row(run: Run, method: str) -> None:
+    """Write a record of PAMAP2 that belongs to `run`."""
+    one = run.replace(domain="sensor", method=method)
+    values = {**one.identity(0)._asdict(), "options": dict(one.values)}
+    put(one.record_file("pamap2", 0).parent, **values)
+
+
+def test_a_table_with_less_says_so_and_an_empty_one_replaces_none(tmp_path: Path) -> None:
+    run = Run.of([f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    for method in ("none", "rq"):
+        row(run, method)
+    folder = table.write(run, table.build(run))
+    whole = (folder / "table.csv").read_text()
+
+    fewer = run.replace(method=["none"])
+    with pytest.warns(DataWarning, match="had more than the table that replaces it: columns rq"):
+        table.write(fewer, table.build(fewer))
+    table.write(run, table.build(run))
+    assert (folder / "table.csv").read_text() == whole
+
+    empty = run.replace(runs=str(tmp_path / "elsewhere"))
+    with pytest.raises(RecordError, match=r"has results in 1 rows, and no record for a new table was found; it stays"):
+        table.write(empty, table.build(empty))
+    assert (folder / "table.csv").read_text() == whole
+
+
+@pytest.mark.parametrize("out", [True, False])
+@pytest.mark.parametrize("options", [(), ("table.probes=all",), ("transfer.epochs=3",)])
+def test_a_selection_of_domains_leaves_the_table_of_all(out: bool, options: tuple[str, ...], tmp_path: Path) -> None:
+    words = [f"runs={tmp_path / 'runs'}", *([f"out={tmp_path / 'out'}"] if out else []), *options]
+    run = Run.of(words)
+    row(run, "rq")
+    folder = table.write(run, table.build(run))
+    before = contents(folder)
+    for domains in (["images"], ["images", "sensor"]):
+        some = run.replace(domain=domains)
+        chosen = table.write(some, table.build(some))
+        assert chosen != folder and "-".join(domains) in chosen.parts
+    assert {name: contents(folder).get(name) for name in before} == before
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1\n", "domain,task\n\0", "\xff", "domain,task,rq,rq_seeds\n,,,\n"])
+def test_a_table_that_is_not_ours_does_not_stop_the_new_one(content: str, tmp_path: Path) -> None:
+    run = Run.of(["domain=sensor", f"out={tmp_path / 'out'}"])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table.csv").write_bytes(content.encode("latin1"))
+    assert table.write(run, table.build(run)) == tmp_path / "out"
