@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 Measure: TypeAlias = "Callable[[Path], Line]"  # takes an empty folder for its data
 RESULTS = Path(__file__).parent
+LONG = ("probe-voxceleb",)  # measured only if named: takes longer than all others together
 
 
 def lines() -> dict[str, Measure]:
     """Return all lines by name, in the order of the table."""
-    from benchmarks import command, cuda, encoder, images, quantizer, sensor, speech, transfer
+    from benchmarks import command, cuda, encoder, images, probe, quantizer, sensor, speech, transfer
 
     return {
         "quantizer-forward": quantizer.forward,
@@ -35,6 +36,8 @@ def lines() -> dict[str, Measure]:
         "encoder-no-dropout-bfloat16": partial(encoder.step, dropout=0.0, half=True),
         "transfer-one-task": transfer.one_task,
         "transfer-shared-inputs": transfer.shared_inputs,
+        "probe-small": probe.small,
+        "probe-voxceleb": probe.large,
         "sensor-windows": sensor.windows,
         "speech-batches": speech.batches,
         "speech-preparation": speech.preparation,
@@ -45,11 +48,13 @@ def lines() -> dict[str, Measure]:
 
 
 def selected(words: Sequence[str], known: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Return the lines whose names are or start with one of `words`; all lines without words."""
+    """Return the lines whose names are or start with one of `words`; without words all but `LONG`."""
     for word in words:
         if not any(_matches(word, name) for name in known):
             raise SystemExit(f"no line begins with {word!r}; there are:\n  " + "\n  ".join(known))
-    return {name: line for name, line in known.items() if not words or any(_matches(word, name) for word in words)}
+    if not words:
+        return {name: line for name, line in known.items() if name not in LONG}
+    return {name: line for name, line in known.items() if any(_matches(word, name) for word in words)}
 
 
 def _matches(word: str, name: str) -> bool:
