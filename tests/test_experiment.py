@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_file_that_is_wrong_is_refused_with_its_name_and_key(
     declared.write_text(FILE.replace(old, new, 1))
     with pytest.raises(OptionError, match=message):
         cells.load("small")
+
+
+def test_a_data_root_adds_the_domains_that_lie_under_it(
+    declared: Path, tmp_path: Path, miniature: Callable[[str], Path]
+) -> None:
+    experiment = cells.load("small")
+    for words, expected in (
+        ([f"data={miniature('sensor')}"], ["digits", "sensor"]),
+        ([f"data={tmp_path}"], ["digits"]),
+        ([f"data={miniature('sensor')}", "domain=text"], ["text"]),
+    ):
+        made = cells.cells(experiment, Run.of(words))
+        assert list(dict.fromkeys(cell.run.domain.name for cell in made)) == expected
 
 
 def test_unknown_names_and_options_are_refused(declared: Path) -> None:

@@ -73,11 +73,12 @@ def load(name: str) -> Experiment:
 def cells(experiment: Experiment, run: Run) -> list[Cell]:
     """Make the cells, by domain and then in the experiment's order.
 
-    run: gives data, folders, scale and protocol, and replaces seeds, domains and options that it was given.
+    run: gives data, folders, scale and protocol, and replaces seeds, domains and options that it was given. A data root
+    adds the domains of the table that have their pretraining source and a task's source there.
     Raises: OptionError for an option that a cell's method, encoder or domain does not declare.
     """
     common = {**(experiment.options or {}), "seeds": list(experiment.seeds), **run.given}
-    domains = run.options.domains or experiment.domains
+    domains = run.options.domains or (*experiment.domains, *_present(experiment, run))
     made = []
     for domain in domains:
         registry.domain(domain)
@@ -87,3 +88,19 @@ def cells(experiment: Experiment, run: Run) -> list[Cell]:
             given = {**common, "domain": [domain], "method": [spec.method], **(spec.options or {})}
             made.append(Cell(name, spec.title, Run.compose(given)))
     return made
+
+
+def _present(experiment: Experiment, run: Run) -> list[str]:
+    """List the domains of the table, beyond those of the experiment, whose sources lie under the data root."""
+    root = run.options.data
+    if root is None:
+        return []
+    known = [registry.domain(name, run.options.scale.sources) for name in registry.domain_names()]
+    return [
+        domain.name
+        for domain in known
+        if domain.in_table
+        and domain.name not in experiment.domains
+        and not domain.pretraining.source.missing(root)
+        and any(not task.source.missing(root) for task in domain.tasks)
+    ]
