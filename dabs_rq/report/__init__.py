@@ -170,7 +170,11 @@ def _curves(runs: Mapping[str, Run], domains: Sequence[Domain], out: Path) -> Se
 def _views(run: Run, domains: Sequence[Domain], out: Path) -> Section:
     run = run.replace({"loader.prepare": "never"})  # decode one example instead of filling the cache
     options = run.method.options
-    level = {"embedding": "the token embeddings of every domain", "input": "the inputs themselves"}[options.level]
+    level = {
+        "auto": "what the figures do",
+        "embedding": "the token embeddings of every domain",
+        "input": "the inputs themselves",
+    }[options.level]
     texts = [
         f"One example of each pretraining source and two random views of it, with this run's options (bins "
         f"{options.bins}, spacing {options.spacing}, collapse {options.collapse}, granularity {options.granularity}). "
