@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,13 @@ from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
+from dabs_rq.run.changes import changed_code, changed_options, comparable_code
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
     "pretrain.batch_size changes the result"
 )
+LOGS = ("log", "tensorboard")  # folders of the logs of all starts
 RESUME = "resume"  # stem of resume.ckpt, the resume point of an interrupted run
 
 
@@ -42,8 +46,17 @@ class Pretraining(lightning.LightningModule):
 
     first_bad_batch: Tensor
 
-    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        run: Run,
+        method: Method,
+        batches: Shuffled | Streamed,
+        seed: int,
+        ranks: Ranks,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        self.origin = dict(origin or {})
         self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
         self.options = run.options
         self.batch_number = 0
@@ -97,7 +110,7 @@ class Pretraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._raise_if_bad()  # before a resume point holds weights that are not finite
-        checkpoint["examples"] = self.batches.key
+        checkpoint["origin"] = self.origin
         if self.health:
             checkpoint["health"] = self.health.state()
         for logger in self.loggers:  # so that the log holds all steps before the resume point
@@ -161,8 +174,19 @@ class Pretraining(lightning.LightningModule):
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
-def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> list[str]:
+def train(
+    run: Run,
+    method: Method,
+    batches: Shuffled | Streamed,
+    seed: int,
+    folder: Path,
+    ranks: Ranks,
+    origin: Mapping[str, Any],
+) -> list[str]:
     """Train `method` in place, from the resume point in `folder` if there is one. Every rank calls this function.
+
+    origin: what the weights follow from: examples (their key), options, code and versions, JSON-able. A resume point of
+    another origin is not used.
 
     Returns the warnings of `Health`; none on other ranks than the first.
 
@@ -172,8 +196,8 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
     options = run.options
     _silence_lightning()
     resume = folder / f"{RESUME}.ckpt"
-    start = _resume_step(resume, batches.key)
-    module = Pretraining(run, method, batches, seed, ranks)
+    start = _resume_step(run, resume, origin)
+    module = Pretraining(run, method, batches, seed, ranks, origin)
     torch.set_float32_matmul_precision(options.trainer.matmul)
     if options.trainer.compile:
         method.compile_parts()
@@ -243,11 +267,11 @@ class _Bar(TQDMProgressBar):
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     """Make the CSV logger and the one that trainer.logger names. Each start writes a new file, so a resumed run keeps
     its earlier logs."""
-    loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [CSVLogger(folder, name=LOGS[0], version=f"from-step-{step}", flush_logs_every_n_steps=50)]
     name = run.options.trainer.logger
     try:
         if name == "tensorboard":
-            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from-step-{step}"))
+            loggers.append(TensorBoardLogger(folder, name=LOGS[1], version=f"from-step-{step}"))
         if name == "wandb":
             title = f"{run.domain.name}-{run.method.name}-seed-{seed}"
             loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
@@ -256,23 +280,47 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     return loggers
 
 
-def _resume_step(resume: Path, examples: str) -> int:
-    """Return the step of a resume point; 0 if there is none. Renames one that cannot be read or has other examples."""
+def _resume_step(run: Run, resume: Path, origin: Mapping[str, Any]) -> int:
+    """Return the step of a resume point; 0 if there is none. Renames one that cannot be read or has another origin."""
     if not resume.exists():
         return 0
     try:
         point = torch.load(resume, map_location="cpu", weights_only=True)
-        if point["examples"] == examples:
-            print(f"resuming from step {point['global_step']}")
-            return int(point["global_step"])
-        why = "the examples under the data root have changed"
+        step, changes = int(point["global_step"]), _changes(run, point.get("origin", {}), origin)
+        if not changes:
+            print(f"resuming from step {step}")
+            return step
+        why = "; ".join(changes)
     except Exception as error:  # a damaged file can raise any type
         why = f"it cannot be read ({type(error).__name__})"
     aside = resume.with_suffix(".unused")
-    print(f"not resuming from {resume}: {why}; kept as {aside}")
+    print(f"not resuming from {resume}: {why}; kept as {aside}. Training starts at step 0.", flush=True)
     with contextlib.suppress(FileNotFoundError):  # another rank was faster
+        _set_logs_aside(resume.parent)
         resume.replace(aside)
     return 0
+
+
+def _set_logs_aside(folder: Path) -> None:
+    """Rename the logs of a training that is not resumed, so that no curve joins its losses to those of another."""
+    for name in LOGS:
+        if (logs := folder / name).is_dir():
+            shutil.rmtree(unused := folder / f"{name}.unused", ignore_errors=True)
+            logs.replace(unused)
+
+
+def _changes(run: Run, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List what differs between the origin of a resume point and that of this run."""
+    if missing := [name for name in now if name not in then]:
+        return [f"it does not say with which {', '.join(missing)} it began"]
+    changes = [] if then["examples"] == now["examples"] else ["the examples under the data root have changed"]
+    if options := changed_options(run, then["options"], of_pretraining=True):
+        changes.append(f"it began with other options ({'; '.join(options)})")
+    if not comparable_code(then["versions"]):
+        changes.append("it began under another version of Python, so its code cannot be compared")
+    elif code := changed_code(then["code"], now["code"], then["versions"]):
+        changes.append(f"the code has changed ({', '.join(code)})")
+    return changes
 
 
 def _mix_seeds(*numbers: int) -> int:

@@ -19,6 +19,7 @@ from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
+from dabs_rq.run.changes import counted_options
 
 
 def pretrain(run: Run, seed: int) -> Path:
@@ -50,14 +51,15 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     options = run.options
     encoder, method = build(run, seed)
     announce(run, f"pretrain {run.domain.name} with {run.method.name}, seed {seed}, {_budget(run)}")
-    started = time.monotonic()
+    started, computed = time.monotonic(), computed_by(run)  # before training: files may change meanwhile
     examples_key, warnings = None, []
     if registry.method(run.method.name).trains:
         from dabs_rq.pretrain.loop import train
 
         batches = source_batches(run, seed)
         examples_key = batches.key
-        warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
+        origin = {"examples": examples_key, "options": counted_options(run), "code": computed, **provenance()}
+        warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks, origin)
     if ranks.rank > 0:
         return
     about = {
@@ -68,7 +70,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         "options": run.values,
         "seconds": round(time.monotonic() - started, 2),
         "created": now(),
-        "code": computed_by(run),
+        "code": computed,
         **provenance(),
     }
     checkpoint.save(file, encoder, options.encoder.name, options.encoder.options, method.own_state(), about)
