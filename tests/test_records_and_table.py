@@ -164,6 +164,7 @@ def fill(
     given |= {"status": "failed", "reason": "one class"} if value is None else {}
     given["majority"] = majority(registry.task(domain, task).target, targets)
     ids = [str(number) for number in range(len(targets))]
+    given["options"] = run.replace(domain=domain, method=method).values
     values = VALUES | one._asdict() | {"task": task} | given | more
     return record.write(run.places.records(one), Record(**values), ids, targets, outputs)
 

@@ -6,9 +6,7 @@ stores no generator state.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
 import signal
 import warnings
 from collections.abc import Mapping
@@ -29,16 +27,14 @@ from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
+from dabs_rq.pretrain.resume import LOGS, RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
-from dabs_rq.run.changes import changed_code, changed_options, comparable_code
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
     "pretrain.batch_size changes the result"
 )
-LOGS = ("log", "tensorboard")  # folders of the logs of all starts
-RESUME = "resume"  # stem of resume.ckpt, the resume point of an interrupted run
 
 
 class Pretraining(lightning.LightningModule):
@@ -196,7 +192,7 @@ def train(
     options = run.options
     _silence_lightning()
     resume = folder / f"{RESUME}.ckpt"
-    start = _resume_step(run, resume, origin)
+    start = resume_step(run, resume, origin)
     module = Pretraining(run, method, batches, seed, ranks, origin)
     torch.set_float32_matmul_precision(options.trainer.matmul)
     if options.trainer.compile:
@@ -278,49 +274,6 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     except ModuleNotFoundError as error:
         raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
     return loggers
-
-
-def _resume_step(run: Run, resume: Path, origin: Mapping[str, Any]) -> int:
-    """Return the step of a resume point; 0 if there is none. Renames one that cannot be read or has another origin."""
-    if not resume.exists():
-        return 0
-    try:
-        point = torch.load(resume, map_location="cpu", weights_only=True)
-        step, changes = int(point["global_step"]), _changes(run, point.get("origin", {}), origin)
-        if not changes:
-            print(f"resuming from step {step}")
-            return step
-        why = "; ".join(changes)
-    except Exception as error:  # a damaged file can raise any type
-        why = f"it cannot be read ({type(error).__name__})"
-    aside = resume.with_suffix(".unused")
-    print(f"not resuming from {resume}: {why}; kept as {aside}. Training starts at step 0.", flush=True)
-    with contextlib.suppress(FileNotFoundError):  # another rank was faster
-        _set_logs_aside(resume.parent)
-        resume.replace(aside)
-    return 0
-
-
-def _set_logs_aside(folder: Path) -> None:
-    """Rename the logs of a training that is not resumed, so that no curve joins its losses to those of another."""
-    for name in LOGS:
-        if (logs := folder / name).is_dir():
-            shutil.rmtree(unused := folder / f"{name}.unused", ignore_errors=True)
-            logs.replace(unused)
-
-
-def _changes(run: Run, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """List what differs between the origin of a resume point and that of this run."""
-    if missing := [name for name in now if name not in then]:
-        return [f"it does not say with which {', '.join(missing)} it began"]
-    changes = [] if then["examples"] == now["examples"] else ["the examples under the data root have changed"]
-    if options := changed_options(run, then["options"], of_pretraining=True):
-        changes.append(f"it began with other options ({'; '.join(options)})")
-    if not comparable_code(then["versions"]):
-        changes.append("it began under another version of Python, so its code cannot be compared")
-    elif code := changed_code(then["code"], now["code"], then["versions"]):
-        changes.append(f"the code has changed ({', '.join(code)})")
-    return changes
 
 
 def _mix_seeds(*numbers: int) -> int:

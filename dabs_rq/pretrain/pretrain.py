@@ -15,6 +15,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
+from dabs_rq.pretrain.kept import OtherOptionsError, kept
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
@@ -37,7 +38,7 @@ def pretrain(run: Run, seed: int) -> Path:
     # One of several ranks takes no lock: the process that started the ranks holds it.
     lock = locked_folder(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
     with report_errors(ranks.rank), ranks.silence_other_ranks(), lock:
-        if is_finished(file):
+        if is_finished(run, file):
             print(f"pretrained already: {file}")
         elif trains and ranks.count < (count := rank_count(devices, nodes)):
             source_batches(run, seed)  # raises its errors before any process starts
@@ -88,15 +89,17 @@ def computed_by(run: Run) -> dict[str, str]:
     )
 
 
-def is_finished(file: Path) -> bool:
-    """Return whether `file` is an intact checkpoint. A damaged one is renamed, so that it is trained again."""
+def is_finished(run: Run, file: Path) -> bool:
+    """Return whether `file` is an intact checkpoint of the run's options. Another one is renamed, so that it is trained
+    again."""
     if not file.exists():
         return False
     try:
-        checkpoint.verified(file)
+        kept(run, file)
     except CheckpointError as error:
-        aside = file.with_suffix(".damaged")
-        print(f"{error}\n  kept as {aside}")
+        suffix = ".stale" if isinstance(error, OtherOptionsError) else ".damaged"
+        aside = file.with_name(file.name + suffix) if suffix == ".stale" else file.with_suffix(suffix)
+        print(f"{error}\n  kept as {aside}; pretraining again", flush=True)
         with contextlib.suppress(FileNotFoundError):  # another rank was faster
             file.replace(aside)
         return False

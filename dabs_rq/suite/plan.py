@@ -109,7 +109,7 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     """Find what a domain, method and seed still need, and count what is done, to do and waiting in `plan`."""
     domain, method = run.domain, run.method.name
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
-    weights = _weights(run.checkpoint_file(seed))
+    weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
     stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
@@ -119,12 +119,15 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
 
 
-def _weights(file: Path) -> str | None:
+def _weights(run: Run, file: Path) -> str | None:
     """Return the hash of a checkpoint's weights, or None if `pretrain` would train it (again)."""
-    from dabs_rq import checkpoint
+    from dabs_rq.pretrain.kept import OtherOptionsError, kept
 
     try:
-        return checkpoint.verified(file)["weights"]
+        return kept(run, file)["weights"]
+    except OtherOptionsError as error:
+        print(f"{error}; it is to be pretrained again", flush=True)
+        return None
     except CheckpointError:
         return None
 

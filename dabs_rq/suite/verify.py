@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import platform
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
 from dabs_rq.records import recheck, record
 from dabs_rq.run import Run
+from dabs_rq.run.changes import changed_code, changed_options
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
 from dabs_rq.transfer.probes import probes
@@ -185,17 +185,11 @@ class _CurrentData:
 
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
-    composed = run.composed
-    recorded = composed.affecting_results(options, of_pretraining=of_pretraining)
-    current = composed.affecting_results(run.values, of_pretraining=of_pretraining)
-    keys = sorted(key for key in recorded.keys() | current.keys() if recorded.get(key) != current.get(key))
-    return [f"options: {key} was {recorded.get(key)}, is {current.get(key)}" for key in keys]
+    return [f"options: {change}" for change in changed_options(run, options, of_pretraining=of_pretraining)]
 
 
 def _changed_code(recorded: Mapping[str, str], current: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
-    if versions.get("python", "").split(".")[:2] != platform.python_version().split(".")[:2]:
-        return []  # hashes of syntax trees differ between versions of Python
-    changed = sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
+    changed = changed_code(recorded, current, versions)
     return [f"code: {', '.join(changed)}"] if changed else []
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dabs_rq import registry
 from dabs_rq.records.fit import at_end_of_grid, unconverged
 from dabs_rq.run import Run
+from dabs_rq.table.columns import column as column_name
 from dabs_rq.table.columns import column_title, method_title
 from dabs_rq.table.published import Published
-from dabs_rq.table.records import Row
+from dabs_rq.table.records import LeftOut, Row
 
 
 def table_title(run: Run) -> str:
@@ -58,6 +59,20 @@ def footnotes(
         if note := registry.method(method.name).note_for(method.options):
             notes.append(f"{method_title(method.name)}: {note}")
     return tuple(notes)
+
+
+def of_other_options(left_out: Sequence[LeftOut]) -> list[str]:
+    """Name the results that are not shown because options that affect them have changed."""
+    by_changes: dict[tuple[str, ...], dict[str, None]] = {}
+    for result, changes in left_out:
+        title = registry.task(result.domain, result.task).row
+        name = f"{title} with {column_title(column_name(result.method, result.further_probe))}, seed {result.seed}"
+        by_changes.setdefault(changes, {})[name] = None
+    return [
+        f"Left out, computed with other options ({'; '.join(changes)}): {', '.join(names)}. "
+        "`make suite` with the same options computes them again."
+        for changes, names in by_changes.items()
+    ]
 
 
 def _fewer_seeds(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds: int) -> list[str]:

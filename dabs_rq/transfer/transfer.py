@@ -37,6 +37,7 @@ from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
+from dabs_rq.run.changes import changed_options
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import features
 from dabs_rq.transfer.fitted import Fitted
@@ -108,7 +109,7 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
 def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
     """List the probes of a task that have no record with a score for these weights in `folder`."""
     strict = run.options.loader.strict and not run.made_up
-    return [probe for probe in probes(run) if not _is_finished(folder, task, further(run, probe), weights, strict)]
+    return [probe for probe in probes(run) if not _is_finished(run, folder, task, further(run, probe), weights, strict)]
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
@@ -122,9 +123,9 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
     )
 
 
-def _is_finished(folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
-    """Return whether the task has a record of the probe with a score for these weights; if `strict`, one of as many
-    examples as the source declares.
+def _is_finished(run: Run, folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
+    """Return whether the task has a record of the probe with a score for these weights, with the run's options; if
+    `strict`, one of as many examples as the source declares.
 
     Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
     its records are computed again.
@@ -143,6 +144,8 @@ def _is_finished(folder: Path, task: Task, further_probe: str | None, weights: s
             if further_probe is None and "+" in split_file.stem:
                 continue
             split_record = record.read(split_file)
+            if changes := changed_options(run, split_record.options, of_pretraining=False):
+                raise RecordError(f"{split_file} was computed with other options: {'; '.join(changes)}")
             if split_record.status == "ok":
                 recheck.predictions(split_file, split_record)
     except RecordError as error:
