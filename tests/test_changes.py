@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from dabs_rq import table
+from dabs_rq import cli, table
 from dabs_rq.errors import CheckpointError
+from dabs_rq.pretrain import pretrain as pretrain_module
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run, compose
@@ -25,7 +26,7 @@ WORDS = ("domain=sensor", "method=none", "transfer.also=[]", "transfer.max_examp
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Path:
     """A folder with data and one finished cell."""
-    folder = tmp_path_factory.mktemp("changes")
+    folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(miniature("sensor"), folder / "data")
     pretrain(run(folder), 0)
     assert not transfer(run(folder), 0)[1]
@@ -133,3 +134,46 @@ def test_what_counts_as_another_option(
     built = table.build(one)
     assert built.frame["none"].isna().all() == bool(change)
     assert any(change in note for note in built.notes if note.startswith("Left out")) == bool(change)
+
+
+def shown_by(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    return capsys.readouterr().out
+
+
+def test_fresh_results_are_kept_without_a_word(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("pretrain", "transfer", "table"):
+        shown = shown_by([command, *run(folder).words], capsys)
+        assert "change" not in shown and "REFRESH" not in shown
+
+
+@pytest.mark.parametrize("command", ["pretrain", "transfer", "table"])
+@pytest.mark.parametrize("of", ["pretraining code", "probe code", "data", "encoder"])
+def test_every_command_says_what_changed_behind_what_it_keeps(
+    command: str, of: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = run(folder)
+    record_file, named = (
+        one.record_file("pamap2", 0),
+        {"pretrain": ("pretraining code",), "transfer": ("probe code", "data")},
+    )
+    if of == "pretraining code":
+        real = pretrain_module.computed_by
+        monkeypatch.setattr(pretrain_module, "computed_by", lambda *at: real(*at) | {"dabs_rq.quantize": "other"})
+    elif of == "probe code":
+        edit_record(record_file, lambda values: values["code"].update({"dabs_rq.quantize": "other"}))
+    elif of == "data":
+        edit_record(record_file, lambda values: values.update(train_split="other"))
+    else:
+        edit_record(record_file, lambda values: values.update(checkpoint="other"))
+    before = {file: file.read_bytes() for file in (record_file, one.checkpoint_file(0))}
+    shown = shown_by([command, *one.words], capsys)
+    said = command == "table" or of in named[command]
+    assert (
+        "make suite REFRESH=1 DOMAIN=sensor METHOD=none SCALE=mini PROTOCOL=corrected SEEDS=0 DATA=" in shown
+    ) == said
+    if said and of.endswith(" code"):
+        assert "dabs_rq.quantize" in shown
+    if of != "encoder":  # a record of another encoder is computed again
+        assert before == {file: file.read_bytes() for file in before}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,12 +16,13 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
-from dabs_rq.pretrain.kept import OtherOptionsError, kept
+from dabs_rq.pretrain.kept import OtherOptionsError, changes, kept
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
-from dabs_rq.run.changes import counted_options
+from dabs_rq.run.changes import counted_options, refresh_line
+from dabs_rq.run.local import has_local_data
 
 
 def pretrain(run: Run, seed: int) -> Path:
@@ -40,6 +42,7 @@ def pretrain(run: Run, seed: int) -> Path:
     with report_errors(ranks.rank), ranks.silence_other_ranks(), lock:
         if is_finished(run, file):
             print(f"pretrained already: {file}")
+            _say_what_changed(run, file, seed)
         elif trains and ranks.count < (count := rank_count(devices, nodes)):
             source_batches(run, seed)  # raises its errors before any process starts
             launch(("pretrain", *run.replace(seeds=[seed]).words), count)
@@ -104,6 +107,22 @@ def is_finished(run: Run, file: Path) -> bool:
             file.replace(aside)
         return False
     return True
+
+
+def _say_what_changed(run: Run, file: Path, seed: int) -> None:
+    """Print what changed since the kept checkpoint `file` was made, and how to make it again."""
+
+    def source_key() -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return source_batches(run.replace({"loader.prepare": "never"}), seed).key
+
+    local = has_local_data(run, run.domain.pretraining.source)
+    changed = changes(checkpoint.describe(file), computed_by(run), source_key if local else None)
+    for change in changed:
+        print(f"  changed since: {change}")
+    if changed:
+        print(f"  to compute it again: {refresh_line(run, [seed])}", flush=True)
 
 
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from dabs_rq.errors import shown
 from dabs_rq.run.options import Names
 from dabs_rq.run.run import Run
 from dabs_rq.run.words import to_words
+
+
+class Change(NamedTuple):
+    """A difference between what a result was computed from and what is there now."""
+
+    kind: Literal["code", "data", "encoder"]
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}"
+
 
 _ANY_RECORDED = "scale.name"  # of a result that names its options: it names all that existed then
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.kept import changes as encoder_changes
 from dabs_rq.records import recheck, record
 from dabs_rq.run import Run
-from dabs_rq.run.changes import changed_code, changed_options
+from dabs_rq.run.changes import changed_options
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
+from dabs_rq.transfer.kept import CurrentData
+from dabs_rq.transfer.kept import changes as record_changes
 from dabs_rq.transfer.probes import probes
 
 STALE_SUFFIX = ".stale"
@@ -52,7 +54,7 @@ def verify(run: Run) -> list[Cell]:
     """Recompute every hash and score behind the selected cells. Nothing is trained, encoded or changed."""
     cells = []
     for domain, tasks in plan.selected_tasks(run).items():
-        data = _CurrentData(run.replace({"loader.prepare": "never"}, domain=domain, method="none", tasks=None))
+        data = CurrentData(run.replace(domain=domain, tasks=None))
         for method in run.methods:
             cell_run = run.replace({"loader.prepare": "never"}, domain=domain, method=method, tasks=None)
             for seed in run.options.seeds:
@@ -86,7 +88,7 @@ def rename_stale(run: Run, cells: Sequence[Cell]) -> list[Path]:
 
 
 def _state_of_probes(
-    run: Run, data: _CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
 ) -> tuple[State, tuple[str, ...]]:
     """Return the state of the run's own probe, or of the first other one that is not fresh if the own one is."""
     state, reasons = _state(run, data, task, file, weights, encoder_reasons)
@@ -100,7 +102,7 @@ def _state_of_probes(
 
 
 def _state(
-    run: Run, data: _CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
 ) -> tuple[State, tuple[str, ...]]:
     if not file.exists():
         return "missing", ("no record",)
@@ -115,20 +117,12 @@ def _state(
     if result.status == "failed":
         return "failed", (result.why_no_score,)
     reasons = [f"encoder: {reason}" for reason in encoder_reasons]
-    if result.checkpoint != weights:
-        reasons.append(f"encoder: the record is of {result.checkpoint}, its checkpoint has {weights} now")
-    try:
-        for name, key in data.splits(task).items():
-            if (recorded := getattr(result, name)) != key:
-                reasons.append(f"data: {name} was {recorded}, is {key}")
-    except (DabsRqError, OSError, ValueError) as error:
-        reasons.append(f"data: {first_line(error)}")
+    reasons += map(str, record_changes(result, task, transfer.computed_by(run, task), weights, data))
     reasons += _changed_options(run, result.options, of_pretraining=False)
-    reasons += _changed_code(result.code, transfer.computed_by(run, task), result.versions)
     return ("stale", tuple(reasons)) if reasons else ("fresh", ())
 
 
-def _encoder(run: Run, data: _CurrentData, seed: int) -> tuple[str | None, tuple[str, ...]]:
+def _encoder(run: Run, data: CurrentData, seed: int) -> tuple[str | None, tuple[str, ...]]:
     """Return the hash of the checkpoint's weights (None if it is missing or damaged), and what changed since
     pretraining."""
     file = run.checkpoint_file(seed)
@@ -140,57 +134,13 @@ def _encoder(run: Run, data: _CurrentData, seed: int) -> tuple[str | None, tuple
     kinds = {"options": dict, "code": dict, "versions": dict}
     if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
         return None, (f"{file} does not say with which {', '.join(wrong)} it was made",)
-    reasons = [
-        *_changed_options(run, about["options"], of_pretraining=True),
-        *_changed_code(about["code"], pretrain.computed_by(run), about["versions"]),
-    ]
-    if about.get("examples") is not None:
-        try:
-            if (source_key := data.source()) != about["examples"]:
-                reasons.append(f"data: pretrained on {about['examples']}, the source is {source_key} now")
-        except (DabsRqError, OSError, ValueError) as error:
-            reasons.append(f"data: {first_line(error)}")
+    reasons = _changed_options(run, about["options"], of_pretraining=True)
+    reasons += map(str, encoder_changes(description, pretrain.computed_by(run), data.source))
     return description["weights"], tuple(reasons)
-
-
-class _CurrentData:
-    """The keys of the data that a domain reads now, each computed once. They are the same for all methods and seeds."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._source: str | None = None
-        self._splits: dict[str, dict[str, str]] = {}
-
-    def source(self) -> str:
-        """Return the key of the pretraining examples."""
-        if self._source is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._source = pretrain.source_batches(self.run, 0).key
-        return self._source
-
-    def splits(self, task: Task) -> dict[str, str]:
-        """Return the keys of a task's splits, by record field."""
-        if task.name not in self._splits:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                train, test = self.run.splits.labelled(task)
-            self._splits[task.name] = {
-                "train_labels": train.labels_key,
-                "test_labels": test.labels_key,
-                "train_split": train.key,
-                "test_split": test.key,
-            }
-        return self._splits[task.name]
 
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
     return [f"options: {change}" for change in changed_options(run, options, of_pretraining=of_pretraining)]
-
-
-def _changed_code(recorded: Mapping[str, str], current: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
-    changed = changed_code(recorded, current, versions)
-    return [f"code: {', '.join(changed)}"] if changed else []
 
 
 def to_text(cells: Sequence[Cell]) -> str:

@@ -23,6 +23,7 @@ from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, of_other_options, table_title
 from dabs_rq.table.published import PUBLISHED, read_published
 from dabs_rq.table.records import Row, check_records, find_records
+from dabs_rq.table.stale import stale_notes
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
 
@@ -78,7 +79,7 @@ def build(run: Run) -> Table:
         results[domain_name, task_name] = result
         rows.append(row)
 
-    row_notes += of_other_options(left_out)
+    row_notes += [*of_other_options(left_out), *stale_notes(run, cells, results)]
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
     suffixes = ("std", "interval", "se", "seeds")

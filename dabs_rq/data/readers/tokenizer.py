@@ -53,6 +53,11 @@ def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -
     return tuple(resolve(spec) for spec in inputs)
 
 
+def is_local(name: str, root: Path) -> bool:
+    """Return whether a tokenizer's files are under the data root, so that the hub is not asked."""
+    return any((root / TOKENIZERS / name / file).exists() for file in ("tokenizer.json", "vocab.txt"))
+
+
 def _tokenizer(name: str, root: Path) -> Tokenizer:
     return _load_tokenizer(name, *_state(name, root))
 
