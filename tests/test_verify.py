@@ -26,8 +26,11 @@ WORDS = ("domains=[sensor]", "methods=[none]", "transfer.also=[]", "transfer.max
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Path:
     """A folder with data and one finished cell."""
-    folder = tmp_path_factory.mktemp("verify")
-    shutil.copytree(miniature("sensor"), folder / "data")
+    return finish(tmp_path_factory.mktemp("verify"), miniature("sensor"))
+
+
+def finish(folder: Path, data: Path) -> Path:
+    shutil.copytree(data, folder / "data")
     run = Run.of(words(folder)).replace(method="none", domain="sensor")
     pretrain(run, 0)
     assert not transfer(run, 0)[1]
@@ -36,12 +39,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of it in the same place, to be changed."""
-    kept = tmp_path / "kept"
-    shutil.copytree(finished, kept)
+    """It, to be changed. Its results are restored after the test; its data are moved, because copies have new times."""
+    shutil.copytree(finished / "runs", tmp_path / "kept")
     yield finished
-    shutil.rmtree(finished)
-    shutil.copytree(kept, finished)
+    shutil.rmtree(finished / "runs")
+    shutil.copytree(tmp_path / "kept", finished / "runs")
 
 
 def words(folder: Path) -> list[str]:
@@ -73,15 +75,24 @@ def test_a_changed_value_in_configs_is_stale(folder: Path, tmp_path: Path, monke
     assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 20000, is 400",)
 
 
-def test_changed_data_are_stale(folder: Path) -> None:
-    file = next((folder / "data").rglob("subject105.dat"))
-    stat = file.stat()
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
-    cell = verified(folder)
-    assert cell.state == "stale" and [reason.split()[:2] for reason in cell.reasons] == [["data:", "test_split"]]
-    shutil.rmtree(folder / "data" / "sensor")
+def test_data_that_are_gone_are_stale(folder: Path) -> None:
+    shutil.move(folder / "data" / "sensor", folder / "elsewhere")
     cell = verified(folder)
     assert cell.state == "stale" and "is not under" in cell.reasons[0]
+    shutil.move(folder / "elsewhere", folder / "data" / "sensor")
+    assert verified(folder).state == "fresh", "a folder that moves back is the same"
+
+
+@pytest.mark.parametrize("time_is_kept", [False, True])
+def test_changed_data_are_stale(tmp_path: Path, miniature: Callable[[str], Path], time_is_kept: bool) -> None:
+    folder = finish(tmp_path, miniature("sensor"))
+    file = next((folder / "data").rglob("subject105.dat"))
+    stat = file.stat()
+    if time_is_kept:
+        file.write_bytes(file.read_bytes())  # of the same size, and below with the same time: as `cp -p` or rsync would
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + (0 if time_is_kept else 10**9)))
+    cell = verified(folder)
+    assert cell.state == "stale" and [reason.split()[:2] for reason in cell.reasons] == [["data:", "test_split"]]
 
 
 def test_another_encoder_is_stale_and_a_damaged_one_broken(folder: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from dabs_rq.data.readers import tokenizer_limits
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import check_regular, digest, explained, reading
+from dabs_rq.files import State, check_regular, digest, explained, reading, state
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Tokens
 
@@ -62,15 +62,15 @@ def _tokenizer(name: str, root: Path) -> Tokenizer:
     return _load_tokenizer(name, *_state(name, root))
 
 
-def _state(name: str, root: Path) -> tuple[Path, int]:
-    """Return the cache key of a tokenizer: its folder and the modification time of its file (0 without a file)."""
+def _state(name: str, root: Path) -> tuple[Path, State | None]:
+    """Return the cache key of a tokenizer: its folder and the state of its file (None without a file)."""
     folder = root / TOKENIZERS / name
     files = (folder / "tokenizer.json", folder / "vocab.txt")
-    return folder, next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
+    return folder, next((state(file) for file in files if file.exists()), None)
 
 
 @lru_cache(maxsize=8)
-def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
+def _load_tokenizer(name: str, folder: Path, changed: State | None) -> Tokenizer:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # we use several processes instead of its threads
     from tokenizers import Tokenizer
 
@@ -172,7 +172,7 @@ class Encode:
 
 
 @lru_cache(maxsize=8)
-def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
+def _with_length(spec: Tokens, folder: Path, changed: State | None) -> Tokenizer:
     from tokenizers import Tokenizer
 
     assert spec.tokenizer is not None
