@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dabs_rq import cli
+from dabs_rq import cli, table
 from dabs_rq.pretrain import pretrain as pretrain_module
 from dabs_rq.pretrain.pretrain import pretrain
-from dabs_rq.records import provenance
+from dabs_rq.records import provenance, recheck, record
+from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.run import Run
 from dabs_rq.run.compose import CONFIGS
 from dabs_rq.suite import verify
@@ -119,6 +123,47 @@ def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
     assert cell.state == "broken" and "no readable predictions" in cell.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("standard_error", 0.001),
+        ("majority", 0.01),
+        ("n_examples", 7),
+        ("test_labels", "0123456789abcdef"),
+        ("metric", "matthews"),
+        ("also", {"matthews": 0.99}),
+    ],
+)
+def test_whatever_follows_from_the_predictions_is_recomputed(folder: Path, name: str, value: object) -> None:
+    file = verified(folder).file
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    cell = verified(folder)
+    assert cell.state == "broken" and name in cell.reasons[0]
+    (error,) = table.build(Run.of([*words(folder)])).errors
+    assert name in str(error)
+
+
+def test_other_targets_are_noticed_even_if_the_score_follows_from_them(folder: Path) -> None:
+    file = verified(folder).file
+    result, stored = record.read(file), record.predictions(file)
+    targets = stored.outputs.argmax(1)
+    error = standard_error("accuracy", stored.outputs, targets)
+    largest = float(np.bincount(targets).max() / len(targets))
+    edited = dataclasses.replace(result, score=1.0, standard_error=error, majority=largest)
+    record.write(file.parent, edited, stored.ids, targets, stored.outputs)
+    cell = verified(folder)
+    assert cell.state == "broken" and "test_labels" in cell.reasons[0]
+    honest = recheck.labels_key(record.predictions(file))
+    record.write(file.parent, dataclasses.replace(edited, test_labels=honest), stored.ids, targets, stored.outputs)
+    cell = verified(folder)
+    assert cell.state == "stale" and "data: test_labels" in cell.reasons[0]
+
+
+@pytest.mark.parametrize("recorded", [0.5, math.nan, math.inf])
+def test_nan_passes_no_comparison(recorded: float) -> None:
+    assert recheck.differs(recorded, math.nan) and (recheck.differs(recorded, 0.5) == (recorded != 0.5))
+
+
 def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = transfer_module.computed_by
     monkeypatch.setattr(
@@ -180,6 +225,17 @@ def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: py
         f"{package}.other",
     }
     assert "dabs_rq.files" in hashes("from dabs_rq.files import digest\n")
+
+
+def test_other_libraries_are_named_and_what_is_not_checked(folder: Path) -> None:
+    cell = verified(folder)
+    assert cell.libraries == ()
+    values = json.loads(cell.file.read_text())
+    cell.file.write_text(json.dumps(values | {"versions": values["versions"] | {"scipy": "0.1", "gone": "2"}}))
+    cell = verified(folder)
+    shown = verify.to_text([cell])
+    assert cell.state == "fresh" and "scipy was 0.1, is " in shown and "gone was 2, is not installed (1 cells)" in shown
+    assert "not checked: " in shown and shown.endswith("1 fresh, 0 stale, 0 broken, 0 failed, 0 missing")
 
 
 def test_the_text_puts_cells_with_the_same_reasons_together(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
 from dabs_rq.pretrain.kept import changes as encoder_changes
 from dabs_rq.records import recheck, record
+from dabs_rq.records.provenance import provenance
 from dabs_rq.run import Run
 from dabs_rq.run.changes import changed_options
 from dabs_rq.suite import plan
@@ -24,6 +26,11 @@ from dabs_rq.transfer.kept import changes as record_changes
 from dabs_rq.transfer.probes import probes
 
 STALE_SUFFIX = ".stale"
+NOT_CHECKED = (
+    "not checked: whether training and probes would give the same weights and outputs again, on this machine and with "
+    "these libraries; further splits; the spectrum, seconds, dates and hardware in records; the contents of data files "
+    "(their names, sizes and times are compared)"
+)
 
 State = Literal["fresh", "stale", "broken", "failed", "missing"]
 
@@ -34,7 +41,8 @@ class Cell:
 
     fresh: the cell follows from the current code, data, options and encoder. stale: one of these changed. broken: the
     record, its predictions or its encoder are damaged. failed: there was no score. missing: there is no record.
-    `reasons`: why it is not fresh. stale_encoder: the checkpoint file, if the encoder itself is stale."""
+    `reasons`: why it is not fresh. stale_encoder: the checkpoint file, if the encoder itself is stale.
+    `libraries`: those of other versions than now, which alone make nothing stale."""
 
     domain: str
     task: str
@@ -44,6 +52,7 @@ class Cell:
     state: State
     reasons: tuple[str, ...] = ()
     stale_encoder: Path | None = None
+    libraries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,7 +72,8 @@ def verify(run: Run) -> list[Cell]:
                 for task in tasks:
                     file = cell_run.record_file(task.name, seed)
                     state, reasons = _state_of_probes(cell_run, data, task, file, weights, encoder_reasons)
-                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale))
+                    libraries = _other_libraries(file, cell_run.checkpoint_file(seed))
+                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale, libraries))
     return cells
 
 
@@ -139,12 +149,29 @@ def _encoder(run: Run, data: CurrentData, seed: int) -> tuple[str | None, tuple[
     return description["weights"], tuple(reasons)
 
 
+def _other_libraries(record_file: Path, checkpoint_file: Path) -> tuple[str, ...]:
+    """List the libraries whose versions differ between a record or its checkpoint and this process."""
+    now: Mapping[str, str] = provenance()["versions"]
+    listed: dict[str, None] = {}
+    versions: list[Any] = []
+    with contextlib.suppress(DabsRqError):
+        versions.append(record.read(record_file).versions)
+    with contextlib.suppress(DabsRqError):
+        versions.append(checkpoint.describe(checkpoint_file)["about"].get("versions"))
+    for then in versions:
+        for name, version in then.items() if isinstance(then, dict) else ():
+            if now.get(name) != version:
+                listed[f"{name} was {version}, is {now.get(name, 'not installed')}"] = None
+    return tuple(listed)
+
+
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
     return [f"options: {change}" for change in changed_options(run, options, of_pretraining=of_pretraining)]
 
 
 def to_text(cells: Sequence[Cell]) -> str:
-    """List the cells that are not fresh, grouped by their reasons, then a line of counts."""
+    """List the cells that are not fresh, grouped by their reasons, then the libraries that differ, what was not
+    checked, and a line of counts."""
     lines = []
     for state in ("broken", "stale", "failed", "missing"):
         by_reasons: dict[tuple[str, ...], list[Cell]] = {}
@@ -156,6 +183,10 @@ def to_text(cells: Sequence[Cell]) -> str:
             lines += [f"  why: {reason}" for reason in reasons]
             if len(alike) > 1:
                 lines += [f"  {cell.name}" for cell in alike]
+    libraries = Counter(library for cell in cells for library in cell.libraries)
+    lines += [f"other version of a library: {library} ({count} cells)" for library, count in libraries.items()]
+    if any(cell.state in ("fresh", "stale") for cell in cells):
+        lines.append(NOT_CHECKED)
     counts = Counter(cell.state for cell in cells)
     lines.append(", ".join(f"{counts[state]} {state}" for state in get_args(State)))
     return "\n".join(lines)
