@@ -22,6 +22,7 @@ class Server:
         self.status: dict[str, int] = {}
         self.break_after: list[int] = []  # of the next responses: close the connection after so many bytes
         self.tag = '"one"'
+        self.obeys_if_range = True
         handler = type("Handler", (_Handler,), {"server_state": self})
         self.http = _Http(("127.0.0.1", 0), handler)
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
@@ -45,7 +46,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(state.status.get(name, 404))
             return
         content, start = state.files[name], 0
-        same = self.headers.get("If-Range") in (None, state.tag)
+        same = not state.obeys_if_range or self.headers.get("If-Range") in (None, state.tag)
         if wanted and state.ranges and same:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):

@@ -104,6 +104,19 @@ def test_two_versions_of_a_file_are_never_joined(server: Server, tmp_path: Path)
     assert server.asked == [("a.bin", None)] and (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
 
 
+@pytest.mark.parametrize("tags", [('"one"', '"two"'), ('W/"one"', 'W/"two"'), ('"one"', "")])
+def test_a_server_that_joins_versions_is_not_believed(server: Server, tmp_path: Path, tags: tuple[str, str]) -> None:
+    archive = archive_of(server, "a.bin", CONTENT, size=None, sha256=None)
+    server.obeys_if_range, server.tag = False, tags[0]
+    server.break_after = [1000] + [0] * download.ATTEMPTS
+    with pytest.raises(DataError):
+        download.download(archive, tmp_path / "a.bin")
+    server.files["a.bin"], server.tag = CONTENT[::-1], tags[1]
+    download.download(archive, tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
+    assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
+
+
 def test_a_part_that_is_whole_or_too_long(server: Server, tmp_path: Path) -> None:
     archive = archive_of(server, "a.bin", CONTENT, size=None)
     (tmp_path / "a.bin.part").write_bytes(CONTENT)

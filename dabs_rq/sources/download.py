@@ -162,7 +162,7 @@ def _version_of(part: Path) -> Path:
 
 def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
     """Try once to download the rest of `part`."""
-    offset, version = size_of(part), None
+    offset, version = size_of(part), ""
     if _version_of(part).exists():
         version = _version_of(part).read_text(encoding="utf-8")
     elif archive.md5 is None and archive.sha256 is None:
@@ -171,11 +171,14 @@ def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
         return
     headers = {}
     if offset:
-        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": version} if version else {})
+        exact = version and not version.startswith("W/")  # a weak tag does not identify bytes
+        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": version} if exact else {})
     with client.stream("GET", archive.url, headers=headers) as response:
         start, total = _span(response, archive, part, offset)
         if start is None:
             return
+        if start:
+            _check_version(response, archive, part, version)
         if archive.size is not None and total not in (None, archive.size):
             raise DataError(
                 f"{archive.url}: the server offers {total:,} bytes, {archive.size:,} are declared. The publisher may "
@@ -215,15 +218,27 @@ def _span(response: httpx2.Response, archive: Archive, part: Path, offset: int) 
     return 0, int(length) if length.isdigit() else None
 
 
+def _version(response: httpx2.Response) -> str:
+    """Return the server's version of a file: its ETag, else its date; "" if it has neither."""
+    return response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
+
+
 def _keep_version(response: httpx2.Response, part: Path) -> None:
-    tag = response.headers.get("ETag", "")
-    version = (
-        tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
-    )  # a weak tag does not identify bytes
-    if version:
+    if version := _version(response):
         write_text(_version_of(part), version)
     else:
         _version_of(part).unlink(missing_ok=True)
+
+
+def _check_version(response: httpx2.Response, archive: Archive, part: Path, kept: str) -> None:
+    """Remove `part` and raise _TryAgain if a response that continues it may be of another file: some servers ignore
+    If-Range, and a weak ETag cannot be sent in one."""
+    now = _version(response)
+    checked_later = archive.md5 is not None or archive.sha256 is not None
+    if (kept and now and kept != now) or (kept and not now and not checked_later):
+        part.unlink(missing_ok=True)
+        _version_of(part).unlink(missing_ok=True)
+        raise _TryAgain(f"the file has changed: the first part is of version {kept}, the server has {now or 'none'} now")
 
 
 def _write(response: httpx2.Response, part: Path, start: int, expected: int | None) -> None:
