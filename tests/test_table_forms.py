@@ -268,6 +268,17 @@ def test_a_record_of_what_nobody_declares_is_named(run: Callable[..., Run], tmp_
     assert built.frame.set_index("task").loc["pamap2", "rq"] == 50
 
 
+def test_inputs_that_are_quantized_apart_are_named(run: Callable[..., Run]) -> None:
+    for words, said in (
+        ("domain=vqa", True),
+        ("domain=sensor", False),
+        ("method=none,emix", False),
+        ("domain=vqa,text", True),
+    ):
+        notes = [note for note in table.build(run(words)).notes if "quantized apart" in note]
+        assert bool(notes) == said and all("Ours in " in note and "image and text" in note for note in notes)
+
+
 def test_results_on_different_examples_are_named(run: Callable[..., Run]) -> None:
     one = run("methods=[none,rq]")
     fill(one, "pamap2", "none", 0.5)

@@ -238,7 +238,9 @@ def _check_version(response: httpx2.Response, archive: Archive, part: Path, kept
     if (kept and now and kept != now) or (kept and not now and not checked_later):
         part.unlink(missing_ok=True)
         _version_of(part).unlink(missing_ok=True)
-        raise _TryAgain(f"the file has changed: the first part is of version {kept}, the server has {now or 'none'} now")
+        raise _TryAgain(
+            f"the file has changed: the first part is of version {kept}, the server has {now or 'none'} now"
+        )
 
 
 def _write(response: httpx2.Response, part: Path, start: int, expected: int | None) -> None:

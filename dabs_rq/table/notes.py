@@ -55,6 +55,7 @@ def footnotes(
             "Published: one number each, from results/published.csv. "
             + (f"No differences: {published.reason}." if published.reason else "Difference: this run minus published.")
         )
+    notes += _quantized_apart(run)
     for method in options.methods:
         if note := registry.method(method.name).note_for(method.options):
             notes.append(f"{method_title(method.name)}: {note}")
@@ -88,6 +89,15 @@ def _fewer_seeds(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds:
             incomplete.items(), key=lambda item: (methods.index(item[0][0]), -item[0][1])
         )
     ]
+
+
+def _quantized_apart(run: Run) -> list[str]:
+    """Note the domains of which a method quantizes several inputs, each on its own."""
+    titles = [domain.title for domain in run.domains if len(domain.inputs.get(run.options.scale.inputs, ())) > 1]
+    methods = [method_title(method.name) for method in run.options.methods if hasattr(method.options, "level")]
+    if not titles or not methods:
+        return []
+    return [f"{', '.join(methods)} in {', '.join(titles)}: each input, such as image and text, is quantized apart."]
 
 
 def _failed(methods: Sequence[str], rows: Sequence[tuple[str, Row]]) -> list[str]:
