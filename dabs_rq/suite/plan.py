@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry, table
+from dabs_rq.data.readers.tokenizer import describe_place
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import CheckpointError, OptionError, unknown
@@ -111,9 +112,13 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
-    stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
+    without_tokenizer = _note_missing_tokenizers(plan, run)
+    stuck = weights is None and (
+        (registry.method(method).trains and _note_if_missing(plan, run, source, purpose)) or without_tokenizer
+    )
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
     ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
+    ready = [] if without_tokenizer else ready
     checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
@@ -155,6 +160,20 @@ def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool
     if purpose not in purposes:
         purposes.append(purpose)
     return True
+
+
+def _note_missing_tokenizers(plan: Plan, run: Run) -> bool:
+    """Return whether a tokenizer of a run's domain is missing: neither under the data root nor in the library's cache,
+    and the hub is not asked. If so, add it to `plan.missing`."""
+    missing = False
+    for name in run.tokenizers_of(run.domain) if run.places.data is not None else ():
+        place = describe_place(name, run.places.data)
+        if place.startswith("missing"):
+            plan.missing.setdefault(f"tokenizer {name} is {place}", [])
+            missing = True
+            if run.domain.name not in (purposes := plan.missing[f"tokenizer {name} is {place}"]):
+                purposes.append(run.domain.name)
+    return missing
 
 
 def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remaining]) -> list[Job]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Decoded
+from dabs_rq.data.readers import hub
 from dabs_rq.data.readers.parquet import check_size
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
@@ -111,6 +112,7 @@ def _open(location: TableLocation, states: tuple[State, ...]) -> datasets.Datase
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
     if location.hub is not None:
+        hub.reach(" ".join(location.hub))
         return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
     for file in location.files:
         check_size(file)

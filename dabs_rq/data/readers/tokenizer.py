@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dabs_rq.data.readers import tokenizer_limits
+from dabs_rq.data.readers import hub, tokenizer_limits
 from dabs_rq.errors import DataError, MissingDataError, first_line
 from dabs_rq.files import State, check_regular, digest, explained, reading, state
 from dabs_rq.protocol import Protocol
@@ -54,8 +54,29 @@ def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -
 
 
 def is_local(name: str, root: Path) -> bool:
-    """Return whether a tokenizer's files are under the data root, so that the hub is not asked."""
-    return any((root / TOKENIZERS / name / file).exists() for file in ("tokenizer.json", "vocab.txt"))
+    """Return whether a tokenizer has a folder under the data root, so that the hub is not asked."""
+    return (root / TOKENIZERS / name).is_dir()
+
+
+def is_cached(name: str) -> bool:
+    """Return whether the hub's library has the tokenizer in its cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+    return any(isinstance(try_to_load_from_cache(HUB.get(name, name), file), str) for file in files)
+
+
+def describe_place(name: str, root: Path | None) -> str:
+    """Say where a tokenizer is, or comes from; the text begins with "missing" if it is nowhere. root: the data root,
+    if there is one."""
+    source, place = HUB.get(name, name), Path(root or "data root") / TOKENIZERS / name
+    if root is not None and is_local(name, root):
+        return f"present: {place}"
+    if is_cached(name):
+        return f"loaded from the hub before ({source})"
+    if hub.is_offline():
+        return f"missing: not at {place}, and the hub ({source}) is not asked (HF_HUB_OFFLINE)"
+    return f"not at {place}, loaded from the hub ({source}) when first used"
 
 
 def _tokenizer(name: str, root: Path) -> Tokenizer:
@@ -109,6 +130,8 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
             check_regular(file)
     # AutoTokenizer cannot identify a folder that holds only a vocabulary.
     kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
+    if not folder.is_dir():
+        hub.reach(f"the tokenizer {where}")
     try:
         loaded = kind.from_pretrained(where, trust_remote_code=False)
         if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
