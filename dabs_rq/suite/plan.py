@@ -26,11 +26,12 @@ STATES = ("done", "to do", "waiting")
 class Plan:
     """`counts`: (domain, step) -> how many checkpoints (pretrain) or records (transfer) are done, to do, or waiting for
     data. `jobs`: the jobs to run, each after those it waits for. `missing`: the sources that are not under the data
-    root, each with what needs it."""
+    root, each with what needs it. `tokenizers`: those that are not there, each with its domains."""
 
     counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    tokenizers: dict[str, list[str]] = field(default_factory=dict)
 
     def total(self, state: str) -> int:
         return sum(count[state] for count in self.counts.values())
@@ -112,13 +113,10 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
-    without_tokenizer = _note_missing_tokenizers(plan, run)
-    stuck = weights is None and (
-        (registry.method(method).trains and _note_if_missing(plan, run, source, purpose)) or without_tokenizer
-    )
+    _note_tokenizers(plan, run)
+    stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
     ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
-    ready = [] if without_tokenizer else ready
     checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
@@ -162,18 +160,14 @@ def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool
     return True
 
 
-def _note_missing_tokenizers(plan: Plan, run: Run) -> bool:
-    """Return whether a tokenizer of a run's domain is missing: neither under the data root nor in the library's cache,
-    and the hub is not asked. If so, add it to `plan.missing`."""
-    missing = False
+def _note_tokenizers(plan: Plan, run: Run) -> None:
+    """Add the tokenizers of a run's domain that are not under the data root, and where they are to come from."""
     for name in run.tokenizers_of(run.domain) if run.places.data is not None else ():
         place = describe_place(name, run.places.data)
-        if place.startswith("missing"):
-            plan.missing.setdefault(f"tokenizer {name} is {place}", [])
-            missing = True
-            if run.domain.name not in (purposes := plan.missing[f"tokenizer {name} is {place}"]):
+        if not place.startswith("present"):
+            purposes = plan.tokenizers.setdefault(f"tokenizer {name} is {place}", [])
+            if run.domain.name not in purposes:
                 purposes.append(run.domain.name)
-    return missing
 
 
 def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remaining]) -> list[Job]:
@@ -219,6 +213,7 @@ def describe_plan(plan: Plan) -> str:
     if plan.missing:
         parts.append(f"\n{plan.total('waiting')} checkpoints and records wait for data:")
         parts += [f"  {text} (for {', '.join(purposes)})" for text, purposes in plan.missing.items()]
+    parts += [f"  {text} (for {', '.join(domains)})" for text, domains in plan.tokenizers.items()]
     return "\n".join(parts)
 
 
