@@ -13,8 +13,9 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from dabs_rq.errors import DabsRqError, DataError, WriteError, first_line
 
@@ -219,10 +220,19 @@ def digest_each(parts: Iterable[Any]) -> str:
     return state.hexdigest()[:16]
 
 
+State: TypeAlias = tuple[int, int, int]
+
+
+def state(file: Path) -> State:
+    """Return what changes whenever a file's content does: its size and the times of its last modification and change,
+    in ns. Tools that copy can set the former time, but not the latter."""
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 def digest_files(root: Path, paths: Iterable[str]) -> str:
-    """Hash files by path, size and modification time, which is cheap: their contents are not read.
+    """Hash files by root, path and `state`, which is cheap: their contents are not read.
 
     paths: relative to `root`, sorted.
     """
-    stats = ((path, (root / path).stat()) for path in paths)
-    return digest_each((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    return digest_each(chain([str(root.resolve())], ((path, *state(root / path)) for path in paths)))

@@ -56,7 +56,8 @@ class Protocol:
     correlation: Literal["batches", "whole"] = option(
         "transfer", published="batches", corrected="whole", moves=("cola", "stsb")
     )
-    # Rank tied values for Spearman's correlation in order of appearance, or give them the average rank.
+    # Rank tied values for Spearman's correlation in order of appearance, or give them the average rank. torchmetrics
+    # ranked ties by a sort that is not stable, so its own order cannot be repeated.
     spearman_ties: Literal["ordinal", "average"] = option(
         "transfer", published="ordinal", corrected="average", moves=("stsb",)
     )

@@ -7,6 +7,7 @@ import io
 import stat
 import tarfile
 import threading
+import time
 import zipfile
 from typing import Any
 
@@ -22,6 +23,8 @@ class Server:
         self.status: dict[str, int] = {}
         self.break_after: list[int] = []  # of the next responses: close the connection after so many bytes
         self.tag = '"one"'
+        self.obeys_if_range = True
+        self.drip: tuple[int, float] | None = None  # bytes at a time, and seconds between them, without an end
         handler = type("Handler", (_Handler,), {"server_state": self})
         self.http = _Http(("127.0.0.1", 0), handler)
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
@@ -45,7 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(state.status.get(name, 404))
             return
         content, start = state.files[name], 0
-        same = self.headers.get("If-Range") in (None, state.tag)
+        same = not state.obeys_if_range or self.headers.get("If-Range") in (None, state.tag)
         if wanted and state.ranges and same:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
@@ -64,6 +67,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = start + state.break_after.pop(0) if state.break_after else len(content)
+        while state.drip:
+            self.wfile.write(b"x" * state.drip[0])
+            self.wfile.flush()
+            time.sleep(state.drip[1])
         self.wfile.write(content[start:stop])
         self.close_connection = True
 

@@ -54,7 +54,7 @@ def _fill(run: Run) -> None:
     for task, of_methods in values.items():
         for method, value in of_methods.items():
             variant = run.replace(method=method).composed.variant(of_pretraining=False)
-            failed = {"reason": REASON} if value is None else {"standard_error": 0.02}
+            failed = {"reason": REASON} if value is None else {"with_error": True}
             file = fill(run, task, method, value, variant=variant, **failed)
             if (task, method) == ("rte", "emix"):
                 file.write_text(json.dumps(json.loads(file.read_text()) | {"score": 0.99}))

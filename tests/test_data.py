@@ -19,6 +19,7 @@ import pytest
 from dabs_rq import cli, registry
 from dabs_rq.domain import Domain
 from dabs_rq.errors import DataError
+from dabs_rq.run.options import NetworkOptions
 from dabs_rq.sources import archives, download, fetch
 from dabs_rq.spec import Archive, Source
 from tests.file_server import Server, tarred, zipped
@@ -102,6 +103,44 @@ def test_two_versions_of_a_file_are_never_joined(server: Server, tmp_path: Path)
     server.asked.clear()
     download.download(archive, tmp_path / "a.bin")
     assert server.asked == [("a.bin", None)] and (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
+
+
+def test_a_download_that_is_too_slow_or_has_no_end_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "WINDOW", 0.5)
+    archive = archive_of(server, "a.bin", b"", size=None, sha256=None)
+    server.lengths, server.drip = False, (5, 0.05)
+    with pytest.raises(DataError, match=r"bytes per second, at least 1,000 are expected \(network\.min_speed\)"):
+        download.download(archive, tmp_path / "a.bin")
+    assert 0 < download.size_of(tmp_path / "a.bin.part") < 1000
+    server.drip = (100_000, 0)
+    limits = NetworkOptions(max_gb=0.002)
+    with pytest.raises(DataError, match=r"announces no length and sends more than 2\.0 MB.*network\.max_gb=0\.002"):
+        download.download(archive, tmp_path / "b.bin", limits=limits)
+    assert download.size_of(tmp_path / "b.bin.part") <= 2_000_000
+    server.drip = None
+
+
+def test_a_byte_for_each_connection_is_no_progress(server: Server, tmp_path: Path) -> None:
+    archive = archive_of(server, "a.bin", CONTENT)
+    server.break_after = [1] * 50
+    with pytest.raises(DataError, match="5 attempts without progress"):
+        download.download(archive, tmp_path / "a.bin", limits=NetworkOptions(min_speed=1e6))
+    assert len(server.asked) <= 7
+
+
+@pytest.mark.parametrize("tags", [('"one"', '"two"'), ('W/"one"', 'W/"two"'), ('"one"', "")])
+def test_a_server_that_joins_versions_is_not_believed(server: Server, tmp_path: Path, tags: tuple[str, str]) -> None:
+    archive = archive_of(server, "a.bin", CONTENT, size=None, sha256=None)
+    server.obeys_if_range, server.tag = False, tags[0]
+    server.break_after = [1000] + [0] * download.ATTEMPTS
+    with pytest.raises(DataError):
+        download.download(archive, tmp_path / "a.bin")
+    server.files["a.bin"], server.tag = CONTENT[::-1], tags[1]
+    download.download(archive, tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
+    assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_a_part_that_is_whole_or_too_long(server: Server, tmp_path: Path) -> None:

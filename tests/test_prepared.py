@@ -105,6 +105,36 @@ def test_the_key_follows_the_files_and_the_decoder(root: Path, store: Store) -> 
     assert (after[4:8] - before[4:8] == 900).all() and (after[:4] == before[:4]).all()
 
 
+def test_another_root_with_the_same_names_sizes_and_times_has_its_own_arrays(root: Path, store: Store) -> None:
+    other = root.with_name("other")
+    shutil.copytree(root, other)
+    for number in range(FILES):
+        (other / f"{number}.txt").write_text(str(9 - number))
+        for folder in (root, other):
+            os.utime(folder / f"{number}.txt", ns=(1, 1))
+    first, second = everything(store.prepare(column(root))), everything(store.prepare(column(other)))
+    np.testing.assert_array_equal(second, everything(column(other)))
+    assert (first != second).any()
+
+
+def test_a_file_that_is_replaced_with_its_size_and_time_is_decoded_again(root: Path, store: Store) -> None:
+    os.utime(root / "1.txt", ns=(1, 1))
+    before = everything(store.prepare(column(root)))
+    (root / "1.txt").write_text("7")
+    os.utime(root / "1.txt", ns=(1, 1))
+    after = everything(store.prepare(column(root)))
+    assert (after[4:8] - before[4:8] == 600).all() and (after[:4] == before[:4]).all()
+
+
+def test_rows_of_another_column_do_not_pass_for_ours(root: Path, store: Store) -> None:
+    ours, others = store.load_or_build(column(root)), store.load_or_build(column(root, version="2"))
+    for folder in (store.folder / ours.key, store.folder / others.key):
+        assert folder.is_dir()
+    shutil.copytree(store.folder / others.key, store.folder / ours.key, dirs_exist_ok=True)
+    with pytest.raises(DataError, match="differs from what was written"):
+        everything(store.prepare(column(root, decode_never)))
+
+
 def truncate(file: Path, share: float) -> None:
     os.truncate(file, int(file.stat().st_size * share))
 

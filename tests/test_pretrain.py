@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import CheckpointError, OptionError, ResourceError, TrainingError
 from dabs_rq.methods.base import Batch
+from dabs_rq.pretrain import pretrain as pretrain_module
 from dabs_rq.pretrain.pretrain import build, pretrain
-from dabs_rq.run import Run
+from dabs_rq.run import Run, compose
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Grid, Tokens
 
@@ -150,6 +153,68 @@ def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(
     assert losses(disturbed) == losses(undisturbed)
     assert list(disturbed.checkpoint_folder(0).glob("log/from-step-4/metrics.csv"))
     assert not list(disturbed.checkpoint_folder(0).glob("*.ckpt"))
+
+
+def interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretrain until the method fails after its resume point."""
+    from dabs_rq.methods.emix import EMix
+
+    real, calls = EMix.loss, []
+
+    def fails_late(self: EMix, *rest: object) -> object:
+        calls.append(1)
+        if len(calls) > 6:
+            raise MemoryError("out of memory")
+        return real(self, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EMix, "loss", fails_late)
+        with pytest.raises(ResourceError, match="out of memory"):
+            pretrain(run, 0)
+    assert (run.checkpoint_folder(0) / "resume.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ("config", r"pretrain\.lr was 0\.001, is 0\.01"),
+        ("code", r"the code has changed \(dabs_rq\.methods\.emix\)"),
+        ("data", "the examples under the data root have changed"),
+        ("nothing said", "it does not say with which"),
+    ],
+)
+def test_a_run_does_not_resume_what_began_with_other_options_code_or_data(
+    changed: str,
+    why: str,
+    run: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("pretrain.steps=9", "pretrain.checkpoint_every=4")
+    interrupt(one := run("sensor", "emix", *words), monkeypatch)
+    folder = one.checkpoint_folder(0)
+    if changed == "config":
+        shutil.copytree(compose.CONFIGS, tmp_path / "configs")
+        scale = tmp_path / "configs" / "scale" / "mini.yaml"
+        scale.write_text(scale.read_text().replace("lr: 1.0e-3", "lr: 1.0e-2", 1))
+        monkeypatch.setattr(compose, "CONFIGS", tmp_path / "configs")
+    elif changed == "code":
+        real = pretrain_module.computed_by
+        monkeypatch.setattr(pretrain_module, "computed_by", lambda one: real(one) | {"dabs_rq.methods.emix": "other"})
+    else:
+        point = torch.load(folder / "resume.ckpt", weights_only=True)
+        point["origin"] = point["origin"] | {"examples": "others"} if changed == "data" else {}
+        torch.save(point, folder / "resume.ckpt")
+    again = run("sensor", "emix", *words)
+    assert again.checkpoint_folder(0) == folder
+    weights = checkpoint.describe(pretrain(again, 0))["weights"]
+    shown = capsys.readouterr().out
+    assert re.search(why, shown) and "Training starts at step 0" in shown and (folder / "resume.unused").exists()
+    undisturbed = run("sensor", "emix", *words, f"runs={tmp_path / 'undisturbed'}")
+    assert checkpoint.describe(pretrain(undisturbed, 0))["weights"] == weights
+    logs = [sorted(path.name for path in one.checkpoint_folder(0).glob("log/*")) for one in (again, undisturbed)]
+    assert logs[0] == logs[1], "no log of the training that was given up is read"
 
 
 @pytest.mark.slow

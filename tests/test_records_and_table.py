@@ -22,6 +22,7 @@ import pytest
 from dabs_rq import cli, registry, table
 from dabs_rq.errors import RecordError
 from dabs_rq.records import record
+from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import majority, score
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
@@ -154,9 +155,11 @@ def fill(
     seed: int = 0,
     variant: str = "default",
     predictions: tuple[np.ndarray, np.ndarray] | None = None,
+    with_error: bool = False,
     **more: Any,
 ) -> Path:
-    """A record in the place where the table looks for it, with predictions (targets, outputs) that have this score."""
+    """A record in the place where the table looks for it, with predictions (targets, outputs) that have this score.
+    with_error: with the standard error that they have."""
     domain = {name: domain for domain, name in table.table_order()}[task]
     one = run.places.identity(domain, method, variant, seed)
     targets, outputs = predictions or answers(0 if value is None else value)
@@ -164,6 +167,9 @@ def fill(
     given |= {"status": "failed", "reason": "one class"} if value is None else {}
     given["majority"] = majority(registry.task(domain, task).target, targets)
     ids = [str(number) for number in range(len(targets))]
+    if with_error:
+        given["standard_error"] = standard_error(given["metric"], outputs.astype(np.float32), targets)
+    given["options"] = run.replace(domain=domain, method=method).values
     values = VALUES | one._asdict() | {"task": task} | given | more
     return record.write(run.places.records(one), Record(**values), ids, targets, outputs)
 
@@ -300,9 +306,9 @@ def test_latex_compiles_in_an_article(run: Callable[..., Run], tmp_path: Path) -
 def test_what_is_not_clearly_above_the_most_frequent_class_is_marked(run: Callable[..., Run]) -> None:
     one = run(*SENSOR_RQ)
     for value, marked in ((0.55, True), (0.60, False)):
-        fill(one, "pamap2", "rq", value, majority=0.5, standard_error=0.03)
+        fill(one, "pamap2", "rq", value, predictions=answers(value, 280), with_error=True)
         built = table.build(one)
         row = built.frame.set_index("task").loc["pamap2"]
-        assert (row["majority"], row["rq_se"]) == (50, 3)
+        assert (row["majority"], row["rq_se"]) == (50, pytest.approx(3, abs=0.1))
         shown = table.to_markdown(built)
         assert (f"{100 * value:.2f} °" in shown) == marked == ("by two standard errors" in shown)

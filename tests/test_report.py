@@ -22,7 +22,7 @@ from dabs_rq.report import curves, scores
 from dabs_rq.run import Run
 from tests import report_run
 from tests.report_run import REASON, WORDS
-from tests.test_records_and_table import fill
+from tests.test_records_and_table import answers, fill
 from tests.test_registry import add_domain, add_method, extra  # noqa: F401
 
 QUICK = ("domains=[sensor]", "methods=[none,emix]")  # without the quantizer at work
@@ -207,11 +207,11 @@ def test_one_method_with_seeds(run: Callable[..., Run]) -> None:
 
 def test_an_interval_is_over_examples_where_there_is_one_seed(run: Callable[..., Run]) -> None:
     one = run(*QUICK)
-    fill(one, "pamap2", "none", 0.5, standard_error=0.02)
-    fill(one, "pamap2", "emix", 0.99, standard_error=0.02)
+    for method, value in (("none", 0.5), ("emix", 0.99)):
+        fill(one, "pamap2", method, value, predictions=answers(value, 100), with_error=True)
     (row,) = table.build(one).frame.to_dict("records")
-    assert scores.interval(row, "none") == pytest.approx((50 - 3.92, 50 + 3.92))  # type: ignore[arg-type]
-    assert scores.interval(row, "emix") == pytest.approx((99 - 3.92, 100))  # type: ignore[arg-type]
+    assert scores.interval(row, "none") == pytest.approx((50 - 9.8, 50 + 9.8))  # type: ignore[arg-type]
+    assert scores.interval(row, "emix") == pytest.approx((99 - 1.96 * 0.99**0.5, 100))  # type: ignore[arg-type]
     unknown = {**row, "emix_se": np.nan}, {**row, "emix": np.nan}
     assert np.isnan([scores.interval(one, "emix") for one in unknown]).all()  # type: ignore[arg-type]
 
@@ -220,7 +220,7 @@ def test_published_numbers_stand_beside_real_data_at_paper_scale_alone(run: Call
     (tmp_path / "data").mkdir()
     paper = run("scale=paper", f"data={tmp_path / 'data'}", "domains=[sensor,xray]")
     for one in (paper, run(f"data={tmp_path / 'data'}", *QUICK)):
-        fill(one, "pamap2", "none", 0.5, standard_error=0.01)
+        fill(one, "pamap2", "none", 0.5, with_error=True)
         made = report.write(one)
         drawn = (made.page.parent / "figures" / "scores-sensor.svg").read_text()
         assert (

@@ -22,7 +22,7 @@ from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.run import Run
-from tests.test_records_and_table import VALUES, answers, fill
+from tests.test_records_and_table import answers, fill
 
 IMAGES = ("cifar10", "cu_birds", "vgg_flower", "dtd", "traffic_sign", "aircraft")
 
@@ -268,6 +268,17 @@ def test_a_record_of_what_nobody_declares_is_named(run: Callable[..., Run], tmp_
     assert built.frame.set_index("task").loc["pamap2", "rq"] == 50
 
 
+def test_inputs_that_are_quantized_apart_are_named(run: Callable[..., Run]) -> None:
+    for words, said in (
+        ("domain=vqa", True),
+        ("domain=sensor", False),
+        ("method=none,emix", False),
+        ("domain=vqa,text", True),
+    ):
+        notes = [note for note in table.build(run(words)).notes if "quantized apart" in note]
+        assert bool(notes) == said and all("Ours in " in note and "image and text" in note for note in notes)
+
+
 def test_results_on_different_examples_are_named(run: Callable[..., Run]) -> None:
     one = run("methods=[none,rq]")
     fill(one, "pamap2", "none", 0.5)
@@ -279,13 +290,13 @@ def test_results_on_different_examples_are_named(run: Callable[..., Run]) -> Non
 
 
 def test_probes_that_were_cut_off_or_chose_the_end_of_the_grid_are_named(run: Callable[..., Run]) -> None:
-    one = run()
-    options = VALUES["options"] | {"transfer.strengths": [0.01, 1.0, 100.0]}
+    one = run("transfer.strengths=[0.01,1.0,100.0]")
+    of_grid = {"variant": one.composed.variant(of_pretraining=False)}
     sound = {"probe": "lbfgs", "converged": True, "strength": 1.0}
-    fill(one, "pamap2", "none", 0.5, probe=sound, options=options)
-    fill(one, "pamap2", "emix", 0.5, probe=sound | {"strength": 100.0}, options=options)
-    fill(one, "pamap2", "rq", 0.5, probe=sound | {"converged": False}, options=options)
-    fill(one, "dtd", "rq", 0.5, probe=sound | {"strength": 0.01}, options=options)
+    fill(one, "pamap2", "none", 0.5, probe=sound, **of_grid)
+    fill(one, "pamap2", "emix", 0.5, probe=sound | {"strength": 100.0}, **of_grid)
+    fill(one, "pamap2", "rq", 0.5, probe=sound | {"converged": False}, **of_grid)
+    fill(one, "dtd", "rq", 0.5, probe=sound | {"strength": 0.01}, **of_grid)
     built = table.build(one)
     assert not built.errors
     notes = [note for note in built.notes if "converge" in note or "end of the grid" in note]

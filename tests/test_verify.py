@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dabs_rq import cli
+from dabs_rq import cli, table
 from dabs_rq.pretrain import pretrain as pretrain_module
 from dabs_rq.pretrain.pretrain import pretrain
-from dabs_rq.records import provenance
+from dabs_rq.records import provenance, recheck, record
+from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.run import Run
 from dabs_rq.run.compose import CONFIGS
 from dabs_rq.suite import verify
@@ -26,8 +30,11 @@ WORDS = ("domains=[sensor]", "methods=[none]", "transfer.also=[]", "transfer.max
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Path:
     """A folder with data and one finished cell."""
-    folder = tmp_path_factory.mktemp("verify")
-    shutil.copytree(miniature("sensor"), folder / "data")
+    return finish(tmp_path_factory.mktemp("verify"), miniature("sensor"))
+
+
+def finish(folder: Path, data: Path) -> Path:
+    shutil.copytree(data, folder / "data")
     run = Run.of(words(folder)).replace(method="none", domain="sensor")
     pretrain(run, 0)
     assert not transfer(run, 0)[1]
@@ -36,12 +43,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of it in the same place, to be changed."""
-    kept = tmp_path / "kept"
-    shutil.copytree(finished, kept)
+    """It, to be changed. Its results are restored after the test; its data are moved, because copies have new times."""
+    shutil.copytree(finished / "runs", tmp_path / "kept")
     yield finished
-    shutil.rmtree(finished)
-    shutil.copytree(kept, finished)
+    shutil.rmtree(finished / "runs")
+    shutil.copytree(tmp_path / "kept", finished / "runs")
 
 
 def words(folder: Path) -> list[str]:
@@ -73,15 +79,24 @@ def test_a_changed_value_in_configs_is_stale(folder: Path, tmp_path: Path, monke
     assert cell.state == "stale" and cell.reasons == ("options: transfer.max_iterations was 20000, is 400",)
 
 
-def test_changed_data_are_stale(folder: Path) -> None:
-    file = next((folder / "data").rglob("subject105.dat"))
-    stat = file.stat()
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
-    cell = verified(folder)
-    assert cell.state == "stale" and [reason.split()[:2] for reason in cell.reasons] == [["data:", "test_split"]]
-    shutil.rmtree(folder / "data" / "sensor")
+def test_data_that_are_gone_are_stale(folder: Path) -> None:
+    shutil.move(folder / "data" / "sensor", folder / "elsewhere")
     cell = verified(folder)
     assert cell.state == "stale" and "is not under" in cell.reasons[0]
+    shutil.move(folder / "elsewhere", folder / "data" / "sensor")
+    assert verified(folder).state == "fresh", "a folder that moves back is the same"
+
+
+@pytest.mark.parametrize("time_is_kept", [False, True])
+def test_changed_data_are_stale(tmp_path: Path, miniature: Callable[[str], Path], time_is_kept: bool) -> None:
+    folder = finish(tmp_path, miniature("sensor"))
+    file = next((folder / "data").rglob("subject105.dat"))
+    stat = file.stat()
+    if time_is_kept:
+        file.write_bytes(file.read_bytes())  # of the same size, and below with the same time: as `cp -p` or rsync would
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + (0 if time_is_kept else 10**9)))
+    cell = verified(folder)
+    assert cell.state == "stale" and [reason.split()[:2] for reason in cell.reasons] == [["data:", "test_split"]]
 
 
 def test_another_encoder_is_stale_and_a_damaged_one_broken(folder: Path) -> None:
@@ -106,6 +121,47 @@ def test_predictions_that_give_another_score_are_broken(folder: Path) -> None:
     file.with_suffix(".parquet").unlink()
     cell = verified(folder)
     assert cell.state == "broken" and "no readable predictions" in cell.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("standard_error", 0.001),
+        ("majority", 0.01),
+        ("n_examples", 7),
+        ("test_labels", "0123456789abcdef"),
+        ("metric", "matthews"),
+        ("also", {"matthews": 0.99}),
+    ],
+)
+def test_whatever_follows_from_the_predictions_is_recomputed(folder: Path, name: str, value: object) -> None:
+    file = verified(folder).file
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    cell = verified(folder)
+    assert cell.state == "broken" and name in cell.reasons[0]
+    (error,) = table.build(Run.of([*words(folder)])).errors
+    assert name in str(error)
+
+
+def test_other_targets_are_noticed_even_if_the_score_follows_from_them(folder: Path) -> None:
+    file = verified(folder).file
+    result, stored = record.read(file), record.predictions(file)
+    targets = stored.outputs.argmax(1)
+    error = standard_error("accuracy", stored.outputs, targets)
+    largest = float(np.bincount(targets).max() / len(targets))
+    edited = dataclasses.replace(result, score=1.0, standard_error=error, majority=largest)
+    record.write(file.parent, edited, stored.ids, targets, stored.outputs)
+    cell = verified(folder)
+    assert cell.state == "broken" and "test_labels" in cell.reasons[0]
+    honest = recheck.labels_key(record.predictions(file))
+    record.write(file.parent, dataclasses.replace(edited, test_labels=honest), stored.ids, targets, stored.outputs)
+    cell = verified(folder)
+    assert cell.state == "stale" and "data: test_labels" in cell.reasons[0]
+
+
+@pytest.mark.parametrize("recorded", [0.5, math.nan, math.inf])
+def test_nan_passes_no_comparison(recorded: float) -> None:
+    assert recheck.differs(recorded, math.nan) and (recheck.differs(recorded, 0.5) == (recorded != 0.5))
 
 
 def test_changed_code_is_stale_and_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +225,17 @@ def test_a_method_s_code_is_told_by_what_it_does(tmp_path: Path, monkeypatch: py
         f"{package}.other",
     }
     assert "dabs_rq.files" in hashes("from dabs_rq.files import digest\n")
+
+
+def test_other_libraries_are_named_and_what_is_not_checked(folder: Path) -> None:
+    cell = verified(folder)
+    assert cell.libraries == ()
+    values = json.loads(cell.file.read_text())
+    cell.file.write_text(json.dumps(values | {"versions": values["versions"] | {"scipy": "0.1", "gone": "2"}}))
+    cell = verified(folder)
+    shown = verify.to_text([cell])
+    assert cell.state == "fresh" and "scipy was 0.1, is " in shown and "gone was 2, is not installed (1 cells)" in shown
+    assert "not checked: " in shown and shown.endswith("1 fresh, 0 stale, 0 broken, 0 failed, 0 missing")
 
 
 def test_the_text_puts_cells_with_the_same_reasons_together(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The prepared cache: deterministic preprocessing runs once, and its arrays are read back from memory-mapped files.
 
-`datasets` decodes in several processes and writes the files; its fingerprint is our key, which changes when a source
-file changes. Every array is stored with its hash, which a process checks when it first reads the array. A cache that
+`datasets` decodes in several processes and writes the files; its fingerprint is our key, which holds the data root and
+changes when a source file changes. Every array is stored with a hash of it and the key, which a process checks when it
+first reads the array. A cache that
 cannot be opened is built again. A cache with a damaged array is deleted, and the reading process raises DataError.
 """
 
@@ -57,8 +58,9 @@ class Stored:
 class _Views(Sequence[np.ndarray]):
     """The rows of the Arrow table in `folder` as arrays, located by offset without a Python object per row."""
 
-    def __init__(self, folder: Path, table: pa.Table, shape: tuple[int | None, ...], dtype: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, table: pa.Table, column: Decoded) -> None:
+        self.folder, self.seed = folder, _seed(column)
+        shape, dtype = column.shape, column.dtype
         self.shape, self.dtype = tuple(-1 if n is None else n for n in shape), np.dtype(dtype)
         self.hashes = table["hash"].to_numpy()
         self.checked = np.zeros(len(self.hashes), bool)
@@ -86,7 +88,7 @@ class _Views(Sequence[np.ndarray]):
         return array.view(self.dtype).reshape(self.shape)
 
     def _check(self, index: int, array: np.ndarray) -> None:
-        if xxh3_64_intdigest(array.data) != self.hashes[index]:
+        if xxh3_64_intdigest(array.data, self.seed) != self.hashes[index]:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise DataError(
                 f"{self.folder}: prepared example {index} differs from what was written (a failing disk?). The folder "
@@ -190,21 +192,26 @@ def _read(folder: Path, column: Decoded) -> Stored:
     from datasets import Dataset, concatenate_datasets
 
     parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
-    views = _Views(folder, concatenate_datasets(parts).data.table, column.shape, column.dtype)
+    views = _Views(folder, concatenate_datasets(parts).data.table, column)
     if len(views) != len(column):
         raise ValueError(f"{len(views)} arrays, expected {len(column)}")
     return Stored(views, np.arange(len(views)), column.key)
+
+
+def _seed(column: Decoded) -> int:
+    """Return the seed of the hashes of a column's rows: its key, so that no row of another column passes."""
+    return int(column.key, 16)
 
 
 class _Encode:
     """Decodes rows to bytes and hashes them, in a worker process."""
 
     def __init__(self, column: Decoded) -> None:
-        self.column = column
+        self.column, self.seed = column, _seed(column)
 
     def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[bytes] | np.ndarray]:
         arrays = [np.ascontiguousarray(self.column.row(row)).tobytes() for row in batch["row"]]
-        return {"array": arrays, "hash": np.array([xxh3_64_intdigest(array) for array in arrays], np.uint64)}
+        return {"array": arrays, "hash": np.array([xxh3_64_intdigest(array, self.seed) for array in arrays], np.uint64)}
 
 
 def _rows_per_batch(column: Decoded, size: float = 32e6) -> int:

@@ -6,10 +6,10 @@ stores no generator state.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import signal
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
+from dabs_rq.pretrain.resume import LOGS, RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
 
@@ -34,7 +35,6 @@ MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
     "pretrain.batch_size changes the result"
 )
-RESUME = "resume"  # stem of resume.ckpt, the resume point of an interrupted run
 
 
 class Pretraining(lightning.LightningModule):
@@ -42,8 +42,17 @@ class Pretraining(lightning.LightningModule):
 
     first_bad_batch: Tensor
 
-    def __init__(self, run: Run, method: Method, batches: Shuffled | Streamed, seed: int, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        run: Run,
+        method: Method,
+        batches: Shuffled | Streamed,
+        seed: int,
+        ranks: Ranks,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        self.origin = dict(origin or {})
         self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
         self.options = run.options
         self.batch_number = 0
@@ -97,7 +106,7 @@ class Pretraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._raise_if_bad()  # before a resume point holds weights that are not finite
-        checkpoint["examples"] = self.batches.key
+        checkpoint["origin"] = self.origin
         if self.health:
             checkpoint["health"] = self.health.state()
         for logger in self.loggers:  # so that the log holds all steps before the resume point
@@ -161,8 +170,19 @@ class Pretraining(lightning.LightningModule):
         return f"the loss is not finite at step {number // self.options.pretrain.accumulate}: {why}"
 
 
-def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, folder: Path, ranks: Ranks) -> list[str]:
+def train(
+    run: Run,
+    method: Method,
+    batches: Shuffled | Streamed,
+    seed: int,
+    folder: Path,
+    ranks: Ranks,
+    origin: Mapping[str, Any],
+) -> list[str]:
     """Train `method` in place, from the resume point in `folder` if there is one. Every rank calls this function.
+
+    origin: what the weights follow from: examples (their key), options, code and versions, JSON-able. A resume point of
+    another origin is not used.
 
     Returns the warnings of `Health`; none on other ranks than the first.
 
@@ -172,8 +192,8 @@ def train(run: Run, method: Method, batches: Shuffled | Streamed, seed: int, fol
     options = run.options
     _silence_lightning()
     resume = folder / f"{RESUME}.ckpt"
-    start = _resume_step(resume, batches.key)
-    module = Pretraining(run, method, batches, seed, ranks)
+    start = resume_step(run, resume, origin)
+    module = Pretraining(run, method, batches, seed, ranks, origin)
     torch.set_float32_matmul_precision(options.trainer.matmul)
     if options.trainer.compile:
         method.compile_parts()
@@ -243,36 +263,17 @@ class _Bar(TQDMProgressBar):
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     """Make the CSV logger and the one that trainer.logger names. Each start writes a new file, so a resumed run keeps
     its earlier logs."""
-    loggers: list[Logger] = [CSVLogger(folder, name="log", version=f"from-step-{step}", flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [CSVLogger(folder, name=LOGS[0], version=f"from-step-{step}", flush_logs_every_n_steps=50)]
     name = run.options.trainer.logger
     try:
         if name == "tensorboard":
-            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from-step-{step}"))
+            loggers.append(TensorBoardLogger(folder, name=LOGS[1], version=f"from-step-{step}"))
         if name == "wandb":
             title = f"{run.domain.name}-{run.method.name}-seed-{seed}"
             loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
     except ModuleNotFoundError as error:
         raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
     return loggers
-
-
-def _resume_step(resume: Path, examples: str) -> int:
-    """Return the step of a resume point; 0 if there is none. Renames one that cannot be read or has other examples."""
-    if not resume.exists():
-        return 0
-    try:
-        point = torch.load(resume, map_location="cpu", weights_only=True)
-        if point["examples"] == examples:
-            print(f"resuming from step {point['global_step']}")
-            return int(point["global_step"])
-        why = "the examples under the data root have changed"
-    except Exception as error:  # a damaged file can raise any type
-        why = f"it cannot be read ({type(error).__name__})"
-    aside = resume.with_suffix(".unused")
-    print(f"not resuming from {resume}: {why}; kept as {aside}")
-    with contextlib.suppress(FileNotFoundError):  # another rank was faster
-        resume.replace(aside)
-    return 0
 
 
 def _mix_seeds(*numbers: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,10 +16,13 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
+from dabs_rq.pretrain.kept import OtherOptionsError, changes, kept
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
+from dabs_rq.run.changes import counted_options, refresh_line
+from dabs_rq.run.local import has_local_data
 
 
 def pretrain(run: Run, seed: int) -> Path:
@@ -36,8 +40,9 @@ def pretrain(run: Run, seed: int) -> Path:
     # One of several ranks takes no lock: the process that started the ranks holds it.
     lock = locked_folder(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
     with report_errors(ranks.rank), ranks.silence_other_ranks(), lock:
-        if is_finished(file):
+        if is_finished(run, file):
             print(f"pretrained already: {file}")
+            _say_what_changed(run, file, seed)
         elif trains and ranks.count < (count := rank_count(devices, nodes)):
             source_batches(run, seed)  # raises its errors before any process starts
             launch(("pretrain", *run.replace(seeds=[seed]).words), count)
@@ -50,14 +55,15 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     options = run.options
     encoder, method = build(run, seed)
     announce(run, f"pretrain {run.domain.name} with {run.method.name}, seed {seed}, {_budget(run)}")
-    started = time.monotonic()
+    started, computed = time.monotonic(), computed_by(run)  # before training: files may change meanwhile
     examples_key, warnings = None, []
     if registry.method(run.method.name).trains:
         from dabs_rq.pretrain.loop import train
 
         batches = source_batches(run, seed)
         examples_key = batches.key
-        warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks)
+        origin = {"examples": examples_key, "options": counted_options(run), "code": computed, **provenance()}
+        warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks, origin)
     if ranks.rank > 0:
         return
     about = {
@@ -68,7 +74,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         "options": run.values,
         "seconds": round(time.monotonic() - started, 2),
         "created": now(),
-        "code": computed_by(run),
+        "code": computed,
         **provenance(),
     }
     checkpoint.save(file, encoder, options.encoder.name, options.encoder.options, method.own_state(), about)
@@ -86,19 +92,37 @@ def computed_by(run: Run) -> dict[str, str]:
     )
 
 
-def is_finished(file: Path) -> bool:
-    """Return whether `file` is an intact checkpoint. A damaged one is renamed, so that it is trained again."""
+def is_finished(run: Run, file: Path) -> bool:
+    """Return whether `file` is an intact checkpoint of the run's options. Another one is renamed, so that it is trained
+    again."""
     if not file.exists():
         return False
     try:
-        checkpoint.verified(file)
+        kept(run, file)
     except CheckpointError as error:
-        aside = file.with_suffix(".damaged")
-        print(f"{error}\n  kept as {aside}")
+        suffix = ".stale" if isinstance(error, OtherOptionsError) else ".damaged"
+        aside = file.with_name(file.name + suffix) if suffix == ".stale" else file.with_suffix(suffix)
+        print(f"{error}\n  kept as {aside}; pretraining again", flush=True)
         with contextlib.suppress(FileNotFoundError):  # another rank was faster
             file.replace(aside)
         return False
     return True
+
+
+def _say_what_changed(run: Run, file: Path, seed: int) -> None:
+    """Print what changed since the kept checkpoint `file` was made, and how to make it again."""
+
+    def source_key() -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return source_batches(run.replace({"loader.prepare": "never"}), seed).key
+
+    local = has_local_data(run, run.domain.pretraining.source)
+    changed = changes(checkpoint.describe(file), computed_by(run), source_key if local else None)
+    for change in changed:
+        print(f"  changed since: {change}")
+    if changed:
+        print(f"  to compute it again: {refresh_line(run, [seed])}", flush=True)
 
 
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:

@@ -67,7 +67,8 @@ def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def spearman_ordinal(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute Spearman's rank correlation with ties ranked in order of appearance, as torchmetrics did before 0.6."""
+    """Compute Spearman's rank correlation with ties ranked in order of appearance. torchmetrics before 0.6 ranked
+    them by a sort that is not stable, so its order of ties is unknown: this is one of those it may have had."""
     from scipy.stats import rankdata
 
     _check_varied(outputs, targets)

@@ -1,12 +1,19 @@
-"""Recomputes the score of a record from its predictions; a record that differs is not kept, shown or compared."""
+"""Recomputes what a record says from its predictions; a record that differs is not kept, shown or compared."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from dabs_rq import registry
+from dabs_rq.data.examples import Examples
 from dabs_rq.errors import RecordError
 from dabs_rq.records import metrics, record
+from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.record import Predictions, Record
 
 # Covers the rounding of numbers in a record's file.
@@ -15,29 +22,20 @@ AGAIN = "move it away and run `suite` or `transfer` again"
 
 
 def predictions(file: Path, result: Record) -> Predictions:
-    """Read the predictions of `result`, the record in `file`, and check that its score follows from them.
+    """Read the predictions of `result`, the record in `file`, and check all that follows from them: metric, score,
+    standard error, further metrics, majority, number of examples, and the hash of ids and targets.
 
     Raises RecordError if they are missing or damaged, or if the record holds other numbers.
     """
     stored = record.predictions(file)
     try:
-        domain, task = registry.domain(result.domain), registry.task(result.domain, result.task)
-        score = metrics.score(
-            task.metric,
-            stored.outputs,
-            stored.targets,
-            correlation=result.options["protocol.correlation"],
-            spearman_ties=result.options["protocol.spearman_ties"],
-            batch_size=result.options["transfer.batch_size"] or domain.batch_size,
-        )
-        majority = metrics.majority(task.target, stored.targets)
+        recomputed = _recomputed(result, stored)
     except Exception as error:  # predictions of another shape, options of another type
         raise RecordError(f"{file}: no score follows from its predictions ({error}); {AGAIN}") from error
-    recomputed = {"metric": task.metric, "score": score, "n_examples": len(stored.ids), "majority": majority}
+    recorded = {name: getattr(result, name.partition(".")[0]) for name in recomputed}
+    recorded |= {f"also.{name}": value for name, value in result.also.items()}
     differences = [
-        f"{name} {getattr(result, name)}, not {value}"
-        for name, value in recomputed.items()
-        if _differ(result, name, value)
+        f"{name} {recorded[name]}, not {value}" for name, value in recomputed.items() if differs(recorded[name], value)
     ]
     if differences:
         raise RecordError(
@@ -46,8 +44,39 @@ def predictions(file: Path, result: Record) -> Predictions:
     return stored
 
 
-def _differ(result: Record, name: str, value: object) -> bool:
-    recorded = getattr(result, name)
+def _recomputed(result: Record, stored: Predictions) -> dict[str, Any]:
+    """Compute fields of a record from its predictions, by name. Fields that the record leaves out are left out."""
+    domain, task = registry.domain(result.domain), registry.task(result.domain, result.task)
+    measure: Callable[..., float] = partial(
+        metrics.score,
+        outputs=stored.outputs,
+        targets=stored.targets,
+        correlation=result.options["protocol.correlation"],
+        spearman_ties=result.options["protocol.spearman_ties"],
+        batch_size=result.options["transfer.batch_size"] or domain.batch_size,
+    )
+    values: dict[str, Any] = {
+        "metric": task.metric,
+        "score": measure(task.metric),
+        "n_examples": len(stored.ids),
+        "majority": metrics.majority(task.target, stored.targets),
+    }
+    if result.standard_error is not None:
+        values["standard_error"] = standard_error(task.metric, stored.outputs, stored.targets)
+    if result.test_labels:
+        values["test_labels"] = labels_key(stored)
+    for name in result.also:
+        values[f"also.{name}"] = measure(name) if name in task.also else None
+    return values
+
+
+def labels_key(stored: Predictions) -> str:
+    """Hash the ids and targets of predictions, as `Examples.labels_key` does those of a split."""
+    return Examples(pa.array(stored.ids, pa.string()), (), stored.targets).labels_key
+
+
+def differs(recorded: object, value: object) -> bool:
+    """Return whether a recorded value differs from the recomputed one by more than rounding; NaN differs from all."""
     if isinstance(value, float) and isinstance(recorded, int | float):
-        return abs(recorded - value) > _TOLERANCE
+        return not abs(recorded - value) <= _TOLERANCE  # not `>`, which NaN passes
     return bool(recorded != value)

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import MISSING, dataclass, fields
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,19 @@ class Composed:
     options: Options
     values: dict[str, Any]
     overridden: dict[str, Any]
+
+    @cached_property
+    def declared(self) -> dict[str, Any]:
+        """The defaults in the code, whatever configs/scale says, of the options of groups, of the method and of the
+        encoder. Those that follow the protocol have no default of their own."""
+        chosen = {group: getattr(self.options, group) for group in GROUPS}
+        chosen |= {"method": self.options.method.options, "encoder": self.options.encoder.options}
+        return {
+            f"{group}.{option.name}": list(option.default) if isinstance(option.default, tuple) else option.default
+            for group, options in chosen.items()
+            for option in fields(options)
+            if option.default is not MISSING and "protocol" not in option.metadata
+        }
 
     def variant(self, *, of_pretraining: bool) -> str:
         """Name the variant: "default" if no option that affects the numbers is overridden, else a hash of those."""

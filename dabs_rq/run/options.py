@@ -189,6 +189,21 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class NetworkOptions:
+    """Limits on what is fetched; no recorded number depends on these options.
+
+    timeout: seconds without a byte before a download tries again. min_speed: bytes per second, below which a download
+    is given up (what arrived is kept); 0 for no limit. max_gb: of a file whose size is neither declared nor announced.
+    hub_timeout: seconds that the Hugging Face hub has for an answer.
+    """
+
+    timeout: Positive = 60.0
+    min_speed: NotNegative = 1000.0
+    max_gb: Positive = 50.0
+    hub_timeout: Positive = 10.0
+
+
+@dataclass(frozen=True)
 class Options:
     """All options of a command, checked.
 
@@ -209,6 +224,7 @@ class Options:
     trainer: TrainerOptions
     suite: SuiteOptions
     table: TableOptions
+    network: NetworkOptions
     domains: tuple[str, ...] | None
     tasks: tuple[str, ...] | None
     seeds: tuple[int, ...]
@@ -230,6 +246,7 @@ GROUPS: dict[str, type[Any]] = {
     "trainer": TrainerOptions,
     "suite": SuiteOptions,
     "table": TableOptions,
+    "network": NetworkOptions,
 }
 
 

@@ -145,8 +145,10 @@ class Run:
         declared = self.inputs_of(self.domain)
         if not any(isinstance(spec, Tokens) for spec in declared):
             return declared
+        from dabs_rq.data.readers import hub
         from dabs_rq.data.readers.tokenizer import with_vocabulary
 
+        hub.set_timeout(self.options.network.hub_timeout)
         return with_vocabulary(declared, self.root, self.options.protocol)
 
     def inputs_of(self, domain: Domain) -> tuple[Input, ...]:
@@ -158,6 +160,13 @@ class Run:
                 f"declare; it declares {', '.join(domain.inputs)}"
             )
         return domain.inputs[name]
+
+    def tokenizers_of(self, domain: Domain) -> tuple[str, ...]:
+        """Return the names of the tokenizers that a domain's inputs need; none for made-up data, which bring theirs."""
+        if domain.installed is not None:
+            return ()
+        names = [spec.tokenizer for spec in self.inputs_of(domain) if isinstance(spec, Tokens) and spec.tokenizer]
+        return tuple(dict.fromkeys(names))
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

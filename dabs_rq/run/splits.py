@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
+from dabs_rq.data.readers import hub
 from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
@@ -68,6 +69,7 @@ class Splits:
 
     def request(self, split: str) -> Request:
         """Make the request for a reader of the domain."""
+        hub.set_timeout(self.options.network.hub_timeout)
         return Request(
             root=self.root,
             split=split,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dabs_rq import registry
+from dabs_rq.data.readers.tokenizer import describe_place
 from dabs_rq.domain import Installed
 from dabs_rq.run import Run
 from dabs_rq.spec import Source
@@ -25,6 +26,8 @@ def listing(run: Run) -> str:
             target = type(task.target).__name__.lower()
             what = f"{task.name} ({task.row}; {target}, {task.metric})"
             lines += _source(what, task.source, root, domain.installed)
+        for tokenizer in run.tokenizers_of(domain):
+            lines += [f"  tokenizer {tokenizer}", f"      {describe_place(tokenizer, root)}"]
         lines.append("")
     lines.append(f"methods: {', '.join(registry.method_names())}")
     if root is None:

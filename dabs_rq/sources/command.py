@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
+from dabs_rq.data.readers.tokenizer import describe_place
 from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
@@ -125,6 +126,13 @@ def _listing(run: Run, chosen: dict[str, list[Use]]) -> Iterator[str]:
             size = megabytes(archive.size) if archive.size else "size not published"
             yield f"    file: {archive.name}, {size}, accepted by {accepted_by(archive)}"
             yield from (f"        {address}" for address in archive.addresses)
+    domains = {use.domain.name: use.domain for uses in chosen.values() for use in uses}
+    needed: dict[str, list[str]] = {}
+    for domain in domains.values():
+        for tokenizer in run.tokenizers_of(domain):
+            needed.setdefault(tokenizer, []).append(domain.name)
+    for tokenizer, names in needed.items():
+        yield f"tokenizer {tokenizer} (for {', '.join(names)}): {describe_place(tokenizer, root)}"
     if root is None:
         yield "data=/root (make: DATA=/root) adds what is present."
         yield "`python -m dabs_rq data fetch <source...> data=/root` downloads (make: ACTION=fetch SOURCES= DATA=)."
@@ -156,7 +164,7 @@ def _fetch(run: Run, uses: list[Use], _: bool) -> bool:
     if (installed := uses[0].domain.installed) is not None:
         print(f"{source.name}: nothing to fetch, installed with {installed.about}")
         return True
-    if not fetch(source, run.root):
+    if not fetch(source, run.root, run.options.network):
         return False
     # Files that a user put there have not been checked.
     return _verify(run, uses, False) if source.registration or not (source.archives or source.hub) else True

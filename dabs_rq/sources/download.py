@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
+from dabs_rq.run.options import NetworkOptions
 from dabs_rq.sources import structure
 from dabs_rq.spec import Archive
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5  # successive attempts without progress
 ATTEMPTS_BEFORE_MIRROR = 2  # of these at an address that has another one after it
 PAUSE = 1.0  # seconds before the second attempt, doubled before every further one
-TIMEOUT = 60.0  # seconds without a byte
+WINDOW = 30.0  # seconds over which the speed is measured
 CHUNK = 1 << 20
 SPARE = 100_000_000  # bytes that stay free on the disk
 
@@ -36,7 +37,7 @@ class _TryAgain(Exception):
     """An attempt that failed for a temporary reason."""
 
 
-def obtain(archive: Archive, target: Path) -> None:
+def obtain(archive: Archive, target: Path, limits: NetworkOptions = NetworkOptions()) -> None:  # noqa: B008 (frozen)
     """Download a file to `target` from the first of its addresses that serves it right, and check it.
 
     Only size and checksum decide what is accepted (the structure, where no checksum is published), never the address.
@@ -47,7 +48,7 @@ def obtain(archive: Archive, target: Path) -> None:
         last = number == len(archive.addresses)
         print(f"downloading {address}", flush=True)
         try:
-            _obtain_from(replace(archive, url=address), target, ATTEMPTS if last else ATTEMPTS_BEFORE_MIRROR)
+            _obtain_from(replace(archive, url=address), target, ATTEMPTS if last else ATTEMPTS_BEFORE_MIRROR, limits)
         except DataError as error:
             problems.append(str(error))
             if not last:
@@ -59,38 +60,46 @@ def obtain(archive: Archive, target: Path) -> None:
     raise DataError(problems[0] if len(problems) == 1 else "\n".join([f"no address serves {archive.name}:", *problems]))
 
 
-def _obtain_from(archive: Archive, target: Path, attempts: int) -> None:
+def _obtain_from(archive: Archive, target: Path, attempts: int, limits: NetworkOptions) -> None:
     joined = size_of(part_of(target)) > 0
-    download(archive, target, attempts)
+    download(archive, target, attempts, limits)
     try:
         check(archive, target)
     except DataError:
         if not joined:
             raise
-        download(archive, target, attempts)  # the first part may have come from another address, or be damaged
+        download(archive, target, attempts, limits)  # the first part may have come from another address, or be damaged
         check(archive, target)
 
 
-def download(archive: Archive, target: Path, attempts: int = ATTEMPTS) -> None:
+def download(
+    archive: Archive,
+    target: Path,
+    attempts: int = ATTEMPTS,
+    limits: NetworkOptions = NetworkOptions(),  # noqa: B008 (frozen)
+) -> None:
     """Download `archive.url` to `target`, resuming `<target>.part` if it exists.
 
     Raises DataError if the server refuses or offers another size than declared, if so many successive `attempts` make
-    no progress, or if the disk is too full. Does not check the content: see `check`.
+    no progress (less than the minimum speed is none), if it is too slow or sends without an end, or if the disk is too
+    full. Does not check the content: see `check`.
     """
     import httpx2
 
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(target)
-    farthest, failures = size_of(part), 0
+    farthest, failures, began = size_of(part), 0, time.monotonic()
     headers = {"User-Agent": "dabs_rq", "Accept-Encoding": "identity"}
-    with httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT) as client:
+    with httpx2.Client(headers=headers, follow_redirects=True, timeout=limits.timeout) as client:
         while True:
             try:
-                _receive(client, archive, part)
+                _receive(client, archive, part, limits)
                 break
             except (httpx2.TransportError, _TryAgain) as error:
-                failures = 0 if size_of(part) > farthest else failures + 1
-                farthest = max(farthest, size_of(part))
+                ended = time.monotonic()
+                gained = size_of(part) - farthest
+                failures = 0 if gained > limits.min_speed * (ended - began) else failures + 1
+                farthest, began = max(farthest, size_of(part)), ended
                 if failures >= attempts or isinstance(error, httpx2.UnsupportedProtocol):
                     raise DataError(
                         f"{archive.url}: {str(error) or type(error).__name__}, after {size_of(part):,} bytes and "
@@ -160,9 +169,9 @@ def _version_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
+def _receive(client: httpx2.Client, archive: Archive, part: Path, limits: NetworkOptions) -> None:
     """Try once to download the rest of `part`."""
-    offset, version = size_of(part), None
+    offset, version = size_of(part), ""
     if _version_of(part).exists():
         version = _version_of(part).read_text(encoding="utf-8")
     elif archive.md5 is None and archive.sha256 is None:
@@ -171,11 +180,14 @@ def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
         return
     headers = {}
     if offset:
-        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": version} if version else {})
+        exact = version and not version.startswith("W/")  # a weak tag does not identify bytes
+        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": version} if exact else {})
     with client.stream("GET", archive.url, headers=headers) as response:
         start, total = _span(response, archive, part, offset)
         if start is None:
             return
+        if start:
+            _check_version(response, archive, part, version)
         if archive.size is not None and total not in (None, archive.size):
             raise DataError(
                 f"{archive.url}: the server offers {total:,} bytes, {archive.size:,} are declared. The publisher may "
@@ -184,7 +196,7 @@ def _receive(client: httpx2.Client, archive: Archive, part: Path) -> None:
         expected = total if total is not None else archive.size
         check_free_space(part.parent, max((expected or start) - start, 0), f"the download of {archive.name}")
         _keep_version(response, part)
-        _write(response, part, start, expected)
+        _write(response, part, start, expected, limits)
     if total is not None and size_of(part) < total:
         raise _TryAgain(f"the connection ended at {size_of(part):,} of {total:,} bytes")
 
@@ -215,34 +227,64 @@ def _span(response: httpx2.Response, archive: Archive, part: Path, offset: int) 
     return 0, int(length) if length.isdigit() else None
 
 
+def _version(response: httpx2.Response) -> str:
+    """Return the server's version of a file: its ETag, else its date; "" if it has neither."""
+    return response.headers.get("ETag", "") or response.headers.get("Last-Modified", "")
+
+
 def _keep_version(response: httpx2.Response, part: Path) -> None:
-    tag = response.headers.get("ETag", "")
-    version = (
-        tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
-    )  # a weak tag does not identify bytes
-    if version:
+    if version := _version(response):
         write_text(_version_of(part), version)
     else:
         _version_of(part).unlink(missing_ok=True)
 
 
-def _write(response: httpx2.Response, part: Path, start: int, expected: int | None) -> None:
+def _check_version(response: httpx2.Response, archive: Archive, part: Path, kept: str) -> None:
+    """Remove `part` and raise _TryAgain if a response that continues it may be of another file: some servers ignore
+    If-Range, and a weak ETag cannot be sent in one."""
+    now = _version(response)
+    checked_later = archive.md5 is not None or archive.sha256 is not None
+    if (kept and now and kept != now) or (kept and not now and not checked_later):
+        part.unlink(missing_ok=True)
+        _version_of(part).unlink(missing_ok=True)
+        raise _TryAgain(
+            f"the file has changed: the first part is of version {kept}, the server has {now or 'none'} now"
+        )
+
+
+def _write(response: httpx2.Response, part: Path, start: int, expected: int | None, limits: NetworkOptions) -> None:
     from tqdm import tqdm
+
+    most = int(min(limits.max_gb * 1e9, start + shutil.disk_usage(part.parent).free - SPARE))
 
     # A server that cannot send a range sends the whole file, which replaces the part.
     with (
         part.open("ab" if start else "wb") as file,
         tqdm(desc=part.stem, total=expected, initial=start, unit="B", unit_scale=True, disable=None) as bar,
     ):
-        reached = start
+        reached = measured = start
+        since = time.monotonic()
         for (
             chunk
         ) in response.iter_raw():  # without a chunk size: a partly filled chunk would be lost if the connection breaks
             reached += len(chunk)
             if expected is not None and reached > expected:
                 raise DataError(f"{response.url}: sends more than the {expected:,} bytes that were expected")
+            if expected is None and reached > most:
+                raise DataError(
+                    f"{response.url}: announces no length and sends more than {megabytes(most)}, which "
+                    f"network.max_gb={limits.max_gb:g} and the free disk allow"
+                )
             file.write(chunk)
             bar.update(len(chunk))
+            if (seconds := time.monotonic() - since) >= WINDOW:
+                if (speed := (reached - measured) / seconds) < limits.min_speed:
+                    raise DataError(
+                        f"{response.url}: sends {speed:,.0f} bytes per second, at least {limits.min_speed:,.0f} are "
+                        f"expected (network.min_speed). {reached:,} bytes are kept in {part}: run the same command "
+                        f"later to resume. {_manual_hint(part.with_suffix(''))}"
+                    )
+                measured, since = reached, since + seconds
 
 
 def _manual_hint(target: Path) -> str:

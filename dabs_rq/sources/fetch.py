@@ -20,6 +20,7 @@ from pathlib import Path
 from dabs_rq.data.requests import missing_text
 from dabs_rq.errors import DataError
 from dabs_rq.files import write_text
+from dabs_rq.run.options import NetworkOptions
 from dabs_rq.sources.archives import extract, is_archive
 from dabs_rq.sources.download import check, check_free_space, megabytes, obtain, part_of, size_of
 from dabs_rq.spec import Archive, Source
@@ -31,7 +32,7 @@ def download_path(source: Source, archive: Archive, root: Path) -> Path:
     return root / DOWNLOADS / source.name / archive.name
 
 
-def fetch(source: Source, root: Path) -> bool:
+def fetch(source: Source, root: Path, limits: NetworkOptions = NetworkOptions()) -> bool:  # noqa: B008 (frozen)
     """Download and extract a source's archives.
 
     Returns True if the source is then complete or comes from the hub; False if it needs manual steps, which are
@@ -40,7 +41,7 @@ def fetch(source: Source, root: Path) -> bool:
     begun = (root / DOWNLOADS / source.name).is_dir()
     if source.archives and (begun or source.missing(root)):
         with _locked(source, root):
-            _fetch_archives(source, root)
+            _fetch_archives(source, root, limits)
     missing = source.missing(root)
     if not missing:
         print(f"{source.name}: present under {root / source.folder}")
@@ -69,7 +70,7 @@ def manual_steps(source: Source, root: Path) -> str:
     return "\n".join([*lines, f"    still missing: {', '.join(map(str, source.missing(root)))}"])
 
 
-def _fetch_archives(source: Source, root: Path) -> None:
+def _fetch_archives(source: Source, root: Path, limits: NetworkOptions) -> None:
     pending = [archive for archive in source.archives if not _is_placed(source, archive, root)]
     if not pending:
         return
@@ -80,7 +81,7 @@ def _fetch_archives(source: Source, root: Path) -> None:
         if file.exists():
             check(archive, file)
         else:
-            obtain(archive, file)
+            obtain(archive, file, limits)
         _place(source, archive, file, root)
     archive_bytes = sum(size_of(download_path(source, archive, root)) for archive in source.archives)
     folder = root / DOWNLOADS / source.name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dabs_rq import registry, table
+from dabs_rq.data.readers.tokenizer import describe_place
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Task
 from dabs_rq.errors import CheckpointError, OptionError, unknown
@@ -25,11 +26,12 @@ STATES = ("done", "to do", "waiting")
 class Plan:
     """`counts`: (domain, step) -> how many checkpoints (pretrain) or records (transfer) are done, to do, or waiting for
     data. `jobs`: the jobs to run, each after those it waits for. `missing`: the sources that are not under the data
-    root, each with what needs it."""
+    root, each with what needs it. `tokenizers`: those that are not there, each with its domains."""
 
     counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    tokenizers: dict[str, list[str]] = field(default_factory=dict)
 
     def total(self, state: str) -> int:
         return sum(count[state] for count in self.counts.values())
@@ -109,8 +111,9 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     """Find what a domain, method and seed still need, and count what is done, to do and waiting in `plan`."""
     domain, method = run.domain, run.method.name
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
-    weights = _weights(run.checkpoint_file(seed))
+    weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
+    _note_tokenizers(plan, run)
     stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
     ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
@@ -119,12 +122,15 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
 
 
-def _weights(file: Path) -> str | None:
+def _weights(run: Run, file: Path) -> str | None:
     """Return the hash of a checkpoint's weights, or None if `pretrain` would train it (again)."""
-    from dabs_rq import checkpoint
+    from dabs_rq.pretrain.kept import OtherOptionsError, kept
 
     try:
-        return checkpoint.verified(file)["weights"]
+        return kept(run, file)["weights"]
+    except OtherOptionsError as error:
+        print(f"{error}; it is to be pretrained again", flush=True)
+        return None
     except CheckpointError:
         return None
 
@@ -152,6 +158,16 @@ def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool
     if purpose not in purposes:
         purposes.append(purpose)
     return True
+
+
+def _note_tokenizers(plan: Plan, run: Run) -> None:
+    """Add the tokenizers of a run's domain that are not under the data root, and where they are to come from."""
+    for name in run.tokenizers_of(run.domain) if run.places.data is not None else ():
+        place = describe_place(name, run.places.data)
+        if not place.startswith("present"):
+            purposes = plan.tokenizers.setdefault(f"tokenizer {name} is {place}", [])
+            if run.domain.name not in purposes:
+                purposes.append(run.domain.name)
 
 
 def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remaining]) -> list[Job]:
@@ -197,6 +213,7 @@ def describe_plan(plan: Plan) -> str:
     if plan.missing:
         parts.append(f"\n{plan.total('waiting')} checkpoints and records wait for data:")
         parts += [f"  {text} (for {', '.join(purposes)})" for text, purposes in plan.missing.items()]
+    parts += [f"  {text} (for {', '.join(domains)})" for text, domains in plan.tokenizers.items()]
     return "\n".join(parts)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
-import platform
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,23 @@ from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.kept import changes as encoder_changes
 from dabs_rq.records import recheck, record
+from dabs_rq.records.provenance import provenance
 from dabs_rq.run import Run
+from dabs_rq.run.changes import changed_options
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
+from dabs_rq.transfer.kept import CurrentData
+from dabs_rq.transfer.kept import changes as record_changes
 from dabs_rq.transfer.probes import probes
 
 STALE_SUFFIX = ".stale"
+NOT_CHECKED = (
+    "not checked: whether training and probes would give the same weights and outputs again, on this machine and with "
+    "these libraries; further splits; the spectrum, seconds, dates and hardware in records; the contents of data files "
+    "(their names, sizes and times are compared)"
+)
 
 State = Literal["fresh", "stale", "broken", "failed", "missing"]
 
@@ -32,7 +41,8 @@ class Cell:
 
     fresh: the cell follows from the current code, data, options and encoder. stale: one of these changed. broken: the
     record, its predictions or its encoder are damaged. failed: there was no score. missing: there is no record.
-    `reasons`: why it is not fresh. stale_encoder: the checkpoint file, if the encoder itself is stale."""
+    `reasons`: why it is not fresh. stale_encoder: the checkpoint file, if the encoder itself is stale.
+    `libraries`: those of other versions than now, which alone make nothing stale."""
 
     domain: str
     task: str
@@ -42,6 +52,7 @@ class Cell:
     state: State
     reasons: tuple[str, ...] = ()
     stale_encoder: Path | None = None
+    libraries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,7 +63,7 @@ def verify(run: Run) -> list[Cell]:
     """Recompute every hash and score behind the selected cells. Nothing is trained, encoded or changed."""
     cells = []
     for domain, tasks in plan.selected_tasks(run).items():
-        data = _CurrentData(run.replace({"loader.prepare": "never"}, domain=domain, method="none", tasks=None))
+        data = CurrentData(run.replace(domain=domain, tasks=None))
         for method in run.methods:
             cell_run = run.replace({"loader.prepare": "never"}, domain=domain, method=method, tasks=None)
             for seed in run.options.seeds:
@@ -61,7 +72,8 @@ def verify(run: Run) -> list[Cell]:
                 for task in tasks:
                     file = cell_run.record_file(task.name, seed)
                     state, reasons = _state_of_probes(cell_run, data, task, file, weights, encoder_reasons)
-                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale))
+                    libraries = _other_libraries(file, cell_run.checkpoint_file(seed))
+                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale, libraries))
     return cells
 
 
@@ -86,7 +98,7 @@ def rename_stale(run: Run, cells: Sequence[Cell]) -> list[Path]:
 
 
 def _state_of_probes(
-    run: Run, data: _CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
 ) -> tuple[State, tuple[str, ...]]:
     """Return the state of the run's own probe, or of the first other one that is not fresh if the own one is."""
     state, reasons = _state(run, data, task, file, weights, encoder_reasons)
@@ -100,7 +112,7 @@ def _state_of_probes(
 
 
 def _state(
-    run: Run, data: _CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
 ) -> tuple[State, tuple[str, ...]]:
     if not file.exists():
         return "missing", ("no record",)
@@ -115,20 +127,12 @@ def _state(
     if result.status == "failed":
         return "failed", (result.why_no_score,)
     reasons = [f"encoder: {reason}" for reason in encoder_reasons]
-    if result.checkpoint != weights:
-        reasons.append(f"encoder: the record is of {result.checkpoint}, its checkpoint has {weights} now")
-    try:
-        for name, key in data.splits(task).items():
-            if (recorded := getattr(result, name)) != key:
-                reasons.append(f"data: {name} was {recorded}, is {key}")
-    except (DabsRqError, OSError, ValueError) as error:
-        reasons.append(f"data: {first_line(error)}")
+    reasons += map(str, record_changes(result, task, transfer.computed_by(run, task), weights, data))
     reasons += _changed_options(run, result.options, of_pretraining=False)
-    reasons += _changed_code(result.code, transfer.computed_by(run, task), result.versions)
     return ("stale", tuple(reasons)) if reasons else ("fresh", ())
 
 
-def _encoder(run: Run, data: _CurrentData, seed: int) -> tuple[str | None, tuple[str, ...]]:
+def _encoder(run: Run, data: CurrentData, seed: int) -> tuple[str | None, tuple[str, ...]]:
     """Return the hash of the checkpoint's weights (None if it is missing or damaged), and what changed since
     pretraining."""
     file = run.checkpoint_file(seed)
@@ -140,67 +144,34 @@ def _encoder(run: Run, data: _CurrentData, seed: int) -> tuple[str | None, tuple
     kinds = {"options": dict, "code": dict, "versions": dict}
     if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
         return None, (f"{file} does not say with which {', '.join(wrong)} it was made",)
-    reasons = [
-        *_changed_options(run, about["options"], of_pretraining=True),
-        *_changed_code(about["code"], pretrain.computed_by(run), about["versions"]),
-    ]
-    if about.get("examples") is not None:
-        try:
-            if (source_key := data.source()) != about["examples"]:
-                reasons.append(f"data: pretrained on {about['examples']}, the source is {source_key} now")
-        except (DabsRqError, OSError, ValueError) as error:
-            reasons.append(f"data: {first_line(error)}")
+    reasons = _changed_options(run, about["options"], of_pretraining=True)
+    reasons += map(str, encoder_changes(description, pretrain.computed_by(run), data.source))
     return description["weights"], tuple(reasons)
 
 
-class _CurrentData:
-    """The keys of the data that a domain reads now, each computed once. They are the same for all methods and seeds."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._source: str | None = None
-        self._splits: dict[str, dict[str, str]] = {}
-
-    def source(self) -> str:
-        """Return the key of the pretraining examples."""
-        if self._source is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._source = pretrain.source_batches(self.run, 0).key
-        return self._source
-
-    def splits(self, task: Task) -> dict[str, str]:
-        """Return the keys of a task's splits, by record field."""
-        if task.name not in self._splits:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                train, test = self.run.splits.labelled(task)
-            self._splits[task.name] = {
-                "train_labels": train.labels_key,
-                "test_labels": test.labels_key,
-                "train_split": train.key,
-                "test_split": test.key,
-            }
-        return self._splits[task.name]
+def _other_libraries(record_file: Path, checkpoint_file: Path) -> tuple[str, ...]:
+    """List the libraries whose versions differ between a record or its checkpoint and this process."""
+    now: Mapping[str, str] = provenance()["versions"]
+    listed: dict[str, None] = {}
+    versions: list[Any] = []
+    with contextlib.suppress(DabsRqError):
+        versions.append(record.read(record_file).versions)
+    with contextlib.suppress(DabsRqError):
+        versions.append(checkpoint.describe(checkpoint_file)["about"].get("versions"))
+    for then in versions:
+        for name, version in then.items() if isinstance(then, dict) else ():
+            if now.get(name) != version:
+                listed[f"{name} was {version}, is {now.get(name, 'not installed')}"] = None
+    return tuple(listed)
 
 
 def _changed_options(run: Run, options: Mapping[str, Any], *, of_pretraining: bool) -> list[str]:
-    composed = run.composed
-    recorded = composed.affecting_results(options, of_pretraining=of_pretraining)
-    current = composed.affecting_results(run.values, of_pretraining=of_pretraining)
-    keys = sorted(key for key in recorded.keys() | current.keys() if recorded.get(key) != current.get(key))
-    return [f"options: {key} was {recorded.get(key)}, is {current.get(key)}" for key in keys]
-
-
-def _changed_code(recorded: Mapping[str, str], current: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
-    if versions.get("python", "").split(".")[:2] != platform.python_version().split(".")[:2]:
-        return []  # hashes of syntax trees differ between versions of Python
-    changed = sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
-    return [f"code: {', '.join(changed)}"] if changed else []
+    return [f"options: {change}" for change in changed_options(run, options, of_pretraining=of_pretraining)]
 
 
 def to_text(cells: Sequence[Cell]) -> str:
-    """List the cells that are not fresh, grouped by their reasons, then a line of counts."""
+    """List the cells that are not fresh, grouped by their reasons, then the libraries that differ, what was not
+    checked, and a line of counts."""
     lines = []
     for state in ("broken", "stale", "failed", "missing"):
         by_reasons: dict[tuple[str, ...], list[Cell]] = {}
@@ -212,6 +183,10 @@ def to_text(cells: Sequence[Cell]) -> str:
             lines += [f"  why: {reason}" for reason in reasons]
             if len(alike) > 1:
                 lines += [f"  {cell.name}" for cell in alike]
+    libraries = Counter(library for cell in cells for library in cell.libraries)
+    lines += [f"other version of a library: {library} ({count} cells)" for library, count in libraries.items()]
+    if any(cell.state in ("fresh", "stale") for cell in cells):
+        lines.append(NOT_CHECKED)
     counts = Counter(cell.state for cell in cells)
     lines.append(", ".join(f"{counts[state]} {state}" for state in get_args(State)))
     return "\n".join(lines)

@@ -20,9 +20,10 @@ from dabs_rq.table import earlier
 from dabs_rq.table.columns import groups
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
-from dabs_rq.table.notes import footnotes, table_title
+from dabs_rq.table.notes import footnotes, of_other_options, table_title
 from dabs_rq.table.published import PUBLISHED, read_published
 from dabs_rq.table.records import Row, check_records, find_records
+from dabs_rq.table.stale import stale_notes
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
 
@@ -34,17 +35,16 @@ def build(run: Run) -> Table:
 
     options, methods, by_probe = run.options, run.methods, groups(run)
     columns = tuple(name for group in by_probe for name in group.columns)
-    composed = {
-        (domain.name, method): run.replace(domain=domain.name, method=method).composed
+    cells = {
+        (domain.name, method): run.replace(domain=domain.name, method=method)
         for domain in run.domains
         for method in methods
     }
-    variants = {key: of_cell.variant(of_pretraining=False) for key, of_cell in composed.items()}
     changed: dict[str, object] = {}
-    for of_cell in composed.values():
-        changed |= of_cell.changed(of_pretraining=False)
+    for cell in cells.values():
+        changed |= cell.composed.changed(of_pretraining=False)
     published = read_published(run, methods, changed) if options.table.published else None
-    records, errors = find_records(run, variants)
+    records, left_out, errors = find_records(run, cells)
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
@@ -79,6 +79,7 @@ def build(run: Run) -> Table:
         results[domain_name, task_name] = result
         rows.append(row)
 
+    row_notes += [*of_other_options(left_out), *stale_notes(run, cells, results)]
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
     suffixes = ("std", "interval", "se", "seeds")

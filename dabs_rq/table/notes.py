@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dabs_rq import registry
 from dabs_rq.records.fit import at_end_of_grid, unconverged
 from dabs_rq.run import Run
+from dabs_rq.table.columns import column as column_name
 from dabs_rq.table.columns import column_title, method_title
 from dabs_rq.table.published import Published
-from dabs_rq.table.records import Row
+from dabs_rq.table.records import LeftOut, Row
 
 
 def table_title(run: Run) -> str:
@@ -54,10 +55,25 @@ def footnotes(
             "Published: one number each, from results/published.csv. "
             + (f"No differences: {published.reason}." if published.reason else "Difference: this run minus published.")
         )
+    notes += _quantized_apart(run)
     for method in options.methods:
         if note := registry.method(method.name).note_for(method.options):
             notes.append(f"{method_title(method.name)}: {note}")
     return tuple(notes)
+
+
+def of_other_options(left_out: Sequence[LeftOut]) -> list[str]:
+    """Name the results that are not shown because options that affect them have changed."""
+    by_changes: dict[tuple[str, ...], dict[str, None]] = {}
+    for result, changes in left_out:
+        title = registry.task(result.domain, result.task).row
+        name = f"{title} with {column_title(column_name(result.method, result.further_probe))}, seed {result.seed}"
+        by_changes.setdefault(changes, {})[name] = None
+    return [
+        f"Left out, computed with other options ({'; '.join(changes)}): {', '.join(names)}. "
+        "`make suite` with the same options computes them again."
+        for changes, names in by_changes.items()
+    ]
 
 
 def _fewer_seeds(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds: int) -> list[str]:
@@ -73,6 +89,15 @@ def _fewer_seeds(methods: Sequence[str], rows: Sequence[tuple[str, Row]], seeds:
             incomplete.items(), key=lambda item: (methods.index(item[0][0]), -item[0][1])
         )
     ]
+
+
+def _quantized_apart(run: Run) -> list[str]:
+    """Note the domains of which a method quantizes several inputs, each on its own."""
+    titles = [domain.title for domain in run.domains if len(domain.inputs.get(run.options.scale.inputs, ())) > 1]
+    methods = [method_title(method.name) for method in run.options.methods if hasattr(method.options, "level")]
+    if not titles or not methods:
+        return []
+    return [f"{', '.join(methods)} in {', '.join(titles)}: each input, such as image and text, is quantized apart."]
 
 
 def _failed(methods: Sequence[str], rows: Sequence[tuple[str, Row]]) -> list[str]:

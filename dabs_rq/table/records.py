@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
@@ -14,6 +15,7 @@ from dabs_rq.records import recheck, record, significance
 from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
+from dabs_rq.run.changes import changed_options
 from dabs_rq.table.columns import column
 
 _PATH_HINT = "Was it in a folder named in DABS_RQ_PATH?"
@@ -31,15 +33,29 @@ class Row:
     failed: dict[tuple[str, int], Record] = field(default_factory=dict)
 
 
-def find_records(
-    run: Run, variants: Mapping[tuple[str, str], str]
-) -> tuple[dict[tuple[str, str], list[Record]], list[RecordError]]:
-    """Find the records of test splits for the run's data, scale, protocol and seeds, and for `variants`, a mapping
-    (domain, method) -> variant.
+class LeftOut(NamedTuple):
+    """A record that is not shown, because options that affect results have changed since; `changes` lists them."""
 
-    Returns (domain, task) -> records, and an error for each record that cannot be read or is in the wrong folder."""
+    record: Record
+    changes: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """by_task: (domain, task) -> records. left_out: those of other options. errors: one for each record that cannot be
+    read or is in the wrong folder."""
+
+    by_task: dict[tuple[str, str], list[Record]]
+    left_out: list[LeftOut]
+    errors: list[RecordError]
+
+
+def find_records(run: Run, cells: Mapping[tuple[str, str], Run]) -> Found:
+    """Find the records of test splits for the run's data, scale, protocol and seeds, and for the variants of `cells`,
+    a mapping (domain, method) -> the run that would compute them now."""
     by_task: dict[tuple[str, str], list[Record]] = {}
+    left_out: list[LeftOut] = []
     errors: list[RecordError] = []
+    variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
     all_probes = run.options.table.probes == "all"
     for folder in dict.fromkeys(run.places.records_root(domain.name) for domain in registry.domains()):
         records, broken = record.read_all(folder, partial(_check_location, run))
@@ -51,8 +67,12 @@ def find_records(
                 and result.seed in run.options.seeds
                 and result.variant == variants.get((result.domain, result.method))
             ):
-                by_task.setdefault((result.domain, result.task), []).append(result)
-    return by_task, errors
+                cell = cells[result.domain, result.method]
+                if changes := changed_options(cell, result.options, of_pretraining=False):
+                    left_out.append(LeftOut(result, tuple(changes)))
+                else:
+                    by_task.setdefault((result.domain, result.task), []).append(result)
+    return Found(by_task, left_out, errors)
 
 
 def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:

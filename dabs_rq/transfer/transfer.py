@@ -37,10 +37,13 @@ from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
+from dabs_rq.run.changes import changed_options, refresh_line
+from dabs_rq.run.local import has_local_data
 from dabs_rq.run.options import Probe
 from dabs_rq.transfer import features
 from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.frozen import frozen_encoder
+from dabs_rq.transfer.kept import CurrentData, changes
 from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
@@ -75,6 +78,7 @@ def _probe_tasks(
     if any(unfinished.values()):
         count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
         announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
+    say_what_changed(run, seed, [task for task in run.tasks if not unfinished[task.name]], folder, weights)
     for task in run.tasks:
         finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
         files += [folder / record.file_name(task.name, further_probe=further(run, probe)) for probe in finished]
@@ -108,7 +112,7 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
 def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
     """List the probes of a task that have no record with a score for these weights in `folder`."""
     strict = run.options.loader.strict and not run.made_up
-    return [probe for probe in probes(run) if not _is_finished(folder, task, further(run, probe), weights, strict)]
+    return [probe for probe in probes(run) if not _is_finished(run, folder, task, further(run, probe), weights, strict)]
 
 
 def computed_by(run: Run, task: Task) -> dict[str, str]:
@@ -122,9 +126,22 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
     )
 
 
-def _is_finished(folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
-    """Return whether the task has a record of the probe with a score for these weights; if `strict`, one of as many
-    examples as the source declares.
+def say_what_changed(run: Run, seed: int, tasks: list[Task], folder: Path, weights: str) -> None:
+    """Print what changed since the kept records of `tasks` were computed, and how to compute them again."""
+    data, changed = CurrentData(run), False
+    for task in tasks:
+        read_data = data if has_local_data(run, task.source) else None
+        result = record.read(folder / record.file_name(task.name))
+        for change in changes(result, task, computed_by(run, task), weights, read_data):
+            print(f"  {task.name}, kept, changed since: {change}")
+            changed = True
+    if changed:
+        print(f"  to compute them again: {refresh_line(run, [seed])}", flush=True)
+
+
+def _is_finished(run: Run, folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
+    """Return whether the task has a record of the probe with a score for these weights, with the run's options; if
+    `strict`, one of as many examples as the source declares.
 
     Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
     its records are computed again.
@@ -143,6 +160,8 @@ def _is_finished(folder: Path, task: Task, further_probe: str | None, weights: s
             if further_probe is None and "+" in split_file.stem:
                 continue
             split_record = record.read(split_file)
+            if changes := changed_options(run, split_record.options, of_pretraining=False):
+                raise RecordError(f"{split_file} was computed with other options: {'; '.join(changes)}")
             if split_record.status == "ok":
                 recheck.predictions(split_file, split_record)
     except RecordError as error:

@@ -23,6 +23,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, MissingDataError
+from dabs_rq.files import State, state
 from dabs_rq.spec import Multiclass, Source
 
 FILE = "digits.csv.gz"
@@ -87,11 +88,11 @@ def _decode(row: dict[str, Any], *, root: Path) -> np.ndarray:
 
 def read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read float32 grey levels (n, 64) and int64 classes (n,). Raises DataError if the file is damaged."""
-    return _read(file, file.stat().st_mtime_ns)
+    return _read(file, state(file))
 
 
 @lru_cache(maxsize=2)
-def _read(file: Path, changed: int) -> tuple[np.ndarray, np.ndarray]:
+def _read(file: Path, changed: State) -> tuple[np.ndarray, np.ndarray]:
     try:
         with gzip.open(file, "rt") as lines:
             values = np.loadtxt(lines, delimiter=",", dtype=np.int64, ndmin=2)

@@ -17,7 +17,7 @@ from dabs_rq.data.readers.index import class_number
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError, shown
-from dabs_rq.files import check_regular
+from dabs_rq.files import State, check_regular, state
 from dabs_rq.spec import Archive, Multiclass, Source
 from domains.images import pickled
 
@@ -91,11 +91,11 @@ def _decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.n
 def read_batch(file: Path) -> Batch:
     """Read one batch file. Raises DataError if it is damaged, holds something else, or needs to run code."""
     check_regular(file)
-    return _read_batch(file, file.stat().st_mtime_ns)
+    return _read_batch(file, state(file))
 
 
 @lru_cache(maxsize=6)  # all of CIFAR-10: 184 MB
-def _read_batch(file: Path, changed: int) -> Batch:
+def _read_batch(file: Path, changed: State) -> Batch:
     content = pickled.read(file)
     if missing := [name for name in ("data", "labels") if name not in content]:
         raise DataError(f"{file}: expected data and labels, {' and '.join(missing)} missing; not a CIFAR-10 batch")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.data.readers import hub
 from dabs_rq.data.readers.text import not_on_hub, tokens_input
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
@@ -287,6 +288,7 @@ def _hub_shards(request: Request) -> tuple[InTurns, ...]:
 def _on_hub(config: str, split: str) -> datasets.IterableDataset:
     import datasets
 
+    hub.reach(f"{SOURCE.hub} {config}")
     return datasets.load_dataset(SOURCE.hub, config, split=split, streaming=True)
 
 

@@ -19,6 +19,7 @@ from dabs_rq.data.readers import image
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataError
+from dabs_rq.files import State, state
 from dabs_rq.spec import Archive, Binary, Multilabel, Source, Target
 
 SIDE = 28  # pixels
@@ -112,14 +113,14 @@ def read_part(file: Path, split: str, outputs: int) -> Part:
     Raises DataError if the file is damaged, holds objects, or arrays of another shape, type or range.
     """
     try:
-        changed = file.stat().st_mtime_ns
+        changed = state(file)
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     return _read_part(file, split, outputs, changed)
 
 
 @lru_cache(maxsize=4)
-def _read_part(file: Path, split: str, outputs: int, changed: int) -> Part:
+def _read_part(file: Path, split: str, outputs: int, changed: State) -> Part:
     pictures, labels = (_array(file, f"{split}_{name}") for name in ("images", "labels"))
     count = len(pictures) if pictures.ndim else 0
     _expect(file, f"{split}_images", pictures, (count, SIDE, SIDE), np.uint8)

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Decoded
+from dabs_rq.data.readers import hub
 from dabs_rq.data.readers.parquet import check_size
 from dabs_rq.data.readers.tokenizer import Encode
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import digest, digest_files
+from dabs_rq.files import State, digest, digest_files, state
 from dabs_rq.spec import Source, Tokens
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class TableLocation:
 
     def open(self, fields: Sequence[str]) -> datasets.Dataset:
         """Open the table, memory-mapped. Raises DataError if a file is damaged or lacks one of `fields`."""
-        table = _open(self, tuple(file.stat().st_mtime_ns for file in self.files))
+        table = _open(self, tuple(map(state, self.files)))
         if missing := [name for name in fields if name not in table.column_names]:
             raise DataError(
                 f"{self}: expected columns {', '.join(fields)}; {', '.join(missing)} missing, "
@@ -105,17 +106,22 @@ def _parts(folder: Path, split: str) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _open(location: TableLocation, changed: tuple[int, ...]) -> datasets.Dataset:
+def _open(location: TableLocation, states: tuple[State, ...]) -> datasets.Dataset:
     import datasets
+    from datasets.data_files import DataFilesDict, DataFilesList
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
     if location.hub is not None:
+        hub.reach(" ".join(location.hub))
         return datasets.load_dataset(location.hub[0], location.hub[1], split=location.hub[2])
     for file in location.files:
         check_size(file)
+    # Not a list of names: those are read as patterns, and `[a]` finds its neighbour `a`. The library's own cache of a
+    # file is kept under its name and this state.
+    files = DataFilesList([str(file.absolute()) for file in location.files], [tuple(map(str, each)) for each in states])
     disable_progress_bar()
     try:
-        return datasets.Dataset.from_parquet([str(file) for file in location.files])
+        return datasets.Dataset.from_parquet(DataFilesDict({"train": files}), split="train")
     except Exception as error:  # a damaged file can raise any type
         raise DataError(
             f"{', '.join(map(str, location.files))}: damaged or not a parquet table ({error.__cause__ or error})"

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dabs_rq.data.readers import tokenizer_limits
+from dabs_rq.data.readers import hub, tokenizer_limits
 from dabs_rq.errors import DataError, MissingDataError, first_line
-from dabs_rq.files import check_regular, digest, explained, reading
+from dabs_rq.files import State, check_regular, digest, explained, reading, state
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import Input, Tokens
 
@@ -53,19 +53,45 @@ def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -
     return tuple(resolve(spec) for spec in inputs)
 
 
+def is_local(name: str, root: Path) -> bool:
+    """Return whether a tokenizer has a folder under the data root, so that the hub is not asked."""
+    return (root / TOKENIZERS / name).is_dir()
+
+
+def is_cached(name: str) -> bool:
+    """Return whether the hub's library has the tokenizer in its cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+    return any(isinstance(try_to_load_from_cache(HUB.get(name, name), file), str) for file in files)
+
+
+def describe_place(name: str, root: Path | None) -> str:
+    """Say where a tokenizer is, or comes from; the text begins with "missing" if it is nowhere. root: the data root,
+    if there is one."""
+    source, place = HUB.get(name, name), Path(root or "data root") / TOKENIZERS / name
+    if root is not None and is_local(name, root):
+        return f"present: {place}"
+    if is_cached(name):
+        return f"loaded from the hub before ({source})"
+    if hub.is_offline():
+        return f"missing: not at {place}, and the hub ({source}) is not asked (HF_HUB_OFFLINE)"
+    return f"not at {place}, loaded from the hub ({source}) when first used"
+
+
 def _tokenizer(name: str, root: Path) -> Tokenizer:
     return _load_tokenizer(name, *_state(name, root))
 
 
-def _state(name: str, root: Path) -> tuple[Path, int]:
-    """Return the cache key of a tokenizer: its folder and the modification time of its file (0 without a file)."""
+def _state(name: str, root: Path) -> tuple[Path, State | None]:
+    """Return the cache key of a tokenizer: its folder and the state of its file (None without a file)."""
     folder = root / TOKENIZERS / name
     files = (folder / "tokenizer.json", folder / "vocab.txt")
-    return folder, next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
+    return folder, next((state(file) for file in files if file.exists()), None)
 
 
 @lru_cache(maxsize=8)
-def _load_tokenizer(name: str, folder: Path, changed: int) -> Tokenizer:
+def _load_tokenizer(name: str, folder: Path, changed: State | None) -> Tokenizer:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # we use several processes instead of its threads
     from tokenizers import Tokenizer
 
@@ -104,6 +130,8 @@ def _from_hub(name: str, folder: Path) -> Tokenizer:
             check_regular(file)
     # AutoTokenizer cannot identify a folder that holds only a vocabulary.
     kind = transformers.BertTokenizer if (folder / "vocab.txt").exists() else transformers.AutoTokenizer
+    if not folder.is_dir():
+        hub.reach(f"the tokenizer {where}")
     try:
         loaded = kind.from_pretrained(where, trust_remote_code=False)
         if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
@@ -167,7 +195,7 @@ class Encode:
 
 
 @lru_cache(maxsize=8)
-def _with_length(spec: Tokens, folder: Path, changed: int) -> Tokenizer:
+def _with_length(spec: Tokens, folder: Path, changed: State | None) -> Tokenizer:
     from tokenizers import Tokenizer
 
     assert spec.tokenizer is not None
