@@ -22,17 +22,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
+from dabs_rq.plugins import EXTRA, PATH_VARIABLE, Files, added_task_files, domain_files, encoder_files, method_files
 
 if TYPE_CHECKING:
     from dabs_rq.encoders.base import EncoderSpec
     from dabs_rq.methods.base import MethodSpec
 
-Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PACKAGE: Path = Path(__file__).parent
-PATH_VARIABLE = "DABS_RQ_PATH"
-EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
-SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules that declare no method or encoder
-
 
 T = TypeVar("T")
 _known: dict[tuple[str | None, ...], Any] = {}
@@ -57,78 +53,6 @@ def refresh() -> None:
     for name in [name for name in sys.modules if name.startswith(EXTRA)]:
         del sys.modules[name]
     importlib.invalidate_caches()
-
-
-def _extra_folders() -> tuple[Path, ...]:
-    folders = [Path(part).resolve() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part]
-    for folder in folders:
-        if not folder.is_dir():
-            raise OptionError(f"{PATH_VARIABLE} names {folder}, which is not a folder")
-    return tuple(folders)
-
-
-def _builtin_domains() -> Path:
-    """Return the folder beside this package, and let `import domains` mean it: the working folder comes first on
-    Python's path, and may hold another folder of that name."""
-    folder = PACKAGE.parent / "domains"
-    if not (folder / "__init__.py").is_file():
-        raise OptionError(f"{folder} is missing: install dabs_rq again")
-    loaded = sys.modules.get("domains")
-    if loaded is None or not getattr(loaded, "__file__", None):
-        spec = importlib.util.spec_from_file_location(
-            "domains", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None and spec.loader is not None
-        sys.modules["domains"] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    elif Path(str(loaded.__file__)).resolve() != (folder / "__init__.py").resolve():
-        raise OptionError(
-            f"another package called 'domains' is imported already, from {loaded.__file__}; dabs_rq needs its own, "
-            f"{folder}. Import dabs_rq.registry first, or rename the other one."
-        )
-    return folder
-
-
-def _extra(*parts: str) -> list[tuple[Path, str]]:
-    """Return the subfolder `parts` of each plug-in folder, with the name of its package."""
-    return [(folder.joinpath(*parts), f"{EXTRA}{digest(str(folder))}_{'_'.join(parts)}") for folder in _extra_folders()]
-
-
-def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
-    """Find all files of one kind in `places` (folder, name of its package), sorted by name."""
-    files: Files = {}
-    for folder, package in places:
-        for file in sorted(folder.glob(pattern)):
-            if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED[kind]):
-                continue
-            name = file.parent.name if file.name == "__init__.py" else file.stem
-            if name in files:
-                raise OptionError(f"{kind} {name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-            files[name] = (file, f"{package}.{name}")
-    return dict(sorted(files.items()))
-
-
-def _domain_files() -> Files:
-    return _find("domain", [(_builtin_domains(), "domains"), *_extra("domains")], "*/__init__.py")
-
-
-def _method_files() -> Files:
-    return _find("method", [(PACKAGE / "methods", "dabs_rq.methods"), *_extra("methods")], "*.py")
-
-
-def _encoder_files() -> Files:
-    return _find("encoder", [(PACKAGE / "encoders", "dabs_rq.encoders"), *_extra("encoders")], "*.py")
-
-
-def _added_task_files(domain_name: str) -> Files:
-    """Find the tasks that plug-in folders add to a domain."""
-    domains = _domain_files()
-    for folder, _ in _extra("tasks"):
-        for init in sorted(folder.glob("*/*/__init__.py")):
-            if (domain_folder := init.parent.parent).name not in domains:
-                problem = unknown("domain", domain_folder.name, domains)
-                raise OptionError(f"{domain_folder} does not have the name of a domain: {problem}")
-    return _find("task", _extra("tasks", domain_name), "*/__init__.py")
 
 
 def _import(file: Path, module: str) -> ModuleType:
@@ -162,7 +86,7 @@ def _declared(what: str, files: Files, constant: str, kind: type, name: str) -> 
 
 def domain_names() -> tuple[str, ...]:
     """List the names of all domains, sorted, without importing them."""
-    return tuple(_domain_files())
+    return tuple(domain_files())
 
 
 def method_names() -> tuple[str, ...]:
@@ -170,7 +94,7 @@ def method_names() -> tuple[str, ...]:
 
     A file that cannot be imported comes last, so that the other methods stay usable.
     """
-    return tuple(sorted(_method_files(), key=lambda name: (_order(name), name)))
+    return tuple(sorted(method_files(), key=lambda name: (_order(name), name)))
 
 
 def _order(name: str) -> int:
@@ -182,7 +106,7 @@ def _order(name: str) -> int:
 
 def encoder_names() -> tuple[str, ...]:
     """List the names of all encoders, sorted, without importing them."""
-    return tuple(_encoder_files())
+    return tuple(encoder_files())
 
 
 @_once
@@ -191,9 +115,9 @@ def domain(name: str, sources: str | None = None) -> Domain:
     has that name, and if the domain has no such set."""
     if sources is not None:
         return domain(name).with_sources(sources)
-    files = _domain_files()
+    files = domain_files()
     declared = _declared("domain", files, "DOMAIN", Domain, name)
-    own_names, added = {task.name for task in declared.tasks}, _added_task_files(name)
+    own_names, added = {task.name for task in declared.tasks}, added_task_files(name)
     for task_name, (file, _) in added.items():
         if task_name in own_names:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
@@ -242,7 +166,7 @@ def method(name: str) -> MethodSpec:
     """Return the method called `name`. Raises OptionError, with the nearest match, if no method has that name."""
     from dabs_rq.methods.base import MethodSpec
 
-    return _declared("method", _method_files(), "METHOD", MethodSpec, name)
+    return _declared("method", method_files(), "METHOD", MethodSpec, name)
 
 
 @_once
@@ -250,40 +174,40 @@ def encoder(name: str) -> EncoderSpec:
     """Return the encoder called `name`. Raises OptionError, with the nearest match, if no encoder has that name."""
     from dabs_rq.encoders.base import EncoderSpec
 
-    return _declared("encoder", _encoder_files(), "ENCODER", EncoderSpec, name)
+    return _declared("encoder", encoder_files(), "ENCODER", EncoderSpec, name)
 
 
 def module_of_domain(name: str) -> str:
     """Return the name of the module that declares a domain."""
-    return _domain_files()[domain(name).name][1]
+    return domain_files()[domain(name).name][1]
 
 
 def module_of_method(name: str) -> str:
     """Return the name of the module that declares a method."""
-    return _method_files()[method(name).name][1]
+    return method_files()[method(name).name][1]
 
 
 def module_of_encoder(name: str) -> str:
     """Return the name of the module that declares an encoder."""
-    return _encoder_files()[encoder(name).name][1]
+    return encoder_files()[encoder(name).name][1]
 
 
 def module_of_task(domain_name: str, name: str) -> str:
     """Return the name of the module that declares a task: the plug-in's for an added task, else the domain's."""
-    added = _added_task_files(domain_name)
+    added = added_task_files(domain_name)
     return added[name][1] if name in added else module_of_domain(domain_name)
 
 
 def added_tasks(domain_name: str) -> tuple[Task, ...]:
     """Return the tasks that plug-in folders add to a domain."""
-    return tuple(task for task in domain(domain_name).tasks if task.name in _added_task_files(domain_name))
+    return tuple(task for task in domain(domain_name).tasks if task.name in added_task_files(domain_name))
 
 
 def miniature_version(name: str) -> str | None:
     """Hash the source files of a domain's miniature, those that all domains share among them. Returns None if the
     domain has no `miniature.py`."""
     shared = sorted(file for file in (PACKAGE / "miniature").glob("*.py") if file.name != "write.py")
-    return _version(_domain_files()[domain(name).name][0].parent, shared)
+    return _version(domain_files()[domain(name).name][0].parent, shared)
 
 
 def _version(folder: Path, shared: Sequence[Path] = ()) -> str | None:
@@ -293,7 +217,7 @@ def _version(folder: Path, shared: Sequence[Path] = ()) -> str | None:
 
 def miniature(name: str) -> ModuleType:
     """Import a domain's `miniature.py`, which has `write(root, seed)`. Raises MissingDataError if it has none."""
-    init, module = _domain_files()[domain(name).name]
+    init, module = domain_files()[domain(name).name]
     if miniature_version(name) is None:
         file = init.parent / "miniature.py"
         raise MissingDataError(f"domain {name!r} has no miniature data: {file} is missing. Give DATA=/root.")
@@ -305,7 +229,7 @@ def task_miniature(domain_name: str, name: str) -> tuple[ModuleType, str] | None
 
     Returns None if the task has no such file, because it reads a source of its domain.
     """
-    init, module = _added_task_files(domain_name)[name]
+    init, module = added_task_files(domain_name)[name]
     if (version := _version(init.parent)) is None:
         return None
     _import(init, module)
