@@ -35,6 +35,7 @@ STAGES = [
     "typed",
     "ranks",
     "quantize",
+    "plugins",
     "files",
     "errors",
 ]

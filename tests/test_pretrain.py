@@ -109,7 +109,7 @@ def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
 
 
 def test_none_writes_the_same_kind_of_checkpoint_without_training(run: Callable[..., Run]) -> None:
-    none, rq = run("sensor", "none"), run("sensor", "rq", "pretrain.steps=3")
+    none, rq = run("sensor", "none"), run("sensor", "rq_embeddings", "pretrain.steps=3")
     files = [pretrain(none, 0), pretrain(rq, 0)]
     described = [checkpoint.describe(file) for file in files]
     assert described[0].keys() == described[1].keys()
@@ -118,7 +118,7 @@ def test_none_writes_the_same_kind_of_checkpoint_without_training(run: Callable[
     for name, tensor in checkpoint.load_encoder(files[0], inputs=none.inputs).state_dict().items():
         assert torch.equal(tensor, initial[name])
     trained = checkpoint.load_encoder(files[1]).state_dict()
-    # Under the corrected protocol the embedding modules of rq keep their initial values, the rest moves.
+    # Under the corrected protocol the embedding modules of rq_embeddings keep their initial values, the rest moves.
     assert torch.equal(trained["embeddings.0.projection.weight"], initial["embeddings.0.projection.weight"])
     assert not torch.equal(trained["blocks.0.attention.to_qkv.weight"], initial["blocks.0.attention.to_qkv.weight"])
 

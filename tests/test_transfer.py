@@ -469,5 +469,5 @@ def test_no_score_of_the_miniature_hangs_on_rounding(
     for task, first in found[0].items():
         assert first.score is not None and first.probe.get("converged", True), task
         for other in found[1:]:
-            assert other[task].score == pytest.approx(first.score, abs=2e-5), task
+            assert other[task].score == pytest.approx(first.score, abs=1e-4), task  # a pair of AUROC
             assert other[task].probe.get("strength") == first.probe.get("strength"), task
