@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dabs_rq import registry, table
+from dabs_rq import plugins, registry, table
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Domain, Pretraining, Task
@@ -86,7 +86,7 @@ def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def alone(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the project has no domains of its own."""
-    monkeypatch.setattr(registry, "_builtin_domains", lambda: tmp_path / "none")
+    monkeypatch.setattr(plugins, "_builtin_domains", lambda: tmp_path / "none")
     return extra
 
 
