@@ -45,6 +45,7 @@ def draw(results: Results, folder: Path) -> list[Plot]:
 def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
     titles = list(dict.fromkeys(part["title"]))
     plot = figure.new(0.9 + 0.36 * len(titles))
+    plot.set_figwidth(plot.get_figwidth() + 0.07 * max(0, max(map(len, titles)) - 16))  # room for long titles
     scores, ranks = plot.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     probes = list(dict.fromkeys(part["probe"]))
     step = 0.5 / max(1, len(probes) - 1)
@@ -62,7 +63,7 @@ def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
     heights = [titles.index(title) for title in first["title"]]
     ranks.plot(first["effective_rank"], heights, "o", color=COLOURS[0], ms=4.2, mew=0)
     scores.set(ylim=(len(titles) - 0.5, -0.5), xlabel=f"{part['metric'].iloc[0]}, percent")
-    ranks.set(xlabel="effective rank", xlim=(0, None))
+    ranks.set(xlabel="effective rank", xlim=(0, 1.08 * first["effective_rank"].max()))
     ranks.locator_params("x", nbins=3)
     scores.set_title(part["row"].iloc[0], loc="left")
     scores.set_yticks(range(len(titles)), titles)
