@@ -11,6 +11,8 @@ from dabs_rq.errors import CheckpointError, DabsRqError, first_line
 from dabs_rq.run import Run
 from dabs_rq.run.changes import Change, changed_code, changed_options
 
+STALE_SUFFIX = ".stale"  # of files that were computed with other options, code or data
+
 
 class OtherOptionsError(CheckpointError):
     """An intact checkpoint that was pretrained with other options than the run has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
-from dabs_rq.pretrain.kept import OtherOptionsError, changes, kept
+from dabs_rq.pretrain.kept import STALE_SUFFIX, OtherOptionsError, changes, kept
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
@@ -100,8 +101,8 @@ def is_finished(run: Run, file: Path) -> bool:
     try:
         kept(run, file)
     except CheckpointError as error:
-        suffix = ".stale" if isinstance(error, OtherOptionsError) else ".damaged"
-        aside = file.with_name(file.name + suffix) if suffix == ".stale" else file.with_suffix(suffix)
+        stale = isinstance(error, OtherOptionsError)
+        aside = file.with_name(file.name + STALE_SUFFIX) if stale else file.with_suffix(".damaged")
         print(f"{error}\n  kept as {aside}; pretraining again", flush=True)
         with contextlib.suppress(FileNotFoundError):  # another rank was faster
             file.replace(aside)
@@ -111,18 +112,19 @@ def is_finished(run: Run, file: Path) -> bool:
 
 def _say_what_changed(run: Run, file: Path, seed: int) -> None:
     """Print what changed since the kept checkpoint `file` was made, and how to make it again."""
-
-    def source_key() -> str:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return source_batches(run.replace({"loader.prepare": "never"}), seed).key
-
     local = has_local_data(run, run.domain.pretraining.source)
-    changed = changes(checkpoint.describe(file), computed_by(run), source_key if local else None)
+    changed = changes(checkpoint.describe(file), computed_by(run), partial(source_key, run) if local else None)
     for change in changed:
         print(f"  changed since: {change}")
     if changed:
         print(f"  to compute it again: {refresh_line(run, [seed])}", flush=True)
+
+
+def source_key(run: Run) -> str:
+    """Return the key of the examples that the run would pretrain on now. Nothing is decoded or prepared."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return source_batches(run.replace({"loader.prepare": "never"}), 0).key
 
 
 def build(run: Run, seed: int) -> tuple[Encoder, Method]:

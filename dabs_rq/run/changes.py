@@ -76,17 +76,41 @@ def comparable_code(versions: Mapping[str, str]) -> bool:
 def refresh_line(run: Run, seeds: Sequence[int]) -> str:
     """Return the command that computes the stale results of `run` again."""
     options = run.options
-    changed = run.composed.changed(of_pretraining=False)
-    encoder = changed.pop("encoder.name", None)
     places = {"runs": options.runs} if options.runs != Names.runs else {}
-    words = " ".join(to_words(changed | places))
+    return _make_line(
+        run,
+        "suite REFRESH=1",
+        options.domains or (),
+        run.methods if options.method_given else (),
+        seeds,
+        run.composed.changed(of_pretraining=False) | places,
+    )
+
+
+def pretrain_line(run: Run, seed: int) -> str:
+    """Return the command that makes the run's checkpoint."""
+    changed = run.composed.changed(of_pretraining=True)
+    return _make_line(run, "pretrain", [run.domain.name], [run.method.name], [seed], changed)
+
+
+def _make_line(
+    run: Run,
+    target: str,
+    domains: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    changed: Mapping[str, Any],
+) -> str:
+    """Return a make command with the run's scale, protocol, data and encoder. changed: further options."""
+    options = run.options
+    words = " ".join(to_words({key: value for key, value in changed.items() if key != "encoder.name"}))
     parts = [
-        "make suite REFRESH=1",
-        f"DOMAIN={','.join(options.domains)}" if options.domains else "",
-        f"METHOD={','.join(run.methods)}" if options.method_given else "",
+        f"make {target}",
+        f"DOMAIN={','.join(domains)}" if domains else "",
+        f"METHOD={','.join(methods)}" if methods else "",
         f"SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={','.join(map(str, seeds))}",
         f"DATA={shlex.quote(str(options.data))}" if options.data else "",
-        f"ENCODER={encoder}" if encoder else "",
+        f"ENCODER={changed['encoder.name']}" if changed.get("encoder.name") else "",
         f"OPTIONS={shlex.quote(words)}" if words else "",
     ]
     return " ".join(filter(None, parts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dabs_rq.data.readers.tokenizer import is_local
 from dabs_rq.run.run import Run
-from dabs_rq.spec import Source, Tokens
+from dabs_rq.spec import Source
 
 
 def has_local_data(run: Run, source: Source) -> bool:
@@ -18,5 +18,4 @@ def has_local_data(run: Run, source: Source) -> bool:
         root = run.places.data
     if not root.is_dir() or source.state(root) != "present":
         return False
-    names = [spec.tokenizer for spec in run.inputs_of(domain) if isinstance(spec, Tokens) and spec.tokenizer]
-    return all(is_local(name, root) for name in names)
+    return all(is_local(name, root) for name in run.tokenizers_of(domain))

@@ -162,7 +162,8 @@ class Run:
         return domain.inputs[name]
 
     def tokenizers_of(self, domain: Domain) -> tuple[str, ...]:
-        """Return the names of the tokenizers that a domain's inputs need; none for made-up data, which bring theirs."""
+        """Return the names of the tokenizers that a domain's inputs need; none for data of installed packages,
+        which bring theirs."""
         if domain.installed is not None:
             return ()
         names = [spec.tokenizer for spec in self.inputs_of(domain) if isinstance(spec, Tokens) and spec.tokenizer]

@@ -14,6 +14,7 @@ from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.kept import STALE_SUFFIX
 from dabs_rq.pretrain.kept import changes as encoder_changes
 from dabs_rq.records import recheck, record
 from dabs_rq.records.provenance import provenance
@@ -25,7 +26,6 @@ from dabs_rq.transfer.kept import CurrentData
 from dabs_rq.transfer.kept import changes as record_changes
 from dabs_rq.transfer.probes import probes
 
-STALE_SUFFIX = ".stale"
 NOT_CHECKED = (
     "not checked: whether training and probes would give the same weights and outputs again, on this machine and with "
     "these libraries; further splits; the spectrum, seconds, dates and hardware in records; the contents of data files "
@@ -69,10 +69,11 @@ def verify(run: Run) -> list[Cell]:
             for seed in run.options.seeds:
                 weights, encoder_reasons = _encoder(cell_run, data, seed)
                 stale = cell_run.checkpoint_file(seed) if weights and encoder_reasons else None
+                of_encoder = _versions_of_encoder(cell_run.checkpoint_file(seed))
                 for task in tasks:
                     file = cell_run.record_file(task.name, seed)
                     state, reasons = _state_of_probes(cell_run, data, task, file, weights, encoder_reasons)
-                    libraries = _other_libraries(file, cell_run.checkpoint_file(seed))
+                    libraries = _other_libraries(file, of_encoder)
                     cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale, libraries))
     return cells
 
@@ -149,16 +150,21 @@ def _encoder(run: Run, data: CurrentData, seed: int) -> tuple[str | None, tuple[
     return description["weights"], tuple(reasons)
 
 
-def _other_libraries(record_file: Path, checkpoint_file: Path) -> tuple[str, ...]:
+def _versions_of_encoder(file: Path) -> Any:
+    """Return the versions of libraries that a checkpoint names; None if it cannot be read or names none."""
+    with contextlib.suppress(DabsRqError):
+        return checkpoint.describe(file)["about"].get("versions")
+    return None
+
+
+def _other_libraries(record_file: Path, of_encoder: Any) -> tuple[str, ...]:
     """List the libraries whose versions differ between a record or its checkpoint and this process."""
     now: Mapping[str, str] = provenance()["versions"]
     listed: dict[str, None] = {}
     versions: list[Any] = []
     with contextlib.suppress(DabsRqError):
         versions.append(record.read(record_file).versions)
-    with contextlib.suppress(DabsRqError):
-        versions.append(checkpoint.describe(checkpoint_file)["about"].get("versions"))
-    for then in versions:
+    for then in (*versions, of_encoder):
         for name, version in then.items() if isinstance(then, dict) else ():
             if now.get(name) != version:
                 listed[f"{name} was {version}, is {now.get(name, 'not installed')}"] = None

@@ -6,7 +6,7 @@ squared norm of the weights; the intercept is not penalised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,14 +55,14 @@ def minimise(
     tolerance = tolerances[x.dtype]
     stop = tolerance if x.dtype == torch.float64 else tolerance / 2  # rounding is left to the check in double precision
     weights = zero if start is None else start.clone()
-    steps = 0
+    loss, steps = problem.loss(weights), 0
     while True:
         gradient = problem.gradient(weights, keep=True)
         relative = float(gradient.abs().max()) / scale
         if relative <= stop or problem.passes >= most_passes:
             break
         direction = problem.newton_direction(gradient, min(0.1, relative**0.5), most_passes)
-        weights = problem.line_search(weights, direction, gradient)
+        weights, loss = problem.line_search(weights, loss, direction, gradient)
         steps += 1
     if problem.softmax:  # equal intercepts more or less change nothing
         weights[-1] -= weights[-1].mean()
@@ -87,7 +87,7 @@ class _Problem:
         weights = weights.to(dtype)
         total = torch.zeros_like(weights)
         self.kept = []
-        for x, y in self._blocks(self.x, self.y):
+        for x, y in self._blocks(self.y.split(self.rows)):
             features = x.to(dtype)
             logits = features @ weights
             probabilities = logits.softmax(1) if self.softmax else logits.sigmoid()
@@ -102,18 +102,19 @@ class _Problem:
         self.passes += 1
         return self._penalised(total, weights)
 
-    def line_search(self, weights: Tensor, direction: Tensor, gradient: Tensor) -> Tensor:
-        """Return the weights after the longest step of 1, 1/2, 1/4, ... that decreases the loss enough."""
+    def line_search(self, weights: Tensor, before: float, direction: Tensor, gradient: Tensor) -> tuple[Tensor, float]:
+        """Return weights and loss after the longest step of 1, 1/2, 1/4, ... that decreases the loss enough. before:
+        the loss at `weights`."""
         slope = float((direction * gradient).sum())
-        before = self._loss(weights)
         length = 1.0
         for _ in range(_HALVINGS):
             moved = weights + length * direction
             # Close to the minimum the decrease is below rounding: the step is taken, the gradient decides.
-            if self._loss(moved) <= before + _ARMIJO * length * slope + 1e-12 * abs(before):
+            loss = self.loss(moved)
+            if loss <= before + _ARMIJO * length * slope + 1e-12 * abs(before):
                 break
             length /= 2
-        return moved
+        return moved, loss
 
     def newton_direction(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
         """Solve Hessian @ direction = -gradient at the weights of the kept probabilities; large problems until the
@@ -128,9 +129,9 @@ class _Problem:
         columns = [self._direct(gradient[:, [k]], probabilities[:, [k]]) for k in range(self.columns)]
         return torch.cat(columns, dim=1)
 
-    def _loss(self, weights: Tensor) -> float:
+    def loss(self, weights: Tensor) -> float:
         total = 0.5 * self.penalty * float(weights[:-1].square().sum(dtype=torch.float64))
-        for x, y in self._blocks(self.x, self.y):
+        for x, y in self._blocks(self.y.split(self.rows)):
             logits = x @ weights
             if self.softmax:
                 of_examples = F.cross_entropy(logits, y, reduction="none")
@@ -160,7 +161,7 @@ class _Problem:
     def _conjugate_gradients(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
         """Solve by conjugate gradients, preconditioned by the Hessian's diagonal."""
         diagonal = torch.zeros_like(gradient)
-        for x, probabilities in zip(self.x.split(self.rows), self.kept, strict=True):
+        for x, probabilities in self._blocks(self.kept):
             diagonal += x.square().T @ (probabilities * (1 - probabilities))
         diagonal[:-1] += self.penalty
         diagonal = diagonal.clamp_min(1e-12 * float(diagonal.max()))
@@ -186,7 +187,7 @@ class _Problem:
     def _curvature(self, vector: Tensor) -> Tensor:
         """Multiply the Hessian with a vector (r + 1, K)."""
         total = torch.zeros_like(vector)
-        for x, probabilities in zip(self.x.split(self.rows), self.kept, strict=True):
+        for x, probabilities in self._blocks(self.kept):
             weighted = (x @ vector).mul_(probabilities)
             if self.softmax:
                 weighted.addcmul_(probabilities, weighted.sum(1, keepdim=True), value=-1)
@@ -196,8 +197,9 @@ class _Problem:
         self.passes += 1
         return self._penalised(total, vector)
 
-    def _blocks(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(x.split(self.rows), y.split(self.rows), strict=True)
+    def _blocks(self, other: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pair the blocks of the features with those of something else."""
+        return zip(self.x.split(self.rows), other, strict=True)
 
     def _penalised(self, value: Tensor, weights: Tensor) -> Tensor:
         value[:-1] += self.penalty * weights[:-1]

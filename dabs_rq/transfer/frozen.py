@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError
 from dabs_rq.pretrain.kept import other_options
 from dabs_rq.run import Run
+from dabs_rq.run.changes import pretrain_line
 from dabs_rq.run.compose import scales
-from dabs_rq.run.words import to_words
 from dabs_rq.spec import Input
 
 
@@ -22,32 +21,16 @@ def frozen_encoder(run: Run, seed: int) -> tuple[Encoder, str, str]:
     checkpoint_option = run.options.checkpoint
     file = checkpoint_option.expanduser() if checkpoint_option else run.checkpoint_file(seed)
     if not checkpoint_option and not file.exists():
-        raise CheckpointError(f"no checkpoint at {file}. Make it first: {_pretrain_line(run, seed)}")
+        raise CheckpointError(f"no checkpoint at {file}. Make it first: {pretrain_line(run, seed)}")
     if not checkpoint_option and (changes := other_options(run, checkpoint.describe(file))):
         raise CheckpointError(
-            f"{file} was pretrained with other options: {'; '.join(changes)}. "
-            f"Make it again: {_pretrain_line(run, seed)}"
+            f"{file} was pretrained with other options: {'; '.join(changes)}. Make it again: {pretrain_line(run, seed)}"
         )
     encoder = _load(run, file)
     encoder.requires_grad_(False)
     encoder.mask_padding = run.options.protocol.padding_mask  # DABS's files do not store it
     weights = checkpoint.weights_hash(encoder)
     return encoder, weights, f"checkpoint:{weights}" if checkpoint_option else run.method.name
-
-
-def _pretrain_line(run: Run, seed: int) -> str:
-    """Return the command that makes the run's checkpoint."""
-    options = run.options
-    changed = run.composed.changed(of_pretraining=True)
-    encoder_name = changed.pop("encoder.name", None)
-    words = " ".join(to_words(changed))
-    return (
-        f"make pretrain DOMAIN={run.domain.name} "
-        f"METHOD={run.method.name} SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={seed}"
-        + (f" DATA={options.data}" if options.data else "")
-        + (f" ENCODER={encoder_name}" if encoder_name else "")
-        + (f" OPTIONS={shlex.quote(words)}" if words else "")
-    )
 
 
 def _load(run: Run, file: Path) -> Encoder:

@@ -26,9 +26,7 @@ class CurrentData:
     def source(self) -> str:
         """Return the key of the pretraining examples."""
         if self._source is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._source = pretrain.source_batches(self.run, 0).key
+            self._source = pretrain.source_key(self.run)
         return self._source
 
     def splits(self, task: Task) -> dict[str, str | int]:
