@@ -15,7 +15,7 @@ from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
-from dabs_rq.transfer import regression
+from dabs_rq.transfer import convex, regression
 from dabs_rq.transfer.adamw import fit_adamw
 from dabs_rq.transfer.features import CachedFeatures
 from dabs_rq.transfer.fitted import Fitted
@@ -344,6 +344,20 @@ def test_a_fit_that_is_cut_off_says_so() -> None:
     fitted = fit(Multiclass(5), "accuracy", (features, targets), max_iterations=3)
     assert not fitted.about["converged"] and fitted.about["gradient"] > fitted.about["tolerance"]
     assert fitted.about["passes"] <= 3 + 40, "a line search may finish"
+
+
+def test_rare_words_with_hardly_a_penalty_are_solved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of ids whose counts fall as in texts, random classes, and the largest strength: conjugate gradients alone
+    are lost in rounding."""
+    monkeypatch.setattr(convex, "_DIRECT", 0)
+    rng = np.random.default_rng(0)
+    count, width, length = 256, 450, 12
+    features = np.zeros((count, width), np.float32)
+    ids = np.minimum(rng.zipf(1.3, size=(count, length)), width) - 1
+    np.add.at(features, (np.arange(count)[:, None], ids), 1 / length)
+    targets = rng.integers(0, 3, count)
+    fitted = fit(Multiclass(3), "accuracy", (features, targets), strengths=[1e4], max_iterations=3000)
+    assert fitted.about["converged"] and fitted.about["gradient"] <= 1e-9
 
 
 @pytest.mark.parametrize("target", [Multiclass(5), Binary(), LABELS], ids=str)

@@ -17,6 +17,7 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 ROUGH = {torch.float64: 1e-7, torch.float32: 1e-4}  # good enough to compare strengths
 _ARMIJO, _HALVINGS = 1e-4, 40
 _DIRECT = 1200  # unknowns up to which a Newton step is solved directly: ill-conditioned problems cost no more
+_DIRECT_AFTER_ALL = 5000  # up to which it is, once rounding keeps conjugate gradients from a solution
 _BLOCK = {"cpu": 2**20, "cuda": 2**25}  # logits computed at a time
 
 
@@ -80,6 +81,8 @@ class _Problem:
         self.rows = max(1, _BLOCK.get(x.device.type, _BLOCK["cpu"]) // columns)
         self.kept: list[Tensor] = []  # each block's probabilities at the weights of the last gradient
         self.passes = 0
+        self.unknowns = x.shape[1] * (columns if self.softmax else 1)  # of one linear system
+        self.direct = self.unknowns <= _DIRECT
 
     def gradient(self, weights: Tensor, dtype: torch.dtype | None = None, *, keep: bool = False) -> Tensor:
         """Compute the gradient (r + 1, K), in another precision if `dtype` is given. keep: the probabilities, for
@@ -119,9 +122,11 @@ class _Problem:
     def newton_direction(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
         """Solve Hessian @ direction = -gradient at the weights of the kept probabilities; large problems until the
         residual is below `tolerance` of the gradient."""
-        unknowns = len(gradient) if not self.softmax else gradient.numel()
-        if unknowns > _DIRECT:
-            return self._conjugate_gradients(gradient, tolerance, most_passes)
+        if not self.direct:
+            direction, solved = self._conjugate_gradients(gradient, tolerance, most_passes)
+            self.direct = not solved and self.unknowns <= _DIRECT_AFTER_ALL and self.passes < most_passes
+            if not self.direct:
+                return direction
         self.passes += 1
         probabilities = torch.cat(self.kept)
         if self.softmax:
@@ -158,8 +163,9 @@ class _Problem:
         solution = torch.linalg.solve(hessian, -gradient.T.reshape(-1, 1))
         return solution.reshape(count, size).T
 
-    def _conjugate_gradients(self, gradient: Tensor, tolerance: float, most_passes: int) -> Tensor:
-        """Solve by conjugate gradients, preconditioned by the Hessian's diagonal."""
+    def _conjugate_gradients(self, gradient: Tensor, tolerance: float, most_passes: int) -> tuple[Tensor, bool]:
+        """Solve by conjugate gradients, preconditioned by the Hessian's diagonal. Returns whether they came close
+        enough within as many passes as there are unknowns, which are enough but for rounding."""
         diagonal = torch.zeros_like(gradient)
         for x, probabilities in self._blocks(self.kept):
             diagonal += x.square().T @ (probabilities * (1 - probabilities))
@@ -169,7 +175,10 @@ class _Problem:
         scaled = residual / diagonal
         search, product = scaled.clone(), float((residual * scaled).sum())
         target = tolerance * float(gradient.norm())
+        first = self.passes
         while self.passes < most_passes:
+            if self.passes - first >= self.unknowns and self.unknowns <= _DIRECT_AFTER_ALL:
+                return direction, False
             curved = self._curvature(search)
             curvature = float((search * curved).sum())
             if curvature <= 0:  # flat but for rounding
@@ -182,7 +191,7 @@ class _Problem:
             scaled = residual / diagonal
             previous, product = product, float((residual * scaled).sum())
             search = scaled + (product / previous) * search
-        return direction
+        return direction, True
 
     def _curvature(self, vector: Tensor) -> Tensor:
         """Multiply the Hessian with a vector (r + 1, K)."""
