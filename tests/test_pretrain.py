@@ -69,6 +69,7 @@ VARIANTS = [(method,) for method in registry.method_names() if registry.method(m
     ("emix", "method.views_together=false"),
     ("rq", "method.level=input"),
     ("rq", "method.level=auto"),
+    ("rq", "method.level=embedding", "method.after_block=1", "method.gradient=straight_through"),
     ("rq", "method.granularity=instance", "method.collapse=middle", "method.spacing=uniform", "method.p=0.5"),
 ]
 

@@ -7,13 +7,14 @@ assumption; tables and reports print it (`note`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
-from torch import Tensor
+from torch import Tensor, nn
 
 from dabs_rq.encoders.base import TokenEncoder
 from dabs_rq.errors import OptionError
@@ -48,8 +49,9 @@ class Options:
 
     bins, spacing, collapse, granularity, p, gradient: parameters of `dabs_rq.quantize.randomized_quantization`. views:
     2 quantized views, or 1 quantized and 1 clean view. level: quantize token "embedding"s, raw "input"s, or with "auto"
-    inputs where they are numbers and embeddings where they are token ids. temperature: of InfoNCE. views_together:
-    encode both views in one call, which is faster on a GPU and needs more memory.
+    inputs where they are numbers and embeddings where they are token ids. after_block: with level=embedding, quantize
+    the output of this block of the transformer instead, counted from 1; 0 quantizes the embeddings. temperature: of
+    InfoNCE. views_together: encode both views in one call, which is faster on a GPU and needs more memory.
     """
 
     bins: Annotated[int, Interval(ge=2, le=65_536)] = number(8, 2, 4, 8, 16)
@@ -60,6 +62,7 @@ class Options:
     gradient: Gradient = choice("detach", protocol="rq_gradient")
     views: Literal[1, 2] = 2
     level: Literal["auto", "embedding", "input"] = "auto"
+    after_block: Annotated[int, Interval(ge=0, le=1000)] = 0
     temperature: Temperature = number(0.2, 0.1, 0.2, 0.5)
     views_together: bool = True
 
@@ -70,8 +73,11 @@ def note(options: Options) -> str:
     views = "two independently quantized views" if options.views == 2 else "one quantized and one clean view"
     granularity = "" if options.granularity == "channel" else ", all channels of an example quantized alike"
     why = " (on real digits that is above RQ on embeddings, see docs/evidence.md)" if options.level == "auto" else ""
+    quantized = _QUANTIZED[options.level]
+    if options.after_block:
+        quantized = f"the tokens after block {options.after_block}, each feature of each example a channel"
     return (
-        f"{NOT_PUBLIC} Assumed here: {views} of {_QUANTIZED[options.level]}{why}{granularity}, {options.bins} bins, "
+        f"{NOT_PUBLIC} Assumed here: {views} of {quantized}{why}{granularity}, {options.bins} bins, "
         f"symmetric InfoNCE with cross-view negatives, temperature {options.temperature:g}. Gradient of the quantizer: "
         f"{options.gradient}{chosen}."
     )
@@ -96,10 +102,15 @@ class RandomizedQuantizationMethod(Method):
         return self.options.level != "embedding" and not isinstance(spec, Tokens)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        views = [self._view(batch, generator) for _ in range(self.options.views)]
-        if self.options.views == 1:
-            views.append(batch.tokens)
-        local = projections(self.encoder, views, [batch.mask] * 2, self.options.views_together)
+        masks = [batch.mask] * 2
+        if self.options.after_block:
+            with self._quantized_after_block(batch, generator):
+                local = projections(self.encoder, [batch.tokens] * 2, masks, together=True)
+        else:
+            views = [self._view(batch, generator) for _ in range(self.options.views)]
+            if self.options.views == 1:
+                views.append(batch.tokens)
+            local = projections(self.encoder, views, masks, self.options.views_together)
         first, second = batch.ranks.gather(*local)
         loss, accuracy = info_nce(first, second, self.options.temperature)
         return loss, {"accuracy": accuracy}
@@ -115,11 +126,35 @@ class RandomizedQuantizationMethod(Method):
             tokens = self.encoder.embed(tuple(quantized))
         else:
             tokens = batch.tokens
-        # Quantize the tokens of each input separately: their ranges differ.
+        return self._quantize_tokens(tokens, batch.mask, on_input, draw)
+
+    def _quantize_tokens(self, tokens: Tensor, mask: Tensor | None, done: list[bool], draw: dict[str, Any]) -> Tensor:
+        """Quantize tokens (B, S, D): those of each input separately, since their ranges differ, but for inputs that are
+        `done`."""
         lengths = [spec.sequence_length for spec in self.inputs]
-        masks = [None] * len(lengths) if batch.mask is None else batch.mask.split(lengths, dim=1)
-        parts = zip(tokens.split(lengths, dim=1), masks, on_input, strict=True)
-        return torch.cat([part if done else self._quantize(part, 2, mask, draw) for part, mask, done in parts], dim=1)
+        masks = [None] * len(lengths) if mask is None else mask.split(lengths, dim=1)
+        parts = zip(tokens.split(lengths, dim=1), masks, done, strict=True)
+        return torch.cat([part if skip else self._quantize(part, 2, mask, draw) for part, mask, skip in parts], dim=1)
+
+    @contextlib.contextmanager
+    def _quantized_after_block(self, batch: Batch, generator: torch.Generator) -> Iterator[None]:
+        """Let the encoder quantize the output of a block, (V * B, 1 + S, D) for V views; the class token stays."""
+        none_done = [False] * len(self.inputs)
+
+        def quantized(_: nn.Module, __: Any, tokens: Tensor) -> Tensor:
+            views = list(tokens.chunk(2))
+            for index in range(self.options.views):
+                draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
+                view = self._quantize_tokens(views[index][:, 1:], batch.mask, none_done, draw)
+                views[index] = torch.cat([views[index][:, :1], view], dim=1)
+            return torch.cat(views)
+
+        blocks: nn.ModuleList = self.encoder.blocks  # type: ignore[assignment]  # `build` has checked it
+        handle = blocks[self.options.after_block - 1].register_forward_hook(quantized)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, draw: dict[str, Any]) -> Tensor:
         options = self.options
@@ -144,7 +179,25 @@ def build(options: Options, encoder: TokenEncoder, inputs: tuple[Input, ...]) ->
             f"method.level=input quantizes real-valued inputs, but {', '.join(tokens)} holds token ids; "
             "use method.level=auto, which quantizes the embeddings of token ids"
         )
+    if options.after_block:
+        _check_after_block(options, encoder)
     return RandomizedQuantizationMethod(options, encoder, inputs)
+
+
+def _check_after_block(options: Options, encoder: TokenEncoder) -> None:
+    found = f"method.after_block={options.after_block}"
+    if options.level != "embedding":
+        raise OptionError(f"{found} needs method.level=embedding; got method.level={options.level}")
+    if options.gradient == "detach":
+        raise OptionError(
+            f"{found} needs method.gradient=extremes or straight_through: with detach, the blocks before it would not "
+            "be trained"
+        )
+    blocks = getattr(encoder, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise OptionError(f"{found} needs an encoder with `blocks`, such as encoder=transformer")
+    if options.after_block > len(blocks):
+        raise OptionError(f"{found}, but the encoder has {len(blocks)} blocks; see encoder.depth")
 
 
 METHOD = MethodSpec(
