@@ -6,7 +6,7 @@
     class SensorProtocol(Protocol):
         pamap2_normalise: bool = option("data", published=False, corrected=True, moves=("pamap2",))
 
-Each option can be overridden alone (`protocol.pamap2_normalise=false`). `docs/differences.md` describes each
+Each option can be overridden alone (`protocol.pamap2_normalise=false`). `docs/protocol.md` describes each
 difference and the rows it changes.
 """
 
