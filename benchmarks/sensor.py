@@ -15,8 +15,8 @@ from dabs_rq import registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.requests import Request
+from dabs_rq.domains.sensor import pamap2
 from dabs_rq.run.compose import load_protocol
-from domains.sensor import pamap2
 
 LENGTH = 320  # rows of a window
 ROWS = 370_000  # of a subject's file, about as many as in the real files

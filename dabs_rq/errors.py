@@ -27,6 +27,14 @@ class DataWarning(UserWarning):
     """Data that can be used but differ from their declaration."""
 
 
+class PluginError(OptionError):
+    """A plug-in that cannot be imported, or does not declare what its place says."""
+
+
+class PluginWarning(UserWarning):
+    """A plug-in that is left out."""
+
+
 class MissingDataError(DataError):
     """A published source that is missing under the data root, wholly or in part."""
 

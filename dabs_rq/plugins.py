@@ -1,23 +1,49 @@
-"""Finds the files that declare domains, methods, encoders and tasks: ours, and those of plug-in folders.
+"""Finds the modules that declare domains, methods, encoders and tasks: ours, those of installed packages, and those of
+plug-in folders, in this order.
 
-What the files must be called: see `dabs_rq.registry`.
+An installed package names its modules in the entry points dabs_rq.domains, dabs_rq.methods and dabs_rq.encoders, for
+example `mine = "my_package.mine"`. What files and folders must be called: see `dabs_rq.registry`.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
-import sys
+import traceback
+import warnings
+from functools import cache
 from pathlib import Path
 
-from dabs_rq.errors import OptionError, unknown
+from dabs_rq.errors import OptionError, PluginError, PluginWarning, first_line, unknown
 from dabs_rq.files import digest
 
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
 SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules that declare no method or encoder
+KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
+
+
+def is_added(module: str) -> bool:
+    """Return whether a module is not one of this package."""
+    return module.partition(".")[0] != "dabs_rq"
+
+
+def plugin_error(file: Path, error: BaseException) -> PluginError:
+    """Make the error for a plug-in that cannot be imported: the file and line of the plug-in where it failed."""
+    folder = file.parent
+    if isinstance(error, SyntaxError) and error.filename:
+        return PluginError(f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(file)
+    return PluginError(f"{place}: {type(error).__name__}: {first_line(error)}")
+
+
+def leave_out(problem: object) -> None:
+    """Say that a plug-in is left out, and why."""
+    warnings.warn(f"{problem}. This plug-in is left out.", PluginWarning, stacklevel=3)
 
 
 def _extra_folders() -> tuple[Path, ...]:
@@ -25,29 +51,10 @@ def _extra_folders() -> tuple[Path, ...]:
     for folder in folders:
         if not folder.is_dir():
             raise OptionError(f"{PATH_VARIABLE} names {folder}, which is not a folder")
+        if not any((folder / kind).exists() for kind in KINDS) and any(folder.iterdir()):
+            above = f" Name the folder above it, {folder.parent}." if folder.name in KINDS else ""
+            raise OptionError(f"{PATH_VARIABLE} names {folder}, which holds none of {'/, '.join(KINDS)}/.{above}")
     return tuple(folders)
-
-
-def _builtin_domains() -> Path:
-    """Return the folder beside this package, and let `import domains` mean it: the working folder comes first on
-    Python's path, and may hold another folder of that name."""
-    folder = _PACKAGE.parent / "domains"
-    if not (folder / "__init__.py").is_file():
-        raise OptionError(f"{folder} is missing: install dabs_rq again")
-    loaded = sys.modules.get("domains")
-    if loaded is None or not getattr(loaded, "__file__", None):
-        spec = importlib.util.spec_from_file_location(
-            "domains", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None and spec.loader is not None
-        sys.modules["domains"] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    elif Path(str(loaded.__file__)).resolve() != (folder / "__init__.py").resolve():
-        raise OptionError(
-            f"another package called 'domains' is imported already, from {loaded.__file__}; dabs_rq needs its own, "
-            f"{folder}. Import dabs_rq.registry first, or rename the other one."
-        )
-    return folder
 
 
 def _extra(*parts: str) -> list[tuple[Path, str]]:
@@ -55,38 +62,102 @@ def _extra(*parts: str) -> list[tuple[Path, str]]:
     return [(folder.joinpath(*parts), f"{EXTRA}{digest(str(folder))}_{'_'.join(parts)}") for folder in _extra_folders()]
 
 
-def _find(kind: str, places: list[tuple[Path, str]], pattern: str) -> Files:
-    """Find all files of one kind in `places` (folder, name of its package), sorted by name."""
+def _find(kind: str, own: Path | None, pattern: str, *subfolder: str) -> Files:
+    """Find all modules of one kind, sorted by name.
+
+    own: the folder of those of this package. pattern: of files below a folder. subfolder: of plug-in folders.
+    """
     files: Files = {}
-    for folder, package in places:
-        for file in sorted(folder.glob(pattern)):
-            if pattern == "*.py" and (file.name.startswith("_") or file.stem in SHARED[kind]):
-                continue
-            name = file.parent.name if file.name == "__init__.py" else file.stem
-            if name in files:
-                raise OptionError(f"{kind} {name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-            files[name] = (file, f"{package}.{name}")
+
+    def add(name: str, file: Path, module: str) -> None:
+        if name in files:
+            raise OptionError(f"{kind} {name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
+        files[name] = (file, module)
+
+    if own is not None:
+        for name, file in _matching(kind, own, pattern):
+            add(name, file, f"dabs_rq.{own.name}.{name}")
+        for name, file, module in _installed(f"dabs_rq.{own.name}"):
+            add(name, file, module)
+    for folder, package in _extra(*subfolder):
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{folder} is a file; a folder is expected there")
+        for name, file in _matching(kind, folder, pattern):
+            add(name, file, f"{package}.{name}")
     return dict(sorted(files.items()))
 
 
+def _matching(kind: str, folder: Path, pattern: str) -> list[tuple[str, Path]]:
+    """List (name, file) of the modules below a folder."""
+    if pattern != "*.py":
+        return [(file.parent.name, file) for file in sorted(folder.glob(pattern))]
+    files = [file for file in sorted(folder.glob(pattern)) if not file.name.startswith("_")]
+    return [(file.stem, file) for file in files if file.stem not in SHARED[kind]]
+
+
+@cache
+def _installed(group: str) -> tuple[tuple[str, Path, str], ...]:
+    """List (name, file, module) of the entry points of a group, sorted. One that leads nowhere is left out."""
+    found = []
+    for point in sorted(importlib.metadata.entry_points(group=group), key=lambda point: (point.name, point.value)):
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except (Exception, SystemExit) as error:
+            leave_out(f"entry point {point.name} = {point.value} of {group}: {type(error).__name__}: {error}")
+            continue
+        if spec is None or spec.origin is None:
+            leave_out(f"entry point {point.name} = {point.value} of {group}: there is no module {point.module}")
+            continue
+        found.append((point.name, Path(spec.origin), point.module))
+    return tuple(found)
+
+
+def installed_packages() -> frozenset[str]:
+    """List the top-level packages of installed plug-ins."""
+    groups = [f"dabs_rq.{kind}" for kind in ("domains", "methods", "encoders")]
+    return frozenset(module.partition(".")[0] for group in groups for _, _, module in _installed(group))
+
+
+def refresh() -> None:
+    """Forget the entry points that were found."""
+    _installed.cache_clear()
+
+
 def domain_files() -> Files:
-    return _find("domain", [(_builtin_domains(), "domains"), *_extra("domains")], "*/__init__.py")
+    own = _PACKAGE / "domains"
+    if not (own / "__init__.py").is_file():
+        raise OptionError(
+            f"{own} is not a folder with domains. In a clone it is a symbolic link: clone with core.symlinks=true"
+        )
+    _tell_misplaced("domains", "*.py", "a domain is a folder with an __init__.py")
+    return _find("domain", own, "*/__init__.py", "domains")
 
 
 def method_files() -> Files:
-    return _find("method", [(_PACKAGE / "methods", "dabs_rq.methods"), *_extra("methods")], "*.py")
+    _tell_misplaced("methods", "*/__init__.py", "a method is a file methods/<name>.py")
+    return _find("method", _PACKAGE / "methods", "*.py", "methods")
 
 
 def encoder_files() -> Files:
-    return _find("encoder", [(_PACKAGE / "encoders", "dabs_rq.encoders"), *_extra("encoders")], "*.py")
+    _tell_misplaced("encoders", "*/__init__.py", "an encoder is a file encoders/<name>.py")
+    return _find("encoder", _PACKAGE / "encoders", "*.py", "encoders")
 
 
 def added_task_files(domain_name: str) -> Files:
     """Find the tasks that plug-in folders add to a domain."""
+    _tell_misplaced("tasks", "*/*.py", "a task is a folder tasks/<domain>/<name>/ with an __init__.py")
     domains = domain_files()
     for folder, _ in _extra("tasks"):
         for init in sorted(folder.glob("*/*/__init__.py")):
             if (domain_folder := init.parent.parent).name not in domains:
                 problem = unknown("domain", domain_folder.name, domains)
-                raise OptionError(f"{domain_folder} does not have the name of a domain: {problem}")
-    return _find("task", _extra("tasks", domain_name), "*/__init__.py")
+                leave_out(f"{domain_folder} does not have the name of a domain: {problem.removesuffix('.')}")
+    return _find("task", None, "*/__init__.py", "tasks", domain_name)
+
+
+def _tell_misplaced(kind: str, pattern: str, expected: str) -> None:
+    """Say which files of plug-in folders lie where none is read."""
+    for folder, _ in _extra(kind):
+        for file in sorted(folder.glob(pattern)):
+            if not (file.parent if file.name == "__init__.py" else file).name.startswith("_"):
+                leave_out(f"{file}: {expected}")

@@ -19,10 +19,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dabs_rq import plugins
 from dabs_rq.domain import Domain, Task
-from dabs_rq.errors import MissingDataError, OptionError, unknown
+from dabs_rq.errors import DabsRqError, MissingDataError, OptionError, PluginError, unknown
 from dabs_rq.files import digest
-from dabs_rq.plugins import EXTRA, PATH_VARIABLE, Files, added_task_files, domain_files, encoder_files, method_files
+from dabs_rq.plugins import (
+    EXTRA,
+    PATH_VARIABLE,
+    Files,
+    added_task_files,
+    domain_files,
+    encoder_files,
+    is_added,
+    leave_out,
+    method_files,
+    plugin_error,
+)
 
 if TYPE_CHECKING:
     from dabs_rq.encoders.base import EncoderSpec
@@ -50,6 +62,7 @@ def _once(find: Callable[..., T]) -> Callable[..., T]:
 def refresh() -> None:
     """Forget all modules imported from plug-in folders, so that changed files are read again."""
     _known.clear()
+    plugins.refresh()
     for name in [name for name in sys.modules if name.startswith(EXTRA)]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -62,17 +75,22 @@ def _import(file: Path, module: str) -> ModuleType:
         sys.modules[package] = ModuleType(package)
         folder = file.parent.parent if file.name == "__init__.py" else file.parent
         sys.modules[package].__path__ = [str(folder)]
-    return importlib.import_module(module)
+    if not is_added(module):
+        return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise plugin_error(file, error) from error
 
 
 def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
     value = getattr(_import(file, module), constant, None)
     if not isinstance(value, kind):
-        raise OptionError(f"{file} must define {constant}, of type {kind.__name__}; got {type(value).__name__}")
+        raise PluginError(f"{file} must define {constant}, of type {kind.__name__}; got {type(value).__name__}")
     declared = value.name  # type: ignore[attr-defined]
     if declared != name:
-        raise OptionError(
-            f"{file}: {constant}.name is {declared!r}, but its folder or file is called {name!r}. Make them equal."
+        raise PluginError(
+            f"{file}: {constant}.name is {declared!r}, but its folder or file is called {name!r}: make them equal"
         )
     return value
 
@@ -84,29 +102,38 @@ def _declared(what: str, files: Files, constant: str, kind: type, name: str) -> 
     return _constant(*files[name], constant, kind, name)
 
 
+def _usable(files: Files, find: Callable[[str], Any]) -> tuple[str, ...]:
+    """List the names in `files` without the plug-ins that cannot be used; a warning says why. Our own modules are not
+    imported."""
+    names = []
+    for name, (_, module) in files.items():
+        if is_added(module):
+            try:
+                find(name)
+            except DabsRqError as error:
+                leave_out(error)
+                continue
+        names.append(name)
+    return tuple(names)
+
+
+@_once
 def domain_names() -> tuple[str, ...]:
-    """List the names of all domains, sorted, without importing them."""
-    return tuple(domain_files())
+    """List the names of all domains, sorted. A plug-in that cannot be used costs a warning."""
+    return _usable(domain_files(), lambda name: _declared("domain", domain_files(), "DOMAIN", Domain, name))
 
 
+@_once
 def method_names() -> tuple[str, ...]:
-    """List the names of all methods, sorted by their declared order, then by name.
-
-    A file that cannot be imported comes last, so that the other methods stay usable.
-    """
-    return tuple(sorted(method_files(), key=lambda name: (_order(name), name)))
+    """List the names of all methods, sorted by their declared order, then by name. A plug-in that cannot be used costs
+    a warning."""
+    return tuple(sorted(_usable(method_files(), method), key=lambda name: (method(name).order, name)))
 
 
-def _order(name: str) -> int:
-    try:
-        return method(name).order
-    except (Exception, SystemExit):
-        return sys.maxsize
-
-
+@_once
 def encoder_names() -> tuple[str, ...]:
-    """List the names of all encoders, sorted, without importing them."""
-    return tuple(encoder_files())
+    """List the names of all encoders, sorted. A plug-in that cannot be used costs a warning."""
+    return _usable(encoder_files(), encoder)
 
 
 @_once
@@ -121,7 +148,8 @@ def domain(name: str, sources: str | None = None) -> Domain:
     for task_name, (file, _) in added.items():
         if task_name in own_names:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-    tasks = tuple(_constant(*place, "TASK", Task, task_name) for task_name, place in added.items())
+    usable = _usable(added, lambda task_name: _constant(*added[task_name], "TASK", Task, task_name))
+    tasks = tuple(_constant(*added[task_name], "TASK", Task, task_name) for task_name in usable)
     other_sources = {
         key: dataclasses.replace(chosen, tasks=(*chosen.tasks, *tasks))
         for key, chosen in declared.other_sources.items()
@@ -157,6 +185,8 @@ def task(domain_name: str, name: str) -> Task:
     """Return a task of a domain, of any set of sources. Raises OptionError if the domain has no task of that name."""
     found = domain(domain_name)
     if (task := found.task(name)) is None:
+        if (place := added_task_files(domain_name).get(name)) is not None:
+            return _constant(*place, "TASK", Task, name)
         raise OptionError(unknown(f"task of domain {domain_name!r}", name, [task.name for task in found.tasks]))
     return task
 

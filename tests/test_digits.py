@@ -17,10 +17,10 @@ from sklearn.datasets import load_digits
 from dabs_rq import table
 from dabs_rq.cli import main
 from dabs_rq.data.examples import Examples
+from dabs_rq.domains.digits import DOMAIN
+from dabs_rq.domains.digits.forms import DIGITS, FILE, FORMS, SOURCE, SPLITS, TASK, load_unlabelled
 from dabs_rq.errors import DataError, MissingDataError, OptionError
 from dabs_rq.run import Run
-from domains.digits import DOMAIN
-from domains.digits.forms import DIGITS, FILE, FORMS, SOURCE, SPLITS, TASK, load_unlabelled
 
 Load = Callable[..., Examples]
 

@@ -12,9 +12,9 @@ import pytest
 from pyarrow import parquet
 
 from dabs_rq.data.examples import Examples
+from dabs_rq.domains.docstrings import DOMAIN, tables, tasks
+from dabs_rq.domains.docstrings.parse import Docstring, docstrings, part_of, plain
 from dabs_rq.errors import DataError
-from domains.docstrings import DOMAIN, tables, tasks
-from domains.docstrings.parse import Docstring, docstrings, part_of, plain
 
 Load = Callable[..., Examples]
 SOURCE_TEXT = '''"""Tools of the module, with numpy inside."""

@@ -33,6 +33,9 @@ from scipy.io import savemat
 from dabs_rq import checkpoint
 from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.data.readers import audio, image, index, text, tokenizer
+from dabs_rq.domains.images import cifar10, vgg_flower
+from dabs_rq.domains.sensor import pamap2
+from dabs_rq.domains.vqa import coco
 from dabs_rq.encoders.transformer import ENCODER, Options, Transformer
 from dabs_rq.errors import DabsRqError
 from dabs_rq.miniature import tokenizer as small_tokenizer
@@ -40,9 +43,6 @@ from dabs_rq.records import record
 from dabs_rq.run.compose import load_protocol
 from dabs_rq.sources import archives
 from dabs_rq.spec import Series, Tokens
-from domains.images import cifar10, vgg_flower
-from domains.sensor import pamap2
-from domains.vqa import coco
 from tests.test_images_bad_input import cifar
 from tests.test_records_and_table import put
 

@@ -40,13 +40,13 @@ STAGES = [
     "errors",
 ]
 ROOT = registry.PACKAGE.parent
-FILES = sorted([*ROOT.glob("dabs_rq/**/*.py"), *ROOT.glob("domains/**/*.py")])
+FILES = sorted([*ROOT.glob("dabs_rq/**/*.py"), *ROOT.glob("dabs_rq/domains/**/*.py")])
 MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
 
 
 def stage(module: str) -> str:
-    package, *rest = module.split(".")
-    return "domains" if package == "domains" else rest[0] if rest else ""
+    _, *rest = module.split(".")
+    return rest[0] if rest else ""
 
 
 def imported(module: str, *, at_the_top: bool = False) -> set[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
 
-from domains.images.matlab import read_variable
+from dabs_rq.domains.images.matlab import read_variable
 
 KINDS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 

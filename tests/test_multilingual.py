@@ -24,10 +24,10 @@ from dabs_rq.data.batches import training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Task
+from dabs_rq.domains.multilingual import mc4
 from dabs_rq.errors import ResourceError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
-from domains.multilingual import mc4
 
 DOMAIN = registry.domain("multilingual")
 TASKS = {task.name: task for task in DOMAIN.tasks}

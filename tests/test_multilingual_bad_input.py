@@ -16,8 +16,8 @@ import pytest
 from dabs_rq import registry
 from dabs_rq.data.batches import training_batches
 from dabs_rq.data.examples import Examples
+from dabs_rq.domains.multilingual import mc4, paws_x
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
-from domains.multilingual import mc4, paws_x
 
 DOMAIN = registry.domain("multilingual")
 TASKS = {task.name: task for task in DOMAIN.tasks}

@@ -12,7 +12,8 @@ from dabs_rq import plugins, registry, table
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Domain, Pretraining, Task
-from dabs_rq.errors import MissingDataError, OptionError
+from dabs_rq.errors import MissingDataError, OptionError, PluginError, PluginWarning
+from dabs_rq.records import provenance
 from dabs_rq.run import Run
 from dabs_rq.spec import Binary, Grid, MetricName, Multiclass, Multilabel, Regression, Series, Source, Target
 
@@ -86,7 +87,9 @@ def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def alone(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the project has no domains of its own."""
-    monkeypatch.setattr(plugins, "_builtin_domains", lambda: tmp_path / "none")
+    (tmp_path / "none" / "domains").mkdir(parents=True)
+    (tmp_path / "none" / "domains" / "__init__.py").write_text("")
+    monkeypatch.setattr(plugins, "_PACKAGE", tmp_path / "none")
     return extra
 
 
@@ -100,7 +103,7 @@ def add_domain(folder: Path, place: str, name: str | None = None, task: str = "n
 
 def add_method(folder: Path, place: str, name: str | None = None, more: str = "", text: str = METHOD) -> Path:
     file = folder / "methods" / f"{place}.py"
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text.format(name=name or place, more=more))
     return file
 
@@ -119,13 +122,112 @@ def add_task(folder: Path, domain: str, name: str, text: str = TASK, at: str = "
 # ---- what is found -----------------------------------------------------------------------------------------------
 
 
-def test_names_are_found_without_importing(extra: Path) -> None:
-    add_domain(extra, "broken", text="this is not Python")
-    add_method(extra, "broken", text="neither is this")
+def test_names_are_sorted_and_private_files_declare_nothing(extra: Path) -> None:
+    add_method(extra, "ours")
     (extra / "methods" / "_private.py").write_text("")
-    assert {"broken", "sensor"} <= set(registry.domain_names())
     assert list(registry.domain_names()) == sorted(registry.domain_names())
-    assert "broken" in registry.method_names() and "_private" not in registry.method_names()
+    assert "ours" in registry.method_names() and "_private" not in registry.method_names()
+
+
+BROKEN = {
+    "x = (": r"__init__\.py, line 1: SyntaxError: '\(' was never closed",
+    "\n\nraise SystemExit(1)": r"__init__\.py, line 3: SystemExit: 1",
+    "import nothing_of_that_name": r"__init__\.py, line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+    TASK.replace('"accuracy"', '"auroc"'): r"__init__\.py, line 10: ValueError: task 'broken': metric 'auroc' does not",
+    TASK.replace('name="{name}", row', 'name="other", row'): r"__init__\.py: TASK\.name is 'other', but .* 'broken'",
+    "TASK = 1": r"must define TASK, of type Task; got int",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_task_costs_itself_and_nothing_else(text: str, extra: Path) -> None:
+    whole = [task.name for task in registry.domain("sensor").tasks]
+    add_task(extra, "sensor", "good")
+    add_task(extra, "sensor", "broken", text=text)
+    registry.refresh()
+    with pytest.warns(PluginWarning, match=BROKEN[text] + r".*\. This plug-in is left out\.$"):
+        assert [task.name for task in registry.domain("sensor").tasks] == [*whole, "good"]
+    with pytest.raises(PluginError, match=BROKEN[text]):
+        registry.task("sensor", "broken")
+    assert registry.task("sensor", "good").row == "Ours"
+
+
+def test_a_broken_domain_or_method_costs_itself_and_nothing_else(extra: Path) -> None:
+    before = registry.domain_names(), registry.method_names()
+    add_domain(extra, "broken", text="DOMAIN = None.missing")
+    add_method(extra, "broken", text="\n  x = 1")
+    registry.refresh()
+    with pytest.warns(PluginWarning, match=r"domains/broken/__init__\.py, line 1: AttributeError"):
+        assert registry.domain_names() == before[0]
+    with pytest.warns(PluginWarning, match=r"methods/broken\.py, line 2: IndentationError"):
+        assert registry.method_names() == before[1]
+    with pytest.raises(PluginError, match="line 1: AttributeError"):
+        registry.domain("broken")
+    with pytest.raises(PluginError, match="line 2: IndentationError"):
+        registry.method("broken")
+
+
+def test_the_line_is_that_of_the_plugin_not_of_what_it_calls(extra: Path) -> None:
+    add_method(extra, "ours", more='import json\njson.loads("{")')
+    with pytest.raises(PluginError, match=r"methods/ours\.py, line 7: JSONDecodeError"):
+        registry.method("ours")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("domains", "mine.py", "a domain is a folder"),
+        ("methods", "mine/__init__.py", "a method is a file"),
+        ("encoders", "mine/__init__.py", "an encoder is a file"),
+        ("tasks", "sensor/mine.py", "a task is a folder"),
+    ],
+)
+def test_a_module_in_the_wrong_place_is_told(kind: str, name: str, expected: str, extra: Path) -> None:
+    file = extra / kind / name
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    find = {"methods": registry.method_names, "encoders": registry.encoder_names}
+    with pytest.warns(PluginWarning, match=f"{name}: {expected}"):
+        find.get(kind, lambda: registry.domain("sensor"))()
+
+
+def test_a_file_in_place_of_a_folder_and_a_path_too_deep_are_told(extra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_method(extra, "ours")
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(extra / "methods"))
+    with pytest.raises(OptionError, match=rf"holds none of domains/, methods/.*Name the folder above it, {extra}\."):
+        registry.method_names()
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(extra))
+    (extra / "encoders").write_text("")
+    with pytest.raises(OptionError, match="encoders is a file; a folder is expected there"):
+        registry.encoder_names()
+
+
+def test_installed_packages_bring_methods_domains_and_encoders(
+    extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    add_method(site / "theirs", "installed")
+    add_domain(site / "theirs", "cosmos", task="stars")
+    for folder in ("theirs", "theirs/methods", "theirs/domains"):
+        (site / folder / "__init__.py").write_text("")
+    information = site / "theirs-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[dabs_rq.methods]\ninstalled = theirs.methods.installed\ngone = theirs.methods.gone\n"
+        "[dabs_rq.domains]\ncosmos = theirs.domains.cosmos\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    registry.refresh()
+    with pytest.warns(PluginWarning, match=r"entry point gone = theirs\.methods\.gone .* there is no module"):
+        assert "installed" in registry.method_names()
+    assert registry.method("installed").title == "Ours" and registry.domain("cosmos").tasks[0].name == "stars"
+    covered = provenance.code(registry.module_of_domain("cosmos"))
+    assert {"theirs.domains.cosmos", "theirs.domains.cosmos.source", "dabs_rq.domain"} <= covered.keys()
+    add_method(extra, "installed")
+    registry.refresh()
+    with pytest.raises(OptionError, match=r"method 'installed' is declared twice: .*theirs.* and .*extra.*Rename one"):
+        registry.method_names()
 
 
 def test_a_domain_of_ones_own(extra: Path) -> None:
@@ -166,7 +268,7 @@ def test_tasks_of_ones_own_come_after_the_declared_ones(extra: Path) -> None:
     assert registry.added_tasks("images") == ()
     assert registry.task("sensor", "first").load(None) == "examples"  # type: ignore[arg-type]
     assert table.table_order() == [*before, ("sensor", "first"), ("sensor", "second")]
-    assert registry.module_of_task("sensor", "pamap2") == "domains.sensor"
+    assert registry.module_of_task("sensor", "pamap2") == "dabs_rq.domains.sensor"
     assert registry.module_of_task("sensor", "first").startswith(registry.EXTRA)
 
 
@@ -239,7 +341,7 @@ def test_tasks_that_do_not_fit(extra: Path) -> None:
         registry.domain("sensor")
     add_task(extra, "xray", "wrong", text="TASK = 'wrong'")
     with pytest.raises(OptionError, match=r"wrong/__init__\.py must define TASK, of type Task; got str"):
-        registry.domain("xray")
+        registry.task("xray", "wrong")
     add_task(extra, "vqa", "cifar10")
     shutil.rmtree(extra / "tasks" / "sensor")
     shutil.rmtree(extra / "tasks" / "xray")
@@ -249,7 +351,7 @@ def test_tasks_that_do_not_fit(extra: Path) -> None:
 
 def test_a_task_for_no_domain(extra: Path) -> None:
     add_task(extra, "image", "ours")
-    with pytest.raises(OptionError, match=r"tasks/image does not have the name of a domain: .* mean 'images'\?"):
+    with pytest.warns(PluginWarning, match=r"tasks/image does not have the name of a domain: .* mean 'images'\?"):
         registry.domain("sensor")
 
 
@@ -261,7 +363,7 @@ def test_a_folder_that_does_not_exist(extra: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_module_that_fails_is_not_kept(extra: Path) -> None:
     file = add_method(extra, "late", text="raise RuntimeError('not yet')")
-    with pytest.raises(RuntimeError, match="not yet"):
+    with pytest.raises(PluginError, match=r"late\.py, line 1: RuntimeError: not yet"):
         registry.method("late")
     file.write_text(METHOD.format(name="late", more="# now it is longer, so that no compiled file is taken for it"))
     assert registry.method("late").name == "late"

@@ -14,9 +14,9 @@ import pytest
 
 from dabs_rq.data.columns import Windows
 from dabs_rq.data.examples import Examples
+from dabs_rq.domains.sensor import DOMAIN
+from dabs_rq.domains.sensor.pamap2 import ACTIVITIES, PAMAP2, SUBJECTS, decode
 from dabs_rq.errors import DataError, MissingDataError, OptionError
-from domains.sensor import DOMAIN
-from domains.sensor.pamap2 import ACTIVITIES, PAMAP2, SUBJECTS, decode
 
 FOLDER = Path("sensor/pamap2/PAMAP2_Dataset/Protocol")
 Read = Callable[..., Examples]

@@ -24,15 +24,15 @@ from pyarrow import parquet
 from dabs_rq import cli, registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.domain import Domain, SourceSet, Task
+from dabs_rq.domains.multilingual.pawsx_tsv import PairsFile
+from dabs_rq.domains.speech.mini_speech_commands import WORDS, is_test, place
+from dabs_rq.domains.xray import medmnist
 from dabs_rq.errors import DataError, MissingDataError, OptionError
 from dabs_rq.run import Run
 from dabs_rq.sources import download, fetch
 from dabs_rq.spec import Archive, Multiclass, Source
 from dabs_rq.table import table_order
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
-from domains.multilingual.pawsx_tsv import PairsFile
-from domains.speech.mini_speech_commands import WORDS, is_test, place
-from domains.xray import medmnist
 from tests.file_server import Server, tarred, zipped
 
 SETS = {domain.name: domain for domain in registry.domains("small") if domain.installed is None}

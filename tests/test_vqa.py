@@ -24,9 +24,9 @@ from dabs_rq.data.columns import Shared
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.data.readers import image
+from dabs_rq.domains.vqa import coco
+from dabs_rq.domains.vqa import miniature as generator
 from dabs_rq.errors import DataError, DataWarning
-from domains.vqa import coco
-from domains.vqa import miniature as generator
 
 DOMAIN = registry.domain("vqa")
 TASK = DOMAIN.tasks[0]

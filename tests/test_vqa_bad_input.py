@@ -13,8 +13,8 @@ import pytest
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
+from dabs_rq.domains.vqa.coco import entries
 from dabs_rq.errors import DataError, MissingDataError
-from domains.vqa.coco import entries
 
 DOMAIN = registry.domain("vqa")
 SOURCES = {"mscoco": DOMAIN.pretraining.source, "vqa": DOMAIN.tasks[0].source}

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from dabs_rq.cli.commands import COMMANDS, show_options
 from dabs_rq.cli.parser import make_parser
-from dabs_rq.errors import DabsRqError, DataWarning, OptionError
+from dabs_rq.errors import DabsRqError, DataWarning, OptionError, PluginWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _short_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        ours = issubclass(category, DataWarning)
+        ours = issubclass(category, (DataWarning, PluginWarning))
         if ours and str(message) in shown:
             return
         shown.add(str(message))
@@ -88,5 +88,6 @@ def _short_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", PluginWarning)
         warnings.showwarning = show  # restored at the end of the block
         yield

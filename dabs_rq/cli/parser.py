@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import metadata
 
 from dabs_rq.cli.commands import COMMANDS
 
@@ -28,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_COMMON,
         formatter_class=style,
     )
+    parser.add_argument("--version", action="version", version=f"dabs_rq {metadata.version('dabs_rq')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, about in COMMANDS.items():
         command = commands.add_parser(

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dabs_rq import registry
+from dabs_rq import plugins, registry
 from dabs_rq.files import digest
 
 PACKAGES = ("dabs_rq", "torch", "pytorch-lightning", "datasets", "numpy", "scikit-learn", "scipy")
@@ -78,7 +78,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def _file(module: str) -> Path | None:
     """Find the file of one of our modules without importing it; None for other names."""
     package, *rest = module.split(".")
-    if package not in ("dabs_rq", "domains") and not package.startswith(registry.EXTRA):
+    if package not in ("dabs_rq", *plugins.installed_packages()) and not package.startswith(registry.EXTRA):
         return None
     for folder in importlib.import_module(package).__path__:
         place = Path(folder).joinpath(*rest)

@@ -24,7 +24,7 @@ from dabs_rq.typed import checked, field_names
 if TYPE_CHECKING:
     from dabs_rq.methods.base import MethodSpec
 
-CONFIGS: Path = registry.PACKAGE.parent / "configs"
+CONFIGS: Path = registry.PACKAGE / "configs"
 # The default methods: those of the published table, and the floor that they have to beat.
 TABLE_METHODS = ("none", "emix", "rq", "raw")
 # Options of a group that affects results, but on which no result depends.

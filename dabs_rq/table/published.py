@@ -13,7 +13,7 @@ from dabs_rq.records.counts import shortfall
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 
-PUBLISHED = registry.PACKAGE.parent / "results" / "published.csv"
+PUBLISHED = registry.PACKAGE / "table" / "published.csv"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain, Installed, Pretraining
+from dabs_rq.domains.digits import forms
 from dabs_rq.spec import Grid
-from domains.digits import forms
 
 INPUTS = (Grid(name="image", height=8, width=8, channels=1, patch=2, dtype="float32"),)
 

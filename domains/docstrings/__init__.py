@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain, Installed, Pretraining
+from dabs_rq.domains.docstrings import tables, tasks
 from dabs_rq.spec import Tokens
-from domains.docstrings import tables, tasks
 
 
 def _tokens(length: int) -> Tokens:

@@ -17,10 +17,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dabs_rq.data.readers.tokenizer import TOKENIZERS
+from dabs_rq.domains.docstrings.parse import Docstring, docstrings
 from dabs_rq.errors import MissingDataError
 from dabs_rq.files import digest
 from dabs_rq.miniature import tokenizer
-from domains.docstrings.parse import Docstring, docstrings
 
 FOLDER = "docstrings"
 TOKENIZER, VOCABULARY = "docstrings", 4_000

@@ -11,10 +11,10 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.docstrings.tables import FOLDER, LIBRARIES
 from dabs_rq.errors import DataError
 from dabs_rq.files import digest
 from dabs_rq.spec import Multiclass, Source
-from domains.docstrings.tables import FOLDER, LIBRARIES
 
 KINDS = ("class", "function", "method", "module")
 

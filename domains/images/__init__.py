@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain
+from dabs_rq.domains.images import aircraft, cifar10, cu_birds, dtd, imagenet, small, traffic_sign, vgg_flower
+from dabs_rq.domains.images.protocol import ImagesProtocol
 from dabs_rq.spec import Grid
-from domains.images import aircraft, cifar10, cu_birds, dtd, imagenet, small, traffic_sign, vgg_flower
-from domains.images.protocol import ImagesProtocol
 
 SMALL_IMAGE = Grid(name="image", height=32, width=32, channels=3, patch=4)
 

@@ -7,9 +7,9 @@ from dabs_rq.data.readers.image import Box
 from dabs_rq.data.readers.index import class_number, entry, keyed
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.images.listing import Picture, labelled
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.images.listing import Picture, labelled
 
 DATA = "fgvc-aircraft-2013b/data"
 LISTS = {"train": "images_variant_trainval.txt", "test": "images_variant_test.txt"}

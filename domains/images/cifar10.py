@@ -16,10 +16,10 @@ from dabs_rq.data.readers import image
 from dabs_rq.data.readers.index import class_number
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.images import pickled
 from dabs_rq.errors import DataError, shown
 from dabs_rq.files import State, check_regular, state
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.images import pickled
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}

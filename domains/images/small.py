@@ -7,7 +7,7 @@ from dataclasses import replace
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, SourceSet
-from domains.images import cifar10, traffic_sign
+from dabs_rq.domains.images import cifar10, traffic_sign
 
 SPLITS = {"train": "train", "validation": "test"}
 

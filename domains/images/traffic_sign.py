@@ -10,9 +10,9 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import class_number, lines, split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.images.listing import Picture, labelled
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.images.listing import Picture, labelled
 
 IMAGES = "GTSRB/Final_Training/Images"
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"

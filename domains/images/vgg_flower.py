@@ -11,11 +11,11 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import class_number, split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.images import matlab
+from dabs_rq.domains.images.listing import Picture, labelled
 from dabs_rq.errors import DataError
 from dabs_rq.files import reading
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.images import matlab
-from domains.images.listing import Picture, labelled
 
 LABELS = "imagelabels.mat"
 MAX_BYTES = 1 << 20  # the published file has 502 bytes

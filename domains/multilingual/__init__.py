@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain
+from dabs_rq.domains.multilingual import mc4, paws_x, small
+from dabs_rq.domains.multilingual.protocol import MultilingualProtocol
 from dabs_rq.spec import Tokens
-from domains.multilingual import mc4, paws_x, small
-from domains.multilingual.protocol import MultilingualProtocol
 
 
 def _tokens(length: int) -> Tokens:

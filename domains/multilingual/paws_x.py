@@ -20,10 +20,10 @@ from dabs_rq.data.readers.index import first_duplicate
 from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.multilingual import pawsx_tsv
+from dabs_rq.domains.multilingual.pawsx_tsv import PairsFile
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Binary, Source
-from domains.multilingual import pawsx_tsv
-from domains.multilingual.pawsx_tsv import PairsFile
 
 LANGUAGES = {"en": "EN", "fr": "FR", "es": "ES", "de": "DE", "zh": "ZH", "ja": "JP", "ko": "KO"}  # in table order
 TRUE_TEST = "official_test"

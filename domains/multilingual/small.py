@@ -10,8 +10,8 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers import text
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, SourceSet
-from domains.multilingual import paws_x
-from domains.multilingual.paws_x import LANGUAGES, SENTENCES
+from dabs_rq.domains.multilingual import paws_x
+from dabs_rq.domains.multilingual.paws_x import LANGUAGES, SENTENCES
 
 
 def load(request: Request) -> Examples:

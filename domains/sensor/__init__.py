@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain, Pretraining, SourceSet
+from dabs_rq.domains.sensor.pamap2 import PAMAP2, SOURCE, load_unlabelled
+from dabs_rq.domains.sensor.protocol import SensorProtocol
 from dabs_rq.spec import Series
-from domains.sensor.pamap2 import PAMAP2, SOURCE, load_unlabelled
-from domains.sensor.protocol import SensorProtocol
 
 INPUTS = (Series(name="sensor", length=320, channels=52, segment=5),)
 PRETRAINING = Pretraining(source=SOURCE, load=load_unlabelled)

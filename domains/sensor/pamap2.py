@@ -21,10 +21,10 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Stored
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Task
+from dabs_rq.domains.sensor.windows import Recordings, Sampler
 from dabs_rq.errors import DataError, MissingDataError, OptionError, unknown
 from dabs_rq.files import check_regular
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.sensor.windows import Recordings, Sampler
 
 PROTOCOL_FOLDER = "PAMAP2_Dataset/Protocol"
 COLUMNS = 54  # timestamp, activity id, heart rate, 3 x 17 IMU

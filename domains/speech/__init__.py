@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain
+from dabs_rq.domains.speech import audio_mnist, fluent_speech, google_speech, librispeech, small, voxceleb1
+from dabs_rq.domains.speech.protocol import SpeechProtocol
 from dabs_rq.spec import Grid
-from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech, small, voxceleb1
-from domains.speech.protocol import SpeechProtocol
 
 # Mel bands x frames of 150,526 samples: a frame every 2,360 samples, or in "paper" every 672.
 SMALL_SPECTROGRAM = Grid(name="spectrogram", height=64, width=64, channels=1, patch=8, dtype="float16")

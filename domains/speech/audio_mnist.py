@@ -12,9 +12,9 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.speech import clips
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.speech import clips
 
 SPEAKERS = 60
 # Fold 0 of the authors' digit splits.

@@ -15,9 +15,9 @@ from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.readers.index import csv_table, lines
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.speech import clips
 from dabs_rq.errors import DataError, unknown
 from dabs_rq.spec import Multiclass, Source
-from domains.speech import clips
 
 FOLDER = "fluent_speech_commands_dataset"
 TABLES = {"train": ("train_data.csv", "valid_data.csv"), "test": ("test_data.csv",)}

@@ -16,9 +16,9 @@ from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.readers.index import lines
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.speech import clips
 from dabs_rq.errors import DataError, unknown
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.speech import clips
 
 # In DABS's order, which defines the labels.
 WORDS = (

@@ -16,9 +16,9 @@ from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.readers.index import class_number, split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, Task
+from dabs_rq.domains.speech import clips
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.speech import clips
 
 FOLDER = "LibriSpeech"
 TRAIN = ("train-clean-100", "train-clean-360", "train-other-500")

@@ -12,9 +12,9 @@ import pyarrow as pa
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.speech import clips, google_speech
 from dabs_rq.errors import DataError, unknown
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.speech import clips, google_speech
 
 WORDS = ("down", "go", "left", "no", "right", "stop", "up", "yes")
 TARGET = Multiclass(len(WORDS))

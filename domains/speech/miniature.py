@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dabs_rq.domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 from dabs_rq.miniature.writers import Rng, generator, place_in_run, rounded, run, write_clip, write_json, write_lines
-from domains.speech import audio_mnist, fluent_speech, google_speech, librispeech
 
 ACTIONS, OBJECTS, LOCATIONS = (fluent_speech.CLASSES[slot] for slot in ("action", "object", "location"))
 SUBSETS = {**dict(zip(librispeech.TRAIN, (30, 25, 15), strict=True)), librispeech.DEV: 24}  # speakers

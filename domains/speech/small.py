@@ -7,7 +7,7 @@ from dataclasses import replace
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, SourceSet
-from domains.speech import librispeech, mini_speech_commands
+from dabs_rq.domains.speech import librispeech, mini_speech_commands
 
 SPLITS = {"train": "train", "validation": "test"}
 

@@ -13,10 +13,10 @@ from dabs_rq.data.readers.audio import Statistics
 from dabs_rq.data.readers.index import class_number
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.speech import clips
 from dabs_rq.errors import DataError
 from dabs_rq.files import reading
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.speech import clips
 
 SPLIT_FILE = "iden_split.txt"
 PARTS = {"train": ("1", "2"), "test": ("3",)}

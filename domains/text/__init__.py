@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain, SourceSet
+from dabs_rq.domains.text import glue, wikitext2, wikitext103
 from dabs_rq.spec import Tokens
-from domains.text import glue, wikitext2, wikitext103
 
 SMALL_TASKS = ("cola", "mrpc", "rte", "sst2", "stsb", "wnli")
 

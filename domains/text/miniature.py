@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from dabs_rq.domains.text.wikitext103 import CONFIG
 from dabs_rq.miniature import facts, tokenizer
 from dabs_rq.miniature.facts import ALWAYS, ENGLISH, NAMES, OFTEN, QUESTIONS, Fact, chance, pick, some, words
 from dabs_rq.miniature.writers import Rng, generator, run, write_table
-from domains.text.wikitext103 import CONFIG
 
 LINES = {"train": 2_150, "validation": 150}  # that are not blank, at least
 ROWS = {"train": 1_080, "validation": 324}  # of of every task but WNLI, which has its real size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from dabs_rq.domain import Pretraining
+from dabs_rq.domains.text import wikitext103
 from dabs_rq.spec import Archive, Source
-from domains.text import wikitext103
 
 CONFIG = "wikitext-2-v1"
 REVISION = "b08601e04326c79dfdd32d625aee71d232d685c3"  # of the hub's dataset: its files never change

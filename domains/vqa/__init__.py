@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain
+from dabs_rq.domains.vqa import mscoco, small, vqa
 from dabs_rq.spec import Grid, Tokens
-from domains.vqa import mscoco, small, vqa
 
 TEXT = Tokens(name="text", length=32, vocabulary=30_522, pad=0, tokenizer="bert-base-uncased")
 SMALL_INPUTS = (Grid(name="image", height=32, width=32, channels=3, patch=4), TEXT)

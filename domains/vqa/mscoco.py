@@ -7,9 +7,9 @@ from pathlib import Path
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request, missing_text
 from dabs_rq.domain import Pretraining
+from dabs_rq.domains.vqa.coco import entries, pictures, texts
 from dabs_rq.errors import DataError, MissingDataError
 from dabs_rq.spec import Archive, Source
-from domains.vqa.coco import entries, pictures, texts
 
 FOLDERS = {"train": "train2017", "validation": "val2017"}
 

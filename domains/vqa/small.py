@@ -14,9 +14,9 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, SourceSet, Task
+from dabs_rq.domains.vqa import mscoco, vqa
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Binary, Source
-from domains.vqa import mscoco, vqa
 
 COCO, QUESTIONS = "mscoco", f"vqa/{vqa.DATA}"  # relative to the source's folder
 PICTURES = "val2017"

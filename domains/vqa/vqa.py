@@ -13,9 +13,9 @@ from dabs_rq.data.columns import Shared
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.vqa.coco import entries, pictures, texts
 from dabs_rq.errors import DataError, DataWarning
 from dabs_rq.spec import Archive, Binary, Source
-from domains.vqa.coco import entries, pictures, texts
 
 DATA = "coco-vqa"
 FOLDERS = {"train": "train2014", "test": "val2014"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dabs_rq.domain import Domain
+from dabs_rq.domains.xray import chexpert, small, xray8
+from dabs_rq.domains.xray.protocol import XrayProtocol
 from dabs_rq.spec import Grid
-from domains.xray import chexpert, small, xray8
-from domains.xray.protocol import XrayProtocol
 
 SMALL_IMAGE = Grid(name="image", height=32, width=32, channels=3, patch=4)
 

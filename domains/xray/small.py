@@ -7,7 +7,7 @@ from dataclasses import replace
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, SourceSet
-from domains.xray import medmnist
+from dabs_rq.domains.xray import medmnist
 
 
 def load(request: Request) -> Examples:

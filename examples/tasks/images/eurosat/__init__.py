@@ -6,9 +6,9 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import split_80_20
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
+from dabs_rq.domains.images.listing import Picture, labelled
 from dabs_rq.errors import DataError
 from dabs_rq.spec import Archive, Multiclass, Source
-from domains.images.listing import Picture, labelled
 
 FOLDER = "EuroSAT_RGB"
 CLASSES = (
