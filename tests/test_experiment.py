@@ -144,3 +144,17 @@ def test_a_cell_without_results_is_said(declared: Path, tmp_path: Path) -> None:
 def test_experiments_are_listed_with_their_titles(declared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment"]) == 0
     assert capsys.readouterr().out.split() == ["small", "A", "comparison"]
+
+
+def test_the_report_has_a_section_of_experiments_with_results(declared: Path, tmp_path: Path) -> None:
+    places = [f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'report'}", "domain=digits"]
+    assert main(["report", *places, "seeds=[0]"]) == 0
+    assert 'id="experiments"' not in (tmp_path / "report" / "report.html").read_text()
+    assert main(["experiment", "small", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'small'}", *SMALL]) == 0
+    assert main(["report", *places, *SMALL]) == 0
+    (page,) = (tmp_path / "report").glob("variant-*/report.html")
+    text = page.read_text()
+    assert 'id="experiments"' in text and "small: A comparison." in text
+    assert (page.parent / "figures" / "experiment-small-digits.svg").exists()
+    for title in ("Raw", "None", "RQ on inputs"):
+        assert title in text.split('id="experiments"')[1]

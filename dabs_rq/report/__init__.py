@@ -1,5 +1,5 @@
-"""Writes the report: one self-contained HTML page with the table, its plots, pretraining curves, views of the quantizer
-and every record; and the plots as PDF and SVG.
+"""Writes the report: one self-contained HTML page with the table, its plots, pretraining curves, views of the
+quantizer, experiments and every record; and the plots as PDF and SVG.
 
 Sorting, filtering and opening a record use built-in elements (buttons, radio buttons, `<dialog>`) and a short script: a
 table library would know neither domains nor records, and would need as much code around it.
@@ -18,7 +18,7 @@ from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Domain
 from dabs_rq.files import digest, write_text
-from dabs_rq.report import cells, curves, figure, page, scores, views
+from dabs_rq.report import cells, curves, experiment, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
@@ -82,6 +82,9 @@ def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     sections = [_scores(runs, built, page_cells, domains, figures), _curves(runs, domains, figures)]
     if QUANTIZER in runs:
         sections.append(_views(runs[QUANTIZER], domains, figures))
+    experiments = experiment.section(run, figures)
+    if experiments.figures or experiments.missing:
+        sections.append(experiments)
     html = page.render(
         title=built.title,
         warning=run.data_note if run.made_up else "",

@@ -1,14 +1,18 @@
-"""Draws the results of an experiment: scores of its cells by probe, and the effective rank of their features."""
+"""Draws the results of experiments: scores of their cells by probe, and the effective rank of their features."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dabs_rq.experiment.results import Results, tables
+from dabs_rq.errors import DabsRqError
+from dabs_rq.experiment import cells as experiments
+from dabs_rq.experiment.results import Results, collect, tables
 from dabs_rq.files import write_text
 from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
+from dabs_rq.report.page import Figure, Section
+from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
 
 if TYPE_CHECKING:
@@ -33,16 +37,44 @@ def write(results: Results, folder: Path) -> None:
     write_text(folder / f"{results.experiment.name}.html", html)
 
 
+def section(run: Run, out: Path) -> Section:
+    """Make the report's section of all experiments that have results for the run's data, scale and protocol, with a
+    figure per task in `out`."""
+    texts = [
+        "Dots are scores, lines their 95 % intervals over seeds, a colour for each probe; beside them the effective "
+        "rank of the features. `make experiment NAME=...` computes an experiment and writes its table."
+    ]
+    made = Section("experiments", "Experiments", texts)
+    for name in experiments.names():
+        try:
+            declared = experiments.load(name)
+            computed = [cell for cell in experiments.cells(declared, run) if _has_records(cell.run)]
+            results = collect(declared, computed) if computed else None
+        except DabsRqError as error:
+            made.missing.append(f"{name}: {error}")
+            continue
+        if results is None or results.frame.empty:
+            continue
+        for task, part in results.frame.groupby("task", sort=False):
+            plot = _draw_task(f"experiment-{name}-{task}", part, out)
+            caption = f"{name}: {results.experiment.title}. {results.notes[-1]}"
+            made.figures.append(Figure(str(part["domain"].iloc[0]), plot, caption, str(part["row"].iloc[0])))
+        made.missing += [f"{name}: no result of {missing}." for missing in results.missing]
+    return made
+
+
+def _has_records(run: Run) -> bool:
+    return any(run.record_file(task.name, seed).exists() for task in run.tasks for seed in run.options.seeds)
+
+
 def draw(results: Results, folder: Path) -> list[Plot]:
     """Write a figure per task to folder/figures, as PDF and SVG: a line per cell, a colour per probe."""
-    plots = []
     with figure.style():
-        for task, part in results.frame.groupby("task", sort=False):
-            plots.append(_draw_task(str(task), part, folder / "figures"))
-    return plots
+        by_task = results.frame.groupby("task", sort=False)
+        return [_draw_task(str(task), part, folder / "figures") for task, part in by_task]
 
 
-def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
+def _draw_task(file_name: str, part: pd.DataFrame, folder: Path) -> Plot:
     titles = list(dict.fromkeys(part["title"]))
     plot = figure.new(0.9 + 0.36 * len(titles))
     plot.set_figwidth(plot.get_figwidth() + 0.07 * max(0, max(map(len, titles)) - 16))  # room for long titles
@@ -75,7 +107,7 @@ def _draw_task(task: str, part: pd.DataFrame, folder: Path) -> Plot:
     return figure.save(
         plot,
         folder,
-        task,
+        file_name,
         f"Scores on {row_title} with 95 % intervals, by probe, of {', '.join(titles)}, and the effective rank of their "
         "features. The table has the numbers.",
     )

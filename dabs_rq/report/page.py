@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
+    """A figure of a domain. heading: above it; by default the domain's title."""
+
     domain: str
     plot: Plot
     caption: str = ""
+    heading: str = ""
 
 
 @dataclass
