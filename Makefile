@@ -99,8 +99,8 @@ domains: $(STAMP)  ## List domains, sources and tasks, and where their data belo
 data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10' SCALE=small] DATA=/root
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
 
-docs: $(STAMP)  ## Write the API pages from the docstrings to build/docs
-	$(BIN)/python -W error::UserWarning -W 'ignore:Error parsing type annotation' -m pdoc -d markdown -o build/docs dabs_rq
+docs: $(STAMP)  ## Write the documentation as a static site to build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --site-dir build/docs
 
 clean:  ## Delete .venv (keeps runs/ and results/)
 	rm -rf $(VENV)

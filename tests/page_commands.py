@@ -32,7 +32,8 @@ def made_by(*words: str) -> list[str]:
     """The command that `make <words>` runs, as words; nothing is run."""
     told = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     told = told.replace("\\\n", " ")
-    return shlex.split([line for line in told.splitlines() if line.startswith(".venv/bin/python ")][-1])
+    words = shlex.split([line for line in told.splitlines() if ".venv/bin/python " in line][-1])
+    return words[words.index(".venv/bin/python") :]
 
 
 def _command(line: str) -> Command:

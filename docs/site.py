@@ -1,0 +1,205 @@
+"""Hooks of MkDocs: pages written from the code's declarations, and files outside docs/ that pages link to.
+
+`build` hands MkDocs the pages of reference/; nothing in them is written by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"\]\(\.\./([^)#\s]+)(#[^)\s]*)?\)")
+API = {
+    "The quantizer": ["dabs_rq.quantize"],
+    "Runs and results": ["dabs_rq.run.run", "dabs_rq.table", "dabs_rq.records.record", "dabs_rq.checkpoint"],
+    "Contracts": [
+        "dabs_rq.domain",
+        "dabs_rq.spec",
+        "dabs_rq.methods.base",
+        "dabs_rq.encoders.base",
+        "dabs_rq.data.examples",
+        "dabs_rq.errors",
+    ],
+    "Methods and encoders": ["dabs_rq.methods.rq", "dabs_rq.methods.emix", "dabs_rq.encoders.transformer"],
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of reference/, and the files outside docs/ that pages link to."""
+    for name, text in (
+        ("options", "\n".join(_options())),
+        ("tasks", "\n".join(_tasks())),
+        ("records", "\n".join(_records())),
+        ("api", "\n".join(_api())),
+    ):
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
+    linked = {path for file in files.documentation_pages() for path, _ in LINK.findall(file.content_string)}
+    for path in sorted(linked):
+        source = ROOT / path
+        if source.suffix != ".md" and source.is_file():
+            name = f"files/{path}{'.txt' if source.suffix == '.py' else ''}"
+            files.append(File.generated(config, name, content=source.read_bytes()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links to files outside docs/ to the copies in the site. A link to a folder becomes its text."""
+
+    def replaced(match: re.Match[str]) -> str:
+        path, anchor = match[1], match[2] or ""
+        for name in (f"files/{path}", f"files/{path}.txt"):
+            if files.get_file_from_path(name):
+                up = "../" * page.file.src_uri.count("/")
+                return f"]({up}{name}{anchor})"
+        return "](\0)"
+
+    return re.sub(r"\[([^\]]*)\]\(\0\)", r"\1", LINK.sub(replaced, markdown))
+
+
+# ---- the reference -------------------------------------------------------------------------------------------------
+
+
+def _options() -> Iterator[str]:
+    from dabs_rq import registry
+    from dabs_rq.protocol import Protocol
+    from dabs_rq.run import compose, options
+
+    choices = {
+        "scale": compose.choices("scale"),
+        "protocol": compose.choices("protocol"),
+        "encoder": registry.encoder_names(),
+        "method": registry.method_names(),
+        "domain": registry.domain_names(),
+    }
+    yield "# Options\n"
+    yield (
+        "Every option is a word `key=value` of a command, and in make a part of `OPTIONS='...'`. Values are checked "
+        "before any data are read. Defaults are those of the code; a scale (`configs/scale/`) sets budgets of its own, "
+        "and `--show-options` prints what a command would use.\n"
+    )
+    yield from _dataclass("Which run", "", options.Names, choices=choices)
+    for group, kind in options.GROUPS.items():
+        yield from _dataclass(f"`{group}`", f"{group}.", kind)
+    for name in registry.method_names():
+        spec = registry.method(name)
+        yield from _dataclass(f"`method`: {spec.title}", "method.", spec.options, note=f"With `method={name}`.")
+    for name in registry.encoder_names():
+        encoder = registry.encoder(name)
+        text = f"With `encoder={name}`."
+        yield from _dataclass(f"`encoder`: {encoder.title}", "encoder.", encoder.options, note=text)
+    yield "## `protocol`\n"
+    yield "What the two protocols set; [Two protocols](../protocol.md) explains each option.\n"
+    yield "| option | published | corrected |\n|---|---|---|"
+    kinds = [Protocol, *(domain.protocol for domain in registry.domains())]
+    kinds += [registry.method(name).protocol for name in registry.method_names()]
+    declared = {one.name: one for kind in kinds for one in dataclasses.fields(kind) if "published" in one.metadata}
+    for name, one in declared.items():
+        yield f"| `protocol.{name}` | `{_value(one.metadata['published'])}` | `{_value(one.metadata['corrected'])}` |"
+    yield ""
+
+
+def _dataclass(
+    title: str, prefix: str, kind: type[Any], *, note: str = "", choices: Mapping[str, Iterable[str]] | None = None
+) -> Iterator[str]:
+    """Describe the options that a dataclass declares. choices: legal values that its annotations do not list."""
+    yield f"## {title}\n"
+    if note:
+        yield f"{note}\n"
+    declared = dataclasses.fields(kind)
+    if declared:
+        hints = get_type_hints(kind, include_extras=True)
+        yield "| option | legal values | default |\n|---|---|---|"
+        for one in declared:
+            names = ", ".join(f"`{name}`" for name in (choices or {}).get(one.name, ()))
+            yield f"| `{prefix}{one.name}` | {names or _legal(hints[one.name])} | `{_value(one.default)}` |"
+        yield ""
+    doc = inspect.cleandoc(kind.__doc__ or "")
+    if doc and not doc.startswith(f"{kind.__name__}("):  # what dataclass writes where there is none
+        yield f"{doc}\n"
+
+
+def _legal(annotation: Any) -> str:
+    """Return the legal values of an annotation in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        limits = {
+            name: getattr(mark, name, None)
+            for constraint in arguments[1:]
+            for mark in (constraint, *getattr(constraint, "metadata", ()))
+            for name in ("ge", "gt", "le", "lt")
+            if getattr(mark, name, None) is not None
+        }
+        signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+        told = {sign: limit for sign, limit in limits.items() if limit < 2**31 - 1}  # others only keep out nonsense
+        said = ", ".join(f"{words} {told[sign]:g}" for sign, words in signs.items() if sign in told)
+        return f"{_legal(arguments[0])}{f', {said}' if said else ''}"
+    if origin is Literal:
+        return ", ".join(f"`{_value(value)}`" for value in arguments)
+    if origin is tuple:
+        return f"list of: {_legal(arguments[0])}"
+    if origin is Union or type(annotation).__name__ == "UnionType":
+        return " or ".join(_legal(part) for part in arguments)
+    words = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", Path: "path"}
+    return "`null`" if annotation is type(None) else words.get(annotation, getattr(annotation, "__name__", "any"))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return f"[{','.join(map(_value, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _tasks() -> Iterator[str]:
+    from dabs_rq import registry
+    from dabs_rq.records.metrics import METRICS
+
+    yield "# Domains and tasks\n"
+    yield "`make domains DATA=/root` says which sources are there, and where the others belong.\n"
+    for domain in registry.domains():
+        where = "" if domain.in_table else " (outside the table of 34 rows)"
+        yield f"## {domain.title}{where}\n"
+        source = domain.pretraining.source
+        yield f"`domain={domain.name}`, pretrained on {source.title} (`{source.folder}`).\n"
+        yield "| task | row | metric | source | licence |\n|---|---|---|---|---|"
+        for task in domain.tasks:
+            source = task.source
+            yield (
+                f"| `{task.name}` | {task.row} | {METRICS[task.metric].title} | {source.title} (`{source.folder}`) | "
+                f"{source.licence} |"
+            )
+        yield ""
+
+
+def _records() -> Iterator[str]:
+    from dabs_rq.records.record import FORMAT, Record
+
+    yield "# Records\n"
+    yield (
+        f"Every result is a record: a JSON file of format {FORMAT}, with its predictions as Parquet (`id`, `target`, "
+        "`output`) beside it. Records lie in `runs/<data>/<scale>/<protocol>/records/`. "
+        "[Read the results](../results.md) shows how to read them.\n"
+    )
+    yield f"{inspect.cleandoc(Record.__doc__ or '')}\n"
+    yield "| field | type |\n|---|---|"
+    hints = get_type_hints(Record, include_extras=True)
+    for one in dataclasses.fields(Record):
+        yield f"| `{one.name}` | {_legal(hints[one.name])} |"
+    yield ""
+
+
+def _api() -> Iterator[str]:
+    yield "# Python\n"
+    for title, modules in API.items():
+        yield f"## {title}\n"
+        yield from (f"::: {module}\n" for module in modules)
