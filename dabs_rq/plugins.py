@@ -12,8 +12,10 @@ import importlib.util
 import os
 import traceback
 import warnings
-from functools import cache
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from dabs_rq.errors import OptionError, PluginError, PluginWarning, first_line, unknown
 from dabs_rq.files import digest
@@ -24,6 +26,23 @@ EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
 SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules that declare no method or encoder
 KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_known: dict[tuple[Any, ...], Any] = {}
+
+
+def once(find: Callable[P, T]) -> Callable[P, T]:
+    """Cache the results of `find` by arguments and by the value of DABS_RQ_PATH, until `refresh`."""
+
+    @wraps(find)
+    def cached_find(*arguments: P.args, **named: P.kwargs) -> T:
+        key = (os.environ.get(PATH_VARIABLE, ""), find.__qualname__, *arguments, *named.items())
+        if key not in _known:
+            _known[key] = find(*arguments, **named)
+        return _known[key]
+
+    return cached_find
 
 
 def is_added(module: str) -> bool:
@@ -95,7 +114,7 @@ def _matching(kind: str, folder: Path, pattern: str) -> list[tuple[str, Path]]:
     return [(file.stem, file) for file in files if file.stem not in SHARED[kind]]
 
 
-@cache
+@once
 def _installed(group: str) -> tuple[tuple[str, Path, str], ...]:
     """List (name, file, module) of the entry points of a group, sorted. One that leads nowhere is left out."""
     found = []
@@ -119,10 +138,11 @@ def installed_packages() -> frozenset[str]:
 
 
 def refresh() -> None:
-    """Forget the entry points that were found."""
-    _installed.cache_clear()
+    """Forget what was found."""
+    _known.clear()
 
 
+@once
 def domain_files() -> Files:
     own = _PACKAGE / "domains"
     if not (own / "__init__.py").is_file():
@@ -133,16 +153,19 @@ def domain_files() -> Files:
     return _find("domain", own, "*/__init__.py", "domains")
 
 
+@once
 def method_files() -> Files:
     _tell_misplaced("methods", "*/__init__.py", "a method is a file methods/<name>.py")
     return _find("method", _PACKAGE / "methods", "*.py", "methods")
 
 
+@once
 def encoder_files() -> Files:
     _tell_misplaced("encoders", "*/__init__.py", "an encoder is a file encoders/<name>.py")
     return _find("encoder", _PACKAGE / "encoders", "*.py", "encoders")
 
 
+@once
 def added_task_files(domain_name: str) -> Files:
     """Find the tasks that plug-in folders add to a domain."""
     _tell_misplaced("tasks", "*/*.py", "a task is a folder tasks/<domain>/<name>/ with an __init__.py")

@@ -11,13 +11,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dabs_rq import plugins
 from dabs_rq.domain import Domain, Task
@@ -25,7 +23,6 @@ from dabs_rq.errors import DabsRqError, MissingDataError, OptionError, PluginErr
 from dabs_rq.files import digest
 from dabs_rq.plugins import (
     EXTRA,
-    PATH_VARIABLE,
     Files,
     added_task_files,
     domain_files,
@@ -33,6 +30,7 @@ from dabs_rq.plugins import (
     is_added,
     leave_out,
     method_files,
+    once,
     plugin_error,
 )
 
@@ -41,27 +39,11 @@ if TYPE_CHECKING:
     from dabs_rq.methods.base import MethodSpec
 
 PACKAGE: Path = Path(__file__).parent
-
-T = TypeVar("T")
-_known: dict[tuple[str | None, ...], Any] = {}
-
-
-def _once(find: Callable[..., T]) -> Callable[..., T]:
-    """Cache the results of `find` by arguments and by the value of DABS_RQ_PATH."""
-
-    @wraps(find)
-    def cached_find(*names: str | None) -> T:
-        key = (os.environ.get(PATH_VARIABLE, ""), find.__name__, *names)
-        if key not in _known:
-            _known[key] = find(*names)
-        return _known[key]
-
-    return cached_find
+PATH_VARIABLE = plugins.PATH_VARIABLE
 
 
 def refresh() -> None:
     """Forget all modules imported from plug-in folders, so that changed files are read again."""
-    _known.clear()
     plugins.refresh()
     for name in [name for name in sys.modules if name.startswith(EXTRA)]:
         del sys.modules[name]
@@ -117,26 +99,26 @@ def _usable(files: Files, find: Callable[[str], Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-@_once
+@once
 def domain_names() -> tuple[str, ...]:
     """List the names of all domains, sorted. A plug-in that cannot be used costs a warning."""
     return _usable(domain_files(), lambda name: _declared("domain", domain_files(), "DOMAIN", Domain, name))
 
 
-@_once
+@once
 def method_names() -> tuple[str, ...]:
     """List the names of all methods, sorted by their declared order, then by name. A plug-in that cannot be used costs
     a warning."""
     return tuple(sorted(_usable(method_files(), method), key=lambda name: (method(name).order, name)))
 
 
-@_once
+@once
 def encoder_names() -> tuple[str, ...]:
     """List the names of all encoders, sorted. A plug-in that cannot be used costs a warning."""
     return _usable(encoder_files(), encoder)
 
 
-@_once
+@once
 def domain(name: str, sources: str | None = None) -> Domain:
     """Return the domain called `name`, with a set of sources. Raises OptionError, with the nearest match, if no domain
     has that name, and if the domain has no such set."""
@@ -157,7 +139,7 @@ def domain(name: str, sources: str | None = None) -> Domain:
     return dataclasses.replace(declared, tasks=(*declared.tasks, *tasks), other_sources=other_sources)
 
 
-@_once
+@once
 def domains(sources: str | None = None) -> tuple[Domain, ...]:
     """Return all domains, sorted by name, with a set of sources. Raises OptionError if two of them declare a task of
     the same name."""
@@ -191,7 +173,7 @@ def task(domain_name: str, name: str) -> Task:
     return task
 
 
-@_once
+@once
 def method(name: str) -> MethodSpec:
     """Return the method called `name`. Raises OptionError, with the nearest match, if no method has that name."""
     from dabs_rq.methods.base import MethodSpec
@@ -199,7 +181,7 @@ def method(name: str) -> MethodSpec:
     return _declared("method", method_files(), "METHOD", MethodSpec, name)
 
 
-@_once
+@once
 def encoder(name: str) -> EncoderSpec:
     """Return the encoder called `name`. Raises OptionError, with the nearest match, if no encoder has that name."""
     from dabs_rq.encoders.base import EncoderSpec
@@ -233,6 +215,7 @@ def added_tasks(domain_name: str) -> tuple[Task, ...]:
     return tuple(task for task in domain(domain_name).tasks if task.name in added_task_files(domain_name))
 
 
+@once
 def miniature_version(name: str) -> str | None:
     """Hash the source files of a domain's miniature, those that all domains share among them. Returns None if the
     domain has no `miniature.py`."""

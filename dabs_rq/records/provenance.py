@@ -39,9 +39,14 @@ def code(*modules: str) -> dict[str, str]:
     pending = list(modules)
     while pending:
         if (name := pending.pop()) not in hashes:
-            hashes[name] = digest(ast.dump(_parsed(name)))
+            hashes[name] = _hash(name)
             pending += _imports(name)
     return dict(sorted(hashes.items()))
+
+
+@cache
+def _hash(module: str) -> str:
+    return digest(ast.dump(_parsed(module)))
 
 
 @cache
@@ -90,7 +95,7 @@ def _file(module: str) -> Path | None:
 
 def refresh() -> None:
     """Clear the caches of source code, so that files that changed in this process are read again."""
-    for cached in (code, _parsed, _imports, _file):
+    for cached in (code, _hash, _parsed, _imports, _file):
         cached.cache_clear()
 
 

@@ -221,7 +221,8 @@ def predictions(file: Path) -> Predictions:
     parquet_file = file.with_suffix(".parquet")
     try:
         check_size(parquet_file, RecordError)
-        table = pq.read_table(parquet_file, page_checksum_verification=True)
+        with pq.ParquetFile(parquet_file, page_checksum_verification=True) as opened:
+            table = opened.read(use_threads=False)  # small files: threads cost more than they save
         targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
         return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
     except Exception as error:  # a damaged file can raise any type
