@@ -239,6 +239,7 @@ def test_a_domain_of_ones_own(extra: Path) -> None:
     generator, first = registry.miniature("noise"), registry.miniature_version("noise")
     assert generator.write(Path(), 0) == "examples"
     (inside / "miniature_more.py").write_text("")
+    registry.refresh()
     assert registry.miniature_version("noise") != first
 
 
