@@ -228,6 +228,7 @@ def test_an_encoder_is_found_by_name(folder: Path) -> None:
     with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):
         registry.encoder("transfomer")
     (folder / "encoders" / "wrong.py").write_text("ENCODER = 1")
+    registry.refresh()
     with pytest.raises(OptionError, match=r"wrong\.py must define ENCODER, of type EncoderSpec; got int"):
         registry.encoder("wrong")
 

@@ -346,6 +346,7 @@ def test_tasks_that_do_not_fit(extra: Path) -> None:
     add_task(extra, "vqa", "cifar10")
     shutil.rmtree(extra / "tasks" / "sensor")
     shutil.rmtree(extra / "tasks" / "xray")
+    registry.refresh()
     with pytest.raises(OptionError, match=r"task 'cifar10' is declared by domains 'images' and 'vqa'"):
         registry.domains()
 
