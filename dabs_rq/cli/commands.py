@@ -104,6 +104,9 @@ def _show_table(run: Run) -> int:
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
     print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
+    if built.not_shown:
+        print("\nNot shown:")
+        print("\n".join(f"  {reason}" for reason in built.not_shown))
     return _print_errors(built.errors, " (skipped in the table)")
 
 

@@ -37,9 +37,10 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
         current = data.setdefault(domain, kept.CurrentData(first))
         compared = current if has_local_data(first, task.source) else None
         for name, by_seed in row.records.items():
-            cell = cells[domain, name.partition("+")[0]]
+            method = name.partition("+")[0]
+            cell = cells[domain, method]
             for seed, result in by_seed.items():
-                key = (domain, cell.method.name, seed)
+                key = (domain, method, seed)
                 if key not in encoders:
                     encoders[key] = _encoder(cell, current, seed)
                 weights, of_encoder = encoders[key]
@@ -56,6 +57,8 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
 
 def _encoder(cell: Run, data: kept.CurrentData, seed: int) -> tuple[str | None, list[Change]]:
     """Return the hash of a cell's encoder, None if there is no checkpoint, and what changed since it was made."""
+    if cell.options.scores_network:
+        return None, []
     try:
         described = checkpoint.describe(cell.checkpoint_file(seed))
     except CheckpointError:

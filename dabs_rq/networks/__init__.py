@@ -1,0 +1,4 @@
+"""Networks of others as encoders: any torch module or callable, scored as it is."""
+
+from dabs_rq.networks.declare import declare as declare
+from dabs_rq.networks.network import Network as Network
