@@ -34,6 +34,8 @@ class Frozen(NamedTuple):
 
 def frozen_encoder(run: Run, seed: int, network: Encoder | None = None) -> Frozen:
     """Load the frozen encoder of a run. network: the caller's, which is taken in place of one that is loaded."""
+    if network is not None and run.options.builds_network:
+        raise OptionError(f"name={run.options.name} is the name of an encoder file, which has a column: give another")
     if run.options.scores_network:
         return _network(run, network or _loaded_network(run, seed))
     file = run.checkpoint_file(seed)
