@@ -140,6 +140,13 @@ def test_the_module_is_left_as_it_was(evaluate: Callable[..., pd.DataFrame]) -> 
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_the_published_protocol_encodes_in_every_epoch(evaluate: Callable[..., pd.DataFrame]) -> None:
+    model = nn.Sequential(cnn(), nn.Dropout(0.5)).eval()
+    found = evaluate(model, protocol="published", options={"transfer.epochs": 2})
+    assert found["probe"].tolist() == ["adamw"] and found["status"].tolist() == ["ok"]
+    assert not any(module.training for module in model.modules())
+
+
 def test_a_method_of_a_module_and_half_precision(evaluate: Callable[..., pd.DataFrame]) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:

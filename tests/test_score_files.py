@@ -32,7 +32,10 @@ from tests.page_commands import commands
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGE = Path(__file__).parents[1] / "docs" / "score-your-encoder.md"
-FEW = ("transfer.max_examples=80", "transfer.also=[]", "trainer.progress=false", "trainer.accelerator=cpu")
+FEW = (
+    *("transfer.max_examples=80", "transfer.also=[]", "suite.workers=1"),
+    *("trainer.progress=false", "trainer.accelerator=cpu"),
+)
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 

@@ -208,7 +208,9 @@ class Command:
 COMMANDS = {
     "pretrain": Command(pretrain, "pretrain one domain's encoder with one method"),
     "transfer": Command(
-        transfer, "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; checkpoint=file for another)"
+        transfer,
+        "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; encoder=mine, or checkpoint=file with "
+        "name=column, for another)",
     ),
     "suite": Command(
         suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"
