@@ -331,6 +331,7 @@ def test_a_failing_task_does_not_stop_the_others(
         ({"name": "none_std"}, "cannot be the name of a column"),
         ({"name": "x" * 65}, "cannot be the name of a column"),
         ({"name": "metric"}, "cannot be the name of a column"),
+        ({"domain": "sensor", "tasks": None, "size": 64}, "size=64 is for pictures"),
         ({"tasks": ["dtdd"]}, "Did you mean 'dtd'"),
         ({"options": {"transfer.probs": 1}}, "unknown option 'transfer.probs'"),
     ],

@@ -152,14 +152,19 @@ def test_three_networks_are_columns_of_one_table(
     assert "unknown network 'my CN'. Did you mean 'my CNN'" in capsys.readouterr().err
 
 
-def test_what_a_table_leaves_out_is_named(words: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_table_leaves_out_is_named(
+    words: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     for more in (("seeds=3",), (), ("transfer.probe=adamw", "transfer.epochs=1")):
         assert cli.main(["transfer", *words("images", "tasks=dtd", "encoder=my_cnn", *more)]) == 0
     capsys.readouterr()
     assert cli.main(["table", *words("images")]) == 0
     said = capsys.readouterr().out
     assert "1 record of seed 3, which is not chosen: add it by SEEDS=" in said
-    assert re.search(r"1 record of my_cnn with other options than these: give those of variant \w{16}", said)
+    assert re.search(r"1 record of my_cnn with other options than these \(variant \w{16}\): give the same", said)
+    assert cli.main(["table", *words("images", "seeds=4", f"out={tmp_path / 'elsewhere'}")]) == 0
+    said = capsys.readouterr().out
+    assert "My CNN" not in said.split("Not shown")[0] and "1 record of seed 3" in said  # no column of dashes alone
 
 
 def test_the_report_shows_networks(words: Callable[..., list[str]], tmp_path: Path) -> None:

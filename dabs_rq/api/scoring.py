@@ -75,6 +75,8 @@ def evaluate(
     }
     given |= options or {}
     run = Run.compose({key: value for key, value in given.items() if value is not None})
+    if size is not None and resized(run.inputs, size) == resized(run.inputs, size + 1):
+        raise OptionError(f"size={size} is for pictures, and the inputs of {domain} have the shape of the scale")
     if isinstance(model, Encoder):
         network: Encoder = _fitting(model, run, size, pool, key, texts)
     else:

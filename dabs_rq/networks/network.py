@@ -50,6 +50,7 @@ class Network(Encoder):
         self.register_buffer("place", torch.zeros(0), persistent=False)  # says on which device a function computes
         self.identified = key is not None or (self.module is not None and bool(self.module.state_dict()))
         self._width: int | None = None
+        self._repeats = False  # the first batch shows it
         if self.module is not None:
             check_mode(name, self.module)
 
@@ -74,17 +75,18 @@ class Network(Encoder):
     def architecture(self) -> dict[str, Any]:
         described: dict[str, Any] = {} if self.module is None else identity.architecture(self.module)
         if self.call is not None:
-            described["function"] = "" if self.key else identity.function(self.call)
+            described["function"] = identity.function(self.call)
         if self.pool is not None:
             described["pool"] = identity.function(self.pool)
         return described | {"texts": self.texts, "key": self.key}
 
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
         features = self._encode(inputs)
-        if self._width is None:
-            self._width = features.shape[1]
+        self._width = features.shape[1]
+        if not self._repeats:
             alone = tuple(one[: max(1, min(EXAMPLES, len(one) // 2))] for one in inputs)
             check_repeatable(self.name, features, self._encode(inputs), self._encode(alone))
+            self._repeats = True
         return features
 
     def _encode(self, inputs: tuple[Tensor, ...]) -> Tensor:

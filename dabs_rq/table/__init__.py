@@ -17,7 +17,7 @@ from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table import earlier
-from dabs_rq.table.columns import groups, is_network, names, run_of
+from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, of_other_options, table_title
@@ -35,19 +35,21 @@ def build(run: Run) -> Table:
 
     options = run.options
     records, errors = read_records(run)
-    methods = names(run, records)
-    by_probe = groups(run, methods)
-    columns = tuple(name for group in by_probe for name in group.columns)
+    chosen = names(run, records)
     cells = {
         (domain.name, method): run_of(run.replace(domain=domain.name), method)
         for domain in run.domains
-        for method in methods
+        for method in chosen
     }
     changed: dict[str, object] = {}
     for cell in cells.values():
         changed |= cell.composed.changed(of_pretraining=False)
-    published = read_published(run, methods, changed) if options.table.published else None
     found = select_records(run, records, cells)
+    shown = {one.method for of_task in found.by_task.values() for one in of_task}
+    methods = tuple(name for name in chosen if name in shown or not is_network(name) or networks_given(run))
+    published = read_published(run, methods, changed) if options.table.published else None
+    by_probe = groups(run, methods)
+    columns = tuple(name for group in by_probe for name in group.columns)
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []

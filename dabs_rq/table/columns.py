@@ -38,6 +38,11 @@ def names(run: Run, records: Iterable[Record]) -> tuple[str, ...]:
     return (*run.methods, *(() if options.method_given else found))
 
 
+def networks_given(run: Run) -> bool:
+    """Whether the run says of which networks there are columns; without it, those that have results are shown."""
+    return run.options.scores_network or run.options.encoders is not None
+
+
 def _known(name: str, found: list[str]) -> str:
     if name not in found and name not in (known := registry.encoder_names()):
         raise OptionError(unknown("network", name, [*found, *known]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,20 +68,31 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
     the run that would compute them now."""
     by_task: dict[tuple[str, str], list[Record]] = {}
     left_out: list[LeftOut] = []
-    not_shown: Counter[str] = Counter()
+    not_shown: dict[str, list[Record]] = {}
     variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
     columns = {name for _, name in cells}
     for result in records:
         if reason := _why_not_shown(run, result, columns, variants):
-            not_shown[reason] += 1
+            not_shown.setdefault(reason, []).append(result)
             continue
         cell = cells[result.domain, result.method]
         if changes := changed_options(cell, result.options, of_pretraining=False):
             left_out.append(LeftOut(result, tuple(changes)))
         else:
             by_task.setdefault((result.domain, result.task), []).append(result)
-    counted = [f"{count} {'record' if count == 1 else 'records'} {reason}" for reason, count in not_shown.items()]
-    return Found(by_task, left_out, tuple(counted))
+    return Found(by_task, left_out, tuple(_counted(reason, of_reason) for reason, of_reason in not_shown.items()))
+
+
+def _counted(reason: str, records: Sequence[Record]) -> str:
+    text = f"{len(records)} {'record' if len(records) == 1 else 'records'} {reason}"
+    if not reason.endswith(_OTHER_OPTIONS):
+        return text
+    variants = sorted({result.variant for result in records})
+    more = f" and {len(variants) - 3} more" if len(variants) > 3 else ""
+    return f"{text} (variant {', '.join(variants[:3])}{more}): give the same options in OPTIONS="
+
+
+_OTHER_OPTIONS = "with other options than these"
 
 
 def _why_not_shown(
@@ -101,7 +111,7 @@ def _why_not_shown(
     if result.variant != variants[result.domain, result.method]:
         if result.variant == "default":
             return f"of {result.method} with the options of configs/, not with these: leave out ENCODER= and OPTIONS="
-        return f"of {result.method} with other options than these: give those of variant {result.variant} in OPTIONS="
+        return f"of {result.method} {_OTHER_OPTIONS}"
     return None
 
 
