@@ -30,7 +30,8 @@ def names(run: Run, records: Iterable[Record]) -> tuple[str, ...]:
     """List what has a column: the run's methods, and the networks of `encoders`, by default all that have records
     unless the methods were given. Raises OptionError for a network that nothing knows."""
     options = run.options
-    found = sorted({one.method for one in records if one.architecture and not one.method.startswith(UNNAMED)})
+    named = {one.method for one in records if one.architecture and not one.method.startswith(UNNAMED)}
+    found = sorted(named - set(registry.method_names()))
     if options.scores_network:  # encoder=, or name=
         return (_known(str(options.name), found),) if options.name else ()
     if options.encoders is not None:
