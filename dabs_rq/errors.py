@@ -47,6 +47,10 @@ class RecordError(DabsRqError):
     """A record that cannot be read or that dabs_rq did not write."""
 
 
+class EncoderError(DabsRqError):
+    """A network that cannot be scored as it is, or inputs that it does not take."""
+
+
 class TrainingError(DabsRqError):
     """Training that cannot start or must stop."""
 
@@ -73,6 +77,13 @@ class ResourceError(DabsRqError):
     """The processor or a GPU ran out of memory."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the processor or a GPU ran out of memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 @contextmanager
 def explain_out_of_memory(advice: str) -> Iterator[None]:
     """Raise ResourceError where the block runs out of memory, on the processor or on a GPU.
@@ -82,8 +93,7 @@ def explain_out_of_memory(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        raised_by_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-        if not raised_by_torch and not isinstance(error, MemoryError):
+        if not is_out_of_memory(error):
             raise
         raise ResourceError(f"out of memory ({first_line(error)}). {advice}") from error
 

@@ -7,7 +7,7 @@ DABS uses other names: a `Domain` is its "transfer group", which has one pretrai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -113,6 +113,19 @@ class Tokens:
 
 
 Input = Grid | Series | Tokens
+
+
+def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:
+    """Return the inputs with pictures of `size` x `size` pixels, one patch each; None returns them unchanged.
+
+    Only pictures can have another size: the readers scale them, but give other inputs the declared shape only.
+    """
+    if size is None:
+        return inputs
+    return tuple(
+        replace(spec, height=size, width=size, patch=size) if isinstance(spec, Grid) and spec.dtype == "uint8" else spec
+        for spec in inputs
+    )
 
 
 # ---- targets: the kind decides outputs, loss and legal metrics ---------------------------------------------------

@@ -22,7 +22,8 @@ from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.methods.base import Batch, Method, build_method
 from dabs_rq.spec import Grid, Input, Series, Tokens
 
-METHODS, ENCODERS = registry.method_names(), registry.encoder_names()
+METHODS = registry.method_names()
+ENCODERS = [name for name in registry.encoder_names() if not registry.encoder(name).pretrained]
 TRAINING = [name for name in METHODS if registry.method(name).trains]
 DOMAINS = registry.domain_names()
 B = 6

@@ -162,7 +162,7 @@ def test_transfer_runs_from_a_file_of_dabs(tmp_path: Path, miniature: Callable[[
     words = [f"data={miniature('sensor')}", f"runs={tmp_path / 'runs'}", f"checkpoint={path}", *SMALL]
     (file, *_), errors = transfer(Run.of(["domain=sensor", *words, "transfer.max_examples=120"]), 0)
     assert not errors
-    assert record.read(file).method == f"checkpoint:{checkpoint.weights_hash(encoder)}"
+    assert record.read(file).method == f"checkpoint-{checkpoint.weights_hash(encoder)}"
 
 
 def test_a_checkpoint_of_the_other_scale_says_so(tmp_path: Path, miniature: Callable[[str], Path]) -> None:

@@ -13,6 +13,7 @@ from dabs_rq import registry
 STAGES = [
     "__main__",
     "cli",
+    "api",
     "report",
     "suite",
     "experiment",
@@ -28,6 +29,7 @@ STAGES = [
     "registry",
     "domain",
     "methods",
+    "networks",
     "encoders",
     "data",
     "spec",

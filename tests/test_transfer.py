@@ -312,7 +312,7 @@ def test_another_checkpoint_can_be_given_and_is_filed_under_its_hash(run: Callab
     file = pretrain(run("sensor"), 3)
     weights = checkpoint.describe(file)["weights"]
     (found, *_), _ = transfer(run("sensor", f"checkpoint={file}"), 0)
-    assert record.read(found).method == f"checkpoint:{weights}"
+    assert record.read(found).method == f"checkpoint-{weights}"
     images = run("images", f"checkpoint={file}")
     with pytest.raises(CheckpointError, match="another architecture"):
         transfer(images, 0)

@@ -122,10 +122,17 @@ def load_encoder(
         return _load(path, inputs, heads, head_width, pool)
 
 
+def is_of_torch(path: Path) -> bool:
+    """Return whether `path` is a file that torch wrote, as DABS's checkpoints are; ours are not."""
+    return path.is_file() and zipfile.is_zipfile(path)  # torch writes zip files, safetensors does not
+
+
 def _load(path: Path, inputs: tuple[Input, ...] | None, heads: int, head_width: int, pool: str) -> Encoder:
-    if path.is_file() and zipfile.is_zipfile(path):  # torch writes zip files, safetensors does not
+    if is_of_torch(path):
         if inputs is None:
-            raise CheckpointError(f"{path} does not store the inputs that its encoder takes: give inputs=")
+            raise CheckpointError(
+                f"{path} does not store the inputs that its encoder takes: give inputs= (or domain= to dabs_rq.load)"
+            )
         return dabs_checkpoint.load(path, inputs, heads, head_width, pool)
     return _load_ours(path, inputs)
 

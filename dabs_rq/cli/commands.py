@@ -104,6 +104,9 @@ def _show_table(run: Run) -> int:
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
     print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
+    if built.not_shown:
+        print("\nNot shown:")
+        print("\n".join(f"  {reason}" for reason in built.not_shown))
     return _print_errors(built.errors, " (skipped in the table)")
 
 
@@ -205,7 +208,9 @@ class Command:
 COMMANDS = {
     "pretrain": Command(pretrain, "pretrain one domain's encoder with one method"),
     "transfer": Command(
-        transfer, "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; checkpoint=file for another)"
+        transfer,
+        "probe a pretrained encoder on its domain's tasks (tasks=a,b for some; encoder=mine, or checkpoint=file with "
+        "name=column, for another)",
     ),
     "suite": Command(
         suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"

@@ -12,6 +12,7 @@ Options are words of the form key=value. The most used:
   domain=sensor             which domain, or several: domain=sensor,text (see `python -m dabs_rq domains`)
   method=rq                 none, emix or rq, or several; method.<name> are its options, such as method.bins=4
   encoder=transformer       the encoder; encoder.<name> are its options, such as encoder.depth=6
+  encoders=mine,yours       networks with weights of their own to score beside the methods; for a table also by name
   scale=mini                mini (minutes on two cores) or paper (the published budget; needs data=)
   protocol=corrected        corrected, or published with its defects; one option alone: protocol.<name>=...
   data=/root                root of the real data; without it made-up miniature data are written and used

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dabs_rq.errors import OptionError
 from dabs_rq.spec import Input
 from dabs_rq.typed import check_declared
 
@@ -37,6 +38,7 @@ class Encoder(nn.Module, abc.ABC):
 
     inputs: tuple[Input, ...]
     mask_padding: bool = True
+    identified: bool = True  # False: neither weights nor a key say whether it is the same network as before
 
     @property
     @abc.abstractmethod
@@ -110,12 +112,25 @@ class EncoderSpec:
 
     options: a frozen dataclass; each field is an option `encoder.<field>`. build: makes the network from (options,
     inputs, mask_padding).
+    pretrained: whether `build` returns a network with its final weights, which is scored as it is; no method trains it.
+    domains: the names of the only domains that it serves; None for all. size: the height and width in pixels of the
+    pictures that a pretrained network gets; None for those of the scale.
     """
 
     name: str
     title: str
     options: type[Any]
     build: Callable[[Any, tuple[Input, ...], bool], Encoder]
+    pretrained: bool = False
+    domains: tuple[str, ...] | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         check_declared(f"encoder {self.name!r}", self.options)
+        if self.size is not None and not self.pretrained:
+            raise OptionError(f"encoder {self.name!r}: only one that is pretrained can ask for a size of pictures")
+
+    def check_serves(self, domain: str) -> None:
+        """Raise OptionError if the network does not serve a domain."""
+        if self.domains is not None and domain not in self.domains:
+            raise OptionError(f"encoder={self.name} serves only {', '.join(self.domains)}, not domain={domain}")

@@ -33,6 +33,13 @@ def pretrain(run: Run, seed: int) -> Path:
     without the interruption. For several devices, this function starts one process per device, unless torchrun or srun
     started this process.
     """
+    if run.options.scores_network:
+        raise OptionError(
+            f"encoder={run.options.name} brings its weights, and no method trains it: score it by transfer, or choose "
+            "another encoder"
+            if run.options.builds_network
+            else "name= and checkpoint= are for transfer; pretrain makes checkpoints"
+        )
     run = run.of_one_method()
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains

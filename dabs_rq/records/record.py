@@ -36,8 +36,9 @@ class Record:
     most frequent class, None where accuracy does not apply. standard_error: of the score, over test splits of this
     size; None if undefined. also: scores of further metrics, without undefined ones.
     probe: which probe, and how it was fitted. spectrum: of the features of up to 512 training examples, see
-    `dabs_rq.records.spectrum`. checkpoint: hash of the encoder's weights. train_split, test_split:
-    hashes of ids, targets and inputs; inputs enter by their files' times, so these compare on one machine only.
+    `dabs_rq.records.spectrum`. checkpoint: hash of the encoder's weights. architecture: of a network that is scored as
+    it is, a hash of all else that changes its features; "" for the encoder of a method. train_split, test_split: hashes
+    of ids, targets and inputs; inputs enter by their files' times, so these compare on one machine only.
     train_labels, test_labels: hashes of ids and targets, equal on every machine. code: hashes of the modules that
     computed the record.
     """
@@ -64,6 +65,7 @@ class Record:
     standard_error: NotNegative | None = None
     also: dict[str, float] = field(default_factory=dict)
     checkpoint: str
+    architecture: str = ""
     train_split: str
     test_split: str
     train_labels: str = ""

@@ -22,7 +22,7 @@ from dabs_rq.report import cells, curves, experiment, figure, page, scores, view
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
-from dabs_rq.table.columns import method_title
+from dabs_rq.table.columns import is_network, method_title, run_of
 from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
@@ -75,11 +75,12 @@ def _remove_old(folder: Path, names: set[str]) -> None:
 
 def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     """Write the figures; return the page and the names of its figures."""
-    runs = {method: run.replace(method=method) for method in built.methods}
+    runs = {name: run_of(run, name) for name in built.methods}
+    of_methods = {name: one for name, one in runs.items() if not is_network(name)}
     layout = lay_out(built)
     page_cells = cells.build(runs, built, layout)
     domains = [run.domain_called(str(name)) for name in built.frame["domain"].unique()]
-    sections = [_scores(runs, built, page_cells, domains, figures), _curves(runs, domains, figures)]
+    sections = [_scores(runs, built, page_cells, domains, figures), _curves(of_methods, domains, figures)]
     if QUANTIZER in runs:
         sections.append(_views(runs[QUANTIZER], domains, figures))
     experiments = experiment.section(run, figures)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from dabs_rq import registry
 from dabs_rq.errors import OptionError
-from dabs_rq.files import atomic_path, write_text
+from dabs_rq.files import atomic_path, digest, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,8 +74,10 @@ def style() -> Iterator[None]:
 
 
 def method_style(method: str) -> tuple[str, str]:
-    """Return the colour and the marker of a method. They do not depend on which other methods are shown."""
-    position = registry.method_names().index(method)
+    """Return the colour and the marker of a method. They do not depend on which other methods are shown; those of a
+    network follow from its name."""
+    known = registry.method_names()
+    position = known.index(method) if method in known else len(known) + int(digest(method), 16)
     return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
 
 

@@ -17,6 +17,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
+from dabs_rq.run.names import check_names, with_network
 from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
 from dabs_rq.run.values import flat
 from dabs_rq.typed import checked, field_names
@@ -42,6 +43,18 @@ class Composed:
     options: Options
     values: dict[str, Any]
     overridden: dict[str, Any]
+
+    @property
+    def ineffective(self) -> tuple[str, ...]:
+        """The prefixes of options that do not affect a network that is scored as it is; () for a run of methods."""
+        if not self.options.scores_network:
+            return ()
+        return ("method.", "pretrain.", "trainer.", *(() if self.options.builds_network else ("encoder.",)))
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The values that a record holds: all but those of `ineffective` groups."""
+        return {key: value for key, value in self.values.items() if not key.startswith(self.ineffective)}
 
     @cached_property
     def declared(self) -> dict[str, Any]:
@@ -72,6 +85,7 @@ class Composed:
             key: value
             for key, value in values.items()
             if key not in _NO_EFFECT
+            and not key.startswith(self.ineffective)
             and (
                 key in acts
                 or key.startswith(("encoder.", "pretrain.", "method."))
@@ -89,6 +103,8 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
     """
     options, values = _compose(given, frozenset(lenient))
     choices = {key: value for key, value in given.items() if key in ("scale", "protocol", "method", "domain")}
+    if options.scores_network:
+        choices["method"] = ["none"]
     _, known = _compose(choices, frozenset())
     overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
     return Composed(options, values, overridden)
@@ -96,12 +112,15 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
 
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:
     names = checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
-    _check_names(names)
+    check_names(names)
     unique = {
-        key: tuple(dict.fromkeys(value)) for key in ("method", "domain", "tasks") if (value := getattr(names, key))
+        key: tuple(dict.fromkeys(value))
+        for key in ("method", "domain", "tasks", "encoders")
+        if (value := getattr(names, key))
     }
     names = dataclasses.replace(names, **unique)
     scale, budgets, sizes = _scale(names.scale)
+    names = with_network(names)
     method_names = names.method if names.method is not None else _default_methods()
     specs = [registry.method(name) for name in method_names]
     domains = registry.chosen_domains(names.domain)
@@ -134,23 +153,13 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         methods=tuple(methods),
         method_given=names.method is not None,
         domains=names.domain,
-        **{name: getattr(names, name) for name in ("tasks", "seeds", *PATHS)},
+        **{name: getattr(names, name) for name in ("tasks", "seeds", "name", "encoders", *PATHS)},
         **groups,
     )
     return options, flat(options)
 
 
 _NAMES = tuple(field.name for field in fields(Names))
-
-
-def _check_names(names: Names) -> None:
-    if names.method is not None and not names.method:
-        raise OptionError(f"method is empty; known: {', '.join(registry.method_names())}")
-    for key in ("domain", "tasks"):
-        if getattr(names, key) == ():
-            raise OptionError(f"{key} is empty; leave it out to choose all")
-    if len(set(names.seeds)) < len(names.seeds):
-        raise OptionError(f"seeds repeats a seed: {', '.join(map(str, names.seeds))}")
 
 
 def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:

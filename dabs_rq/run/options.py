@@ -111,12 +111,14 @@ class TransferOptions:
 class LoaderOptions:
     """Options of data loading.
 
-    workers: processes per device that read and decode; 0 uses the main process. processes: fill the prepared cache;
-    null: one per processor. prepare: whether to cache decoded examples on disk; auto caches columns that fit cache_gb.
+    workers: processes per device that read and decode; 0 uses the main process. encode_batch: examples that a frozen
+    encoder gets at a time; it affects memory only. processes: fill the prepared cache; null: one per processor.
+    prepare: whether to cache decoded examples on disk; auto caches columns that fit cache_gb.
     strict: raise an error for a wrong example count instead of a warning.
     """
 
     workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    encode_batch: Count = 256
     processes: Processes | None = None
     prepare: Literal["auto", "always", "never"] = "auto"
     cache_gb: NotNegative = 20.0
@@ -210,7 +212,9 @@ class Options:
     domains, tasks: None means all. methods: in the given order. method_given: False if `methods` is the default. data:
     root of the real data; None uses made-up miniature data. runs: folder of checkpoints, features and records. out:
     folder of tables. checkpoint: an encoder file to transfer instead of the method's own. seeds: one run per seed; they
-    never change a split.
+    never change a split. name: of the network to score, which is its column in tables; None for a run of methods.
+    encoders: the networks that a suite scores, and the columns of a table beside its methods; None: all that have
+    results.
     """
 
     scale: Scale
@@ -232,6 +236,18 @@ class Options:
     runs: Path
     out: Path | None
     checkpoint: Path | None
+    name: str | None = None
+    encoders: tuple[str, ...] | None = None
+
+    @property
+    def scores_network(self) -> bool:
+        """Whether a network is scored as it is: a checkpoint, an encoder file, or a model of the caller."""
+        return self.name is not None or self.checkpoint is not None
+
+    @property
+    def builds_network(self) -> bool:
+        """Whether the network that is scored is built by the encoder file of its name."""
+        return self.checkpoint is None and self.name == self.encoder.name
 
     @property
     def method(self) -> Chosen:
@@ -265,9 +281,11 @@ class Names:
     runs: Place = Path("runs")
     out: Place | None = None
     checkpoint: Place | None = None
+    name: str | None = None
+    encoders: tuple[str, ...] | None = None
 
 
 PATHS = ("data", "runs", "out", "checkpoint")
-SEVERAL = ("method", "domain", "tasks", "seeds", "transfer.strengths", "transfer.also")
+SEVERAL = ("method", "domain", "tasks", "seeds", "encoders", "transfer.strengths", "transfer.also")
 # Accepted plurals of options that take several values.
 PLURALS = {"methods": "method", "domains": "domain"}

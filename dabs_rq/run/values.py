@@ -37,9 +37,10 @@ def _without_methods(options: Options) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for group, chosen in groups.items():
         values |= {f"{group}.{key}": value for key, value in _as_dict(chosen).items() if key != "name"}
-    for key in ("domains", "tasks", "seeds"):
+    for key in ("domains", "tasks", "seeds", "encoders"):
         value = getattr(options, key)
         values[PLURALS.get(key, key)] = None if value is None else list(value)
+    values["name"] = options.name
     return values | {key: None if (path := getattr(options, key)) is None else str(path) for key in PATHS}
 
 

@@ -171,6 +171,8 @@ def describe(run: Run) -> str:
         "without reading and probes.",
         "loader.prepare and loader.cache_gb decide which decoded examples are cached; others are decoded every time.",
     ]
+    if options.encoders or options.scores_network:
+        text.append("Not counted: the networks of encoder files, which are scored as they are.")
     unknown = [name for cost in domain_costs for name in cost.unknown]
     if unknown:
         text.append(f"Not counted, because their number of examples is not declared: {', '.join(unknown)}.")

@@ -64,9 +64,27 @@ def build_plan(run: Run) -> Plan:
         raise OptionError("a suite makes its own checkpoints; to probe another: transfer domain=... checkpoint=file")
     plan = Plan()
     for domain, tasks in selected_tasks(run).items():
-        runs = [("", run.replace(domain=domain, method=method, tasks=None)) for method in run.methods]
+        runs = [("", run.replace(domain=domain, method=method, tasks=None)) for method in _methods(run)]
+        runs += [(name, _network_run(run, name, domain)) for name in networks(run, domain)]
         _add_domain(plan, run, domain, tasks, runs)
     return plan
+
+
+def _methods(run: Run) -> tuple[str, ...]:
+    return () if run.options.scores_network else run.methods
+
+
+def networks(run: Run, domain: str) -> tuple[str, ...]:
+    """List the encoder files that a suite scores in a domain: those of `encoders`, or the one that is the run's encoder
+    and brings its weights. Raises OptionError for one that does not exist."""
+    options = run.options
+    names = (options.name,) if options.builds_network else options.encoders or ()
+    specs = [registry.encoder(name) for name in names if name is not None]
+    return tuple(spec.name for spec in specs if spec.domains is None or domain in spec.domains)
+
+
+def _network_run(run: Run, name: str, domain: str) -> Run:
+    return run.replace(domain=domain, tasks=None, method="none", encoder=name, name=name)
 
 
 def plan_cells(cells: Sequence[Cell]) -> Plan:
@@ -109,6 +127,8 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
 
 def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]) -> Remaining:
     """Find what a domain, method and seed still need, and count what is done, to do and waiting in `plan`."""
+    if run.options.scores_network:
+        return _remaining_of_network(plan, cell, run, seed, tasks)
     domain, method = run.domain, run.method.name
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run, run.checkpoint_file(seed))
@@ -120,6 +140,25 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
+
+
+def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]) -> Remaining:
+    """Find what the network of an encoder file still needs. It is built to learn whether its records are of it; if that
+    fails, its job says why."""
+    from dabs_rq.transfer.finished import missing_probes
+    from dabs_rq.transfer.frozen import UNNAMED, frozen_encoder
+
+    _, records = (plan.counts.setdefault((run.domain.name, step), Counter()) for step in STEPS)
+    _note_tokenizers(plan, run)
+    try:
+        _, weights, name, architecture = frozen_encoder(run, seed)
+    except Exception:
+        weights, name, architecture = "", cell or UNNAMED, ""
+    folder = run.places.records(run.identity(seed, method=name))
+    unscored = [task for task in tasks if missing_probes(run, task, folder, weights, architecture)]
+    ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name)]
+    records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
+    return Remaining(run, name, seed, False, ready, cell)
 
 
 def _weights(run: Run, file: Path) -> str | None:
@@ -136,7 +175,7 @@ def _weights(run: Run, file: Path) -> str | None:
 
 
 def _has_score(run: Run, seed: int, task: Task, weights: str) -> bool:
-    from dabs_rq.transfer.transfer import missing_probes
+    from dabs_rq.transfer.finished import missing_probes
 
     return not missing_probes(run, task, run.record_file(task.name, seed).parent, weights)
 

@@ -54,7 +54,8 @@ def compute(run: Run, planned: Plan) -> Outcome:
 def dry_run(run: Run) -> str:
     """Describe what is done, to do and waiting, as `suite --dry-run` prints it. Nothing is run or written."""
     options = run.options
-    names = f"methods {', '.join(run.methods)}; seeds {', '.join(map(str, options.seeds))}"
+    scored = f"; networks {', '.join(options.encoders)}" if options.encoders else ""
+    names = f"methods {', '.join(run.methods)}{scored}; seeds {', '.join(map(str, options.seeds))}"
     head = f"{run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}; {names}"
     return f"{head}\n\n{describe_plan(build_plan(run))}"
 

@@ -29,7 +29,7 @@ from dabs_rq.transfer.probes import probes
 NOT_CHECKED = (
     "not checked: whether training and probes would give the same weights and outputs again, on this machine and with "
     "these libraries; further splits; the spectrum, seconds, dates and hardware in records; the contents of data files "
-    "(their names, sizes and times are compared)"
+    "(their names, sizes and times are compared); columns of networks that are scored as they are"
 )
 
 State = Literal["fresh", "stale", "broken", "failed", "missing"]

@@ -17,12 +17,12 @@ from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table import earlier
-from dabs_rq.table.columns import groups
+from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, of_other_options, table_title
 from dabs_rq.table.published import PUBLISHED, read_published
-from dabs_rq.table.records import Row, check_records, find_records
+from dabs_rq.table.records import Row, check_records, read_records, select_records
 from dabs_rq.table.stale import stale_notes
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
 
@@ -33,18 +33,23 @@ def build(run: Run) -> Table:
     Raises OptionError if published numbers are requested where they cannot be compared."""
     import pandas as pd
 
-    options, methods, by_probe = run.options, run.methods, groups(run)
-    columns = tuple(name for group in by_probe for name in group.columns)
+    options = run.options
+    records, errors = read_records(run)
+    chosen = names(run, records)
     cells = {
-        (domain.name, method): run.replace(domain=domain.name, method=method)
+        (domain.name, method): run_of(run.replace(domain=domain.name), method)
         for domain in run.domains
-        for method in methods
+        for method in chosen
     }
     changed: dict[str, object] = {}
     for cell in cells.values():
         changed |= cell.composed.changed(of_pretraining=False)
+    found = select_records(run, records, cells)
+    shown = {one.method for of_task in found.by_task.values() for one in of_task}
+    methods = tuple(name for name in chosen if name in shown or not is_network(name) or networks_given(run))
     published = read_published(run, methods, changed) if options.table.published else None
-    records, left_out, errors = find_records(run, cells)
+    by_probe = groups(run, methods)
+    columns = tuple(name for group in by_probe for name in group.columns)
 
     rows: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
@@ -54,7 +59,7 @@ def build(run: Run) -> Table:
     for domain_name, task_name in table_order(options.domains, options.scale.sources):
         domain = registry.domain(domain_name)
         task = registry.task(domain_name, task_name)
-        result, broken = check_records(run, task, records.get((domain_name, task_name), []))
+        result, broken = check_records(run, task, found.by_task.get((domain_name, task_name), []))
         errors += broken
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
         row["metric"] = METRICS[task.metric].title
@@ -79,7 +84,7 @@ def build(run: Run) -> Table:
         results[domain_name, task_name] = result
         rows.append(row)
 
-    row_notes += [*of_other_options(left_out), *stale_notes(run, cells, results)]
+    row_notes += [*of_other_options(found.left_out), *stale_notes(run, cells, results)]
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
     suffixes = ("std", "interval", "se", "seeds")
@@ -89,6 +94,7 @@ def build(run: Run) -> Table:
     if published is not None:
         head += [f"{method}_{suffix}" for suffix in ("published", "difference") for method in published.methods]
     frame = pd.DataFrame(rows, columns=head)
+    networks = [name for name in columns if is_network(name)]
     titled = [(row["row"], result) for row, result in zip(rows, results.values(), strict=True)]
     notes = footnotes(run, methods, titled, changed, published)
     return Table(
@@ -99,7 +105,8 @@ def build(run: Run) -> Table:
         notes=(*notes, *row_notes),
         errors=tuple(errors),
         comparisons=significance.frame(comparisons),
-        averages=averages(frame, [group.columns for group in by_probe]),
+        averages=averages(frame, [group.columns for group in by_probe], networks),
+        not_shown=found.not_shown,
         options=options.table,
         results=results,
     )

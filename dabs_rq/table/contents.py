@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ class Table:
 
     `comparisons`: pairs of methods, see `significance`. `averages`: see `averages`. `variant`: "default", or a hash of
     the options that differ from configs/. `notes`: the footnotes. `errors`: why records were left out. `results`:
-    (domain, task) -> the records of a row, without their predictions."""
+    (domain, task) -> the records of a row, without their predictions. `not_shown`: how many other records there are,
+    and why they are not in the table."""
 
     title: str
     frame: pd.DataFrame
@@ -38,6 +39,7 @@ class Table:
     averages: pd.DataFrame
     options: TableOptions
     results: Mapping[tuple[str, str], Row]
+    not_shown: tuple[str, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -45,23 +47,26 @@ class Table:
         return tuple(name for group in self.groups for name in group.columns)
 
 
-def averages(frame: pd.DataFrame, groups: Sequence[Sequence[str]]) -> pd.DataFrame:
+def averages(frame: pd.DataFrame, groups: Sequence[Sequence[str]], networks: Collection[str] = ()) -> pd.DataFrame:
     """Return the mean score of each domain and, in the last line, the mean rank (1 is best, ties share a rank).
 
     groups: columns that are ranked with one another; a group with fewer such rows than the first has no ranks. Columns:
     `what` ("mean" or "rank"), domain, `rows` (how many rows are averaged), then one per column. Only rows for which all
-    columns have a score count; columns without any score there are ignored."""
+    columns have a score count; columns without any score there are ignored.
+
+    networks: columns that may serve some rows only. They do not decide which rows count, unless there are no others:
+    one that lacks a score there is ignored."""
     import pandas as pd
 
     names = [name for group in groups for name in group]
     lines: list[dict[Any, Any]] = []
     for domain, part in frame.groupby("domain", sort=False):
-        common = _common(part, names)
+        common = _common(part, names, networks)
         lines.append({"what": "mean", "domain": domain, "rows": len(common)} | common.mean().to_dict())
     ranks: dict[str, object] = {}
     rows = 0
     for group in groups:
-        common = _common(frame, group)
+        common = _common(frame, group, networks)
         if common.shape[1] > 1 and len(common) and len(common) == (rows or len(common)):
             rows = len(common)
             mean_ranks = common.round(4).rank(axis=1, ascending=False).mean()
@@ -71,6 +76,10 @@ def averages(frame: pd.DataFrame, groups: Sequence[Sequence[str]]) -> pd.DataFra
     return pd.DataFrame(lines, columns=["what", "domain", "rows", *names])
 
 
-def _common(frame: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    scored = [method for method in methods if frame[method].notna().any()]
-    return frame[scored].dropna().astype(float) if scored else frame[scored].head(0)
+def _common(frame: pd.DataFrame, columns: Sequence[str], networks: Collection[str]) -> pd.DataFrame:
+    scored = [name for name in columns if frame[name].notna().any()]
+    deciding = [name for name in scored if name not in networks] or scored
+    if not deciding:
+        return frame[deciding].head(0)
+    common = frame[frame[deciding].notna().all(axis=1)]
+    return common[[name for name in scored if common[name].notna().all()]].astype(float)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dabs_rq import registry
 from dabs_rq.records import significance
 from dabs_rq.records.metrics import METRICS
-from dabs_rq.table.columns import method_title
+from dabs_rq.table.columns import is_network, method_title
 from dabs_rq.table.contents import DASH, Table
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def lay_out(table: Table) -> Layout:
         notes.append(
             "Means and ranks (1 is best) are over the rows where all methods have a score, ignoring methods without "
             "any score there; the mean of a domain mixes its metrics."
+            + (" A network that lacks one of these rows has none." if any(map(is_network, own)) else "")
         )
     return Layout(titled, groups, rank, tuple(notes))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
 from dabs_rq.run.changes import changed_options
 from dabs_rq.table.columns import column
+from dabs_rq.transfer.frozen import UNNAMED
 
 _PATH_HINT = "Was it in a folder named in DABS_RQ_PATH?"
 
@@ -41,38 +42,77 @@ class LeftOut(NamedTuple):
 
 
 class Found(NamedTuple):
-    """by_task: (domain, task) -> records. left_out: those of other options. errors: one for each record that cannot be
-    read or is in the wrong folder."""
+    """by_task: (domain, task) -> records. left_out: those of other options. not_shown: why the other records that were
+    read have no place in the table."""
 
     by_task: dict[tuple[str, str], list[Record]]
     left_out: list[LeftOut]
-    errors: list[RecordError]
+    not_shown: tuple[str, ...]
 
 
-def find_records(run: Run, cells: Mapping[tuple[str, str], Run]) -> Found:
-    """Find the records of test splits for the run's data, scale, protocol and seeds, and for the variants of `cells`,
-    a mapping (domain, method) -> the run that would compute them now."""
-    by_task: dict[tuple[str, str], list[Record]] = {}
-    left_out: list[LeftOut] = []
+def read_records(run: Run) -> tuple[list[Record], list[RecordError]]:
+    """Read the records of test splits for the run's data, scale and protocol, under its own probe or on request under
+    all. Returns also an error for each record that cannot be read or is in the wrong folder."""
+    records: list[Record] = []
     errors: list[RecordError] = []
-    variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
     all_probes = run.options.table.probes == "all"
     for folder in dict.fromkeys(run.places.records_root(domain.name) for domain in registry.domains()):
-        records, broken = record.read_all(folder, partial(_check_location, run))
+        found, broken = record.read_all(folder, partial(_check_location, run))
         errors += broken
-        for result in records:
-            if (
-                result.split == "test"
-                and (all_probes or result.further_probe is None)
-                and result.seed in run.options.seeds
-                and result.variant == variants.get((result.domain, result.method))
-            ):
-                cell = cells[result.domain, result.method]
-                if changes := changed_options(cell, result.options, of_pretraining=False):
-                    left_out.append(LeftOut(result, tuple(changes)))
-                else:
-                    by_task.setdefault((result.domain, result.task), []).append(result)
-    return Found(by_task, left_out, errors)
+        records += [one for one in found if one.split == "test" and (all_probes or one.further_probe is None)]
+    return records, errors
+
+
+def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str, str], Run]) -> Found:
+    """Select the records of the run's seeds and of the variants of `cells`, a mapping (domain, method or network) ->
+    the run that would compute them now."""
+    by_task: dict[tuple[str, str], list[Record]] = {}
+    left_out: list[LeftOut] = []
+    not_shown: dict[str, list[Record]] = {}
+    variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
+    columns = {name for _, name in cells}
+    for result in records:
+        if reason := _why_not_shown(run, result, columns, variants):
+            not_shown.setdefault(reason, []).append(result)
+            continue
+        cell = cells[result.domain, result.method]
+        if changes := changed_options(cell, result.options, of_pretraining=False):
+            left_out.append(LeftOut(result, tuple(changes)))
+        else:
+            by_task.setdefault((result.domain, result.task), []).append(result)
+    return Found(by_task, left_out, tuple(_counted(reason, of_reason) for reason, of_reason in not_shown.items()))
+
+
+def _counted(reason: str, records: Sequence[Record]) -> str:
+    text = f"{len(records)} {'record' if len(records) == 1 else 'records'} {reason}"
+    if not reason.endswith(_OTHER_OPTIONS):
+        return text
+    variants = sorted({result.variant for result in records})
+    more = f" and {len(variants) - 3} more" if len(variants) > 3 else ""
+    return f"{text} (variant {', '.join(variants[:3])}{more}): give the same options in OPTIONS="
+
+
+_OTHER_OPTIONS = "with other options than these"
+
+
+def _why_not_shown(
+    run: Run, result: Record, columns: Collection[str], variants: Mapping[tuple[str, str], str]
+) -> str | None:
+    """Say why a record has no place in the table; None if it has one."""
+    if result.method.startswith((UNNAMED, "checkpoint:")):
+        return f"of {result.method}, which has no name: transfer it again with NAME= (name=)"
+    if result.method not in columns:
+        choice = "ENCODERS= (encoders=)" if result.architecture else "METHOD= (method=)"
+        return f"of {result.method}, which is not chosen: add it by {choice}"
+    if result.domain not in {domain for domain, _ in variants}:
+        return f"of domain {result.domain}, which is not chosen: add it by DOMAIN= (domain=)"
+    if result.seed not in run.options.seeds:
+        return f"of seed {result.seed}, which is not chosen: add it by SEEDS= (seeds=)"
+    if result.variant != variants[result.domain, result.method]:
+        if result.variant == "default":
+            return f"of {result.method} with the options of configs/, not with these: leave out ENCODER= and OPTIONS="
+        return f"of {result.method} {_OTHER_OPTIONS}"
+    return None
 
 
 def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, list[RecordError]]:

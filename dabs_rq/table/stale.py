@@ -11,7 +11,7 @@ from dabs_rq.pretrain import pretrain
 from dabs_rq.run import Run
 from dabs_rq.run.changes import Change, refresh_line
 from dabs_rq.run.local import has_local_data
-from dabs_rq.table.columns import column_title
+from dabs_rq.table.columns import column_title, is_network
 from dabs_rq.table.records import Row
 from dabs_rq.transfer import kept, transfer
 
@@ -27,6 +27,7 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
     machine.
     """
     named: dict[str, dict[str, None]] = {}
+    of_methods = of_networks = False
     data: dict[str, kept.CurrentData] = {}
     encoders: dict[tuple[str, str, int], tuple[str | None, list[Change]]] = {}
     for (domain, task_name), row in results.items():
@@ -37,25 +38,31 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
         current = data.setdefault(domain, kept.CurrentData(first))
         compared = current if has_local_data(first, task.source) else None
         for name, by_seed in row.records.items():
-            cell = cells[domain, name.partition("+")[0]]
+            method = name.partition("+")[0]
+            cell = cells[domain, method]
             for seed, result in by_seed.items():
-                key = (domain, cell.method.name, seed)
+                key = (domain, method, seed)
                 if key not in encoders:
                     encoders[key] = _encoder(cell, current, seed)
                 weights, of_encoder = encoders[key]
                 changes = kept.changes(result, task, transfer.computed_by(cell, task), weights, compared)
                 for change in (*changes, *of_encoder):
                     what = _WHAT.get(change.kind) or f"code ({_some(change.what.split(', '))})"
+                    of_methods, of_networks = of_methods or not is_network(name), of_networks or is_network(name)
                     named.setdefault(what, {})[f"{task.row} with {column_title(name)}, seed {seed}"] = None
     notes = [f"Computed before a change of {what}: {_some(list(names))}." for what, names in named.items()]
-    if notes:
+    if of_methods:
         line = refresh_line(run, run.options.seeds)
         notes.append(f"These results are shown as they were computed; to compute them again: `{line}`.")
+    if of_networks:
+        notes.append("To score a network again, move its records away or give it another name.")
     return notes
 
 
 def _encoder(cell: Run, data: kept.CurrentData, seed: int) -> tuple[str | None, list[Change]]:
     """Return the hash of a cell's encoder, None if there is no checkpoint, and what changed since it was made."""
+    if cell.options.scores_network:
+        return None, []
     try:
         described = checkpoint.describe(cell.checkpoint_file(seed))
     except CheckpointError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
 
 from dabs_rq.data.batches import Order, in_order, loader
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError
+from dabs_rq.errors import EncoderError, OptionError, ResourceError, TrainingError, first_line, is_out_of_memory
 from dabs_rq.files import atomic_path, digest, locked
 from dabs_rq.records.provenance import code, is_ours
 
@@ -35,39 +37,120 @@ def device(accelerator: str = "auto") -> torch.device:
     return torch.device("cuda" if has_gpu and accelerator in ("auto", "gpu", "cuda") else "cpu")
 
 
+def extract(
+    encoder: Encoder,
+    examples: Examples,
+    workers: int = 0,
+    place: torch.device = CPU,
+    batch_size: int = BATCH,
+    title: str = "",
+) -> np.ndarray:
+    """Compute features (n, D) float32 of all examples in order, in eval mode, on the device `place`.
+
+    batch_size: examples at a time. title: of the progress bar on a terminal; "" shows none.
+    Raises: EncoderError if the number or width of the features changes between batches, TrainingError if a feature is
+        not finite, ResourceError if a batch does not fit in memory; it names the size that does.
+    """
+    encoder = encoder.to(place).eval()
+    features = np.empty((len(examples), 0), np.float32)
+    done = 0
+    batches = loader(examples, in_order(examples, batch_size), workers=workers)
+    with tqdm(total=len(examples), desc=title, unit="", leave=False, disable=None if title else True) as bar:
+        for raw, *_ in batches:
+            encoded = encode_batch(encoder, raw).float().cpu().numpy()
+            if done == 0:
+                features = np.empty((len(examples), encoded.shape[1]), np.float32)
+            if encoded.shape != (expected := (len(raw[0]), features.shape[1])):
+                raise EncoderError(
+                    f"the encoder returns features of shape {encoded.shape} for examples {done:,} to "
+                    f"{done + len(raw[0]) - 1:,}; expected {expected}, as wide as in the first batch and one for each"
+                )
+            features[done : done + len(encoded)] = encoded
+            done += len(encoded)
+            bar.update(len(encoded))
+    if not np.isfinite(features).all():
+        finite = np.flatnonzero(np.isfinite(features).all(axis=1))
+        bad = int(np.setdiff1d(np.arange(len(features)), finite)[0])
+        raise TrainingError(
+            f"the feature of example {examples.ids[bad].as_py()} is not finite (NaN or infinite), and so are those of "
+            f"{len(features) - len(finite) - 1:,} others of {len(features):,} examples"
+        )
+    return features
+
+
+def encode_batch(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
+    """Compute features of a batch. Raises ResourceError if it does not fit in memory, with the size that does."""
+    try:
+        return encode(encoder, raw)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        why = first_line(error)  # the error holds on to the memory of the batch
+    size = len(raw[0])
+    while (size := size // 2) > 0 and not _fits(encoder, tuple(one[:size] for one in raw)):
+        pass
+    advice = (
+        f"{size} do: give loader.encode_batch={size} (in Python batch_size={size})"
+        if size
+        else "not even one does: use a larger machine or a smaller encoder"
+    )
+    raise ResourceError(f"{len(raw[0])} examples at a time do not fit in memory ({why}); {advice}")
+
+
+def _fits(encoder: Encoder, raw: tuple[Tensor, ...]) -> bool:
+    if encoder.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        encode(encoder, raw)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def unchanged(encoder: Encoder) -> Iterator[None]:
+    """Restore the modes, the devices and the mask of the caller's encoder when the block ends."""
+    modes = {module: module.training for module in encoder.modules()}
+    place, masked = encoder.device, encoder.mask_padding
+    try:
+        yield
+    finally:
+        encoder.to(place)
+        encoder.mask_padding = masked
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def encode(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
     """Compute features (B, D) of one batch of raw inputs, in the encoder's current mode (train or eval)."""
     return encoder.features(tuple(to_model_input(tensor.to(encoder.device)) for tensor in raw))
 
 
-def extract(encoder: Encoder, examples: Examples, workers: int = 0, place: torch.device = CPU) -> np.ndarray:
-    """Compute features (n, D) float32 of all examples in order, in eval mode, on the device `place`."""
-    encoder = encoder.to(place).eval()
-    parts = [
-        encode(encoder, batch[0]).float().cpu()
-        for batch in loader(examples, in_order(examples, BATCH), workers=workers)
-    ]
-    features = torch.cat(parts).numpy()
-    if not np.isfinite(features).all():
-        bad = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
-        raise TrainingError(f"the feature of example {examples.ids[bad].as_py()} is not finite")
-    return features
-
-
 def cached(
-    encoder: Encoder, weights: str, examples: Examples, folder: Path, workers: int = 0, place: torch.device = CPU
+    encoder: Encoder,
+    weights: str,
+    examples: Examples,
+    folder: Path | None,
+    workers: int = 0,
+    place: torch.device = CPU,
+    batch_size: int = BATCH,
+    title: str = "",
 ) -> np.ndarray:
-    """Read the result of `extract` from the feature cache in `folder`, or compute and store it.
+    """Read the result of `extract` from the feature cache in `folder`, or compute and store it; None: only compute.
 
     weights: hash of the encoder's weights. The cache key, see `key`, does not include the task, so tasks with the same
     inputs share features.
     """
+    if folder is None:
+        return extract(encoder, examples, workers, place, batch_size, title)
     file = folder / f"{key(encoder, weights, examples)}.npz"
     with locked(file):
         if (features := _read(file)) is not None and len(features) == len(examples):
             return features
-        features = extract(encoder, examples, workers, place)
+        features = extract(encoder, examples, workers, place, batch_size, title)
         with atomic_path(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, features=features)
         return features

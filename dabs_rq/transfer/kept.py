@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 from dabs_rq.domain import Task
-from dabs_rq.errors import DabsRqError, first_line
+from dabs_rq.errors import DabsRqError, RecordError, first_line
 from dabs_rq.pretrain import pretrain
+from dabs_rq.pretrain.kept import STALE_SUFFIX
+from dabs_rq.records import record
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.changes import Change, changed_code
+from dabs_rq.transfer.frozen import Frozen
 
 
 class CurrentData:
@@ -46,6 +51,26 @@ class CurrentData:
         return self._splits[task.name]
 
 
+def set_aside_others(folder: Path, frozen: Frozen) -> None:
+    """Rename the records in `folder` that are of another network of the same name to *.stale, so that a column never
+    mixes two."""
+    moved = []
+    for file in sorted(folder.glob("[!.]*.json")):
+        with contextlib.suppress(RecordError):
+            result = record.read(file)
+            if (result.checkpoint, result.architecture) == (frozen.weights, frozen.architecture):
+                continue
+            for part in (file, file.with_suffix(".parquet")):
+                with contextlib.suppress(FileNotFoundError):
+                    part.replace(part.with_name(part.name + STALE_SUFFIX))
+            moved.append(file.name)
+    if moved:
+        print(
+            f"{', '.join(moved)} in {folder} are of another network called {frozen.column}; kept as *{STALE_SUFFIX}",
+            flush=True,
+        )
+
+
 def changes(
     result: Record, task: Task, computed_by: Mapping[str, str], weights: str | None, data: CurrentData | None
 ) -> list[Change]:
@@ -60,8 +85,9 @@ def changes(
         listed.append(Change("encoder", what))
     if data is not None:
         try:
+            own = ("train_split", "test_split") if result.architecture else ()  # a network may have inputs of its own
             for name, now in data.splits(task).items():
-                if (was := getattr(result, name)) != now:
+                if name not in own and (was := getattr(result, name)) != now:
                     listed.append(Change("data", f"{name} was {was}, is {now}"))
         except (DabsRqError, OSError, ValueError) as error:
             listed.append(Change("data", first_line(error)))

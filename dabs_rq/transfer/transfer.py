@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,27 +22,27 @@ from dabs_rq.errors import (
     DabsRqError,
     DataError,
     MissingDataError,
-    RecordError,
     ResourceError,
     TrainingError,
     explain_out_of_memory,
 )
 from dabs_rq.files import locked_folder
-from dabs_rq.records import recheck, record
+from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
-from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
 from dabs_rq.run import Run, announce
-from dabs_rq.run.changes import changed_options, refresh_line
+from dabs_rq.run.changes import refresh_line
 from dabs_rq.run.local import has_local_data
 from dabs_rq.run.options import Probe
+from dabs_rq.run.splits import Splits
 from dabs_rq.transfer import features
+from dabs_rq.transfer.finished import missing_probes
 from dabs_rq.transfer.fitted import Fitted
-from dabs_rq.transfer.frozen import frozen_encoder
-from dabs_rq.transfer.kept import CurrentData, changes
+from dabs_rq.transfer.frozen import Frozen, frozen_encoder
+from dabs_rq.transfer.kept import CurrentData, changes, set_aside_others
 from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
@@ -52,40 +51,52 @@ SPECTRUM_ROWS = 512
 MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
 
 
-def transfer(run: Run, seed: int) -> tuple[list[Path], list[Exception]]:
+def transfer(run: Run, seed: int, network: Encoder | None = None) -> tuple[list[Path], list[Exception]]:
     """Probe the run's encoder on the run's tasks. Finished records are kept.
 
+    network: the caller's encoder, for a run with a name and no checkpoint.
     Returns the files of all records, and the errors of failed tasks; a failed task does not stop the others.
-    Raises: CheckpointError if there is no encoder to probe.
+    Raises: CheckpointError if there is no encoder to probe, EncoderError if it cannot be probed.
     """
     run = run.of_one_method()
-    encoder, weights, method = frozen_encoder(run, seed)
-    folder = run.places.records(run.identity(seed, method=method))
+    frozen = frozen_encoder(run, seed, network)
+    folder = run.places.records(run.identity(seed, method=frozen.column))
     with locked_folder(folder):
-        files, errors = _probe_tasks(run, seed, encoder, weights, folder, method)
-    if checkpoint.weights_hash(encoder) != weights:
+        if frozen.architecture:
+            set_aside_others(folder, frozen)
+        files, errors = _probe_tasks(run, seed, frozen, folder)
+    if checkpoint.weights_hash(frozen.encoder) != frozen.weights:
         raise CheckpointError("the encoder changed while it was probed; its records cannot be trusted")
     return files, errors
 
 
-def _probe_tasks(
-    run: Run, seed: int, encoder: Encoder, weights: str, folder: Path, method: str
-) -> tuple[list[Path], list[Exception]]:
+def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[list[Path], list[Exception]]:
     files: list[Path] = []
     errors: list[Exception] = []
     fits: Fits = {}
-    unfinished = {task.name: missing_probes(run, task, folder, weights) for task in run.tasks}
+    unfinished = {
+        task.name: missing_probes(run, task, folder, frozen.weights, frozen.architecture)
+        if frozen.encoder.identified
+        else [*probes(run)]
+        for task in run.tasks
+    }
     if any(unfinished.values()):
         count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
-        announce(run, f"transfer {run.domain.name} with {method}, seed {seed}, {count}")
-    say_what_changed(run, seed, [task for task in run.tasks if not unfinished[task.name]], folder, weights)
+        announce(run, f"transfer {run.domain.name} with {frozen.column}, seed {seed}, {count}")
+        if not frozen.encoder.identified:
+            print(
+                f"  {frozen.column} has no weights and no key=: its features are not cached, and its scores are "
+                "computed anew every time",
+                flush=True,
+            )
+    say_what_changed(run, seed, [task for task in run.tasks if not unfinished[task.name]], folder, frozen.weights)
     for task in run.tasks:
         finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
         files += [folder / record.file_name(task.name, further_probe=further(run, probe)) for probe in finished]
         if not unfinished[task.name]:
             continue
         with _collected(errors, task.name):
-            work = _TaskWork(run, seed, task, encoder, weights, folder, method, fits)
+            work = _TaskWork(run, seed, task, frozen, folder, fits)
             work.read()
             for probe in unfinished[task.name]:
                 name = task.name if further(run, probe) is None else f"{task.name} ({probe})"
@@ -109,20 +120,16 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
         errors.append(RuntimeError(f"{name}: {type(error).__name__}: {error}"))
 
 
-def missing_probes(run: Run, task: Task, folder: Path, weights: str) -> list[Probe]:
-    """List the probes of a task that have no record with a score for these weights in `folder`."""
-    strict = run.options.loader.strict and not run.made_up
-    return [probe for probe in probes(run) if not _is_finished(run, folder, task, further(run, probe), weights, strict)]
-
-
 def computed_by(run: Run, task: Task) -> dict[str, str]:
-    """Hash the code that computes a record of `task` from an encoder."""
-    domain, encoder = run.domain.name, run.options.encoder
+    """Hash the code that computes a record of `task` from an encoder. That of a network of the caller does not
+    enter."""
+    domain, options = run.domain.name, run.options
+    of_encoder = not options.scores_network or options.builds_network
     return code(
         __name__,
         registry.module_of_domain(domain),
         registry.module_of_task(domain, task.name),
-        registry.module_of_encoder(encoder.name),
+        *([registry.module_of_encoder(options.encoder.name)] if of_encoder else []),
     )
 
 
@@ -139,37 +146,6 @@ def say_what_changed(run: Run, seed: int, tasks: list[Task], folder: Path, weigh
         print(f"  to compute them again: {refresh_line(run, [seed])}", flush=True)
 
 
-def _is_finished(run: Run, folder: Path, task: Task, further_probe: str | None, weights: str, strict: bool) -> bool:
-    """Return whether the task has a record of the probe with a score for these weights, with the run's options; if
-    `strict`, one of as many examples as the source declares.
-
-    Returns False as well if a record of any of its splits cannot be read or differs from its predictions, so that all
-    its records are computed again.
-    """
-    file = folder / record.file_name(task.name, further_probe=further_probe)
-    if not file.exists():
-        return False
-    try:
-        test_record = record.read(file)
-        if test_record.status != "ok" or test_record.checkpoint != weights:
-            return False
-        if strict and shortfall(task, test_record):
-            return False
-        splits = folder.glob(record.file_name(glob.escape(task.name), "*", further_probe))
-        for split_file in (file, *sorted(splits)):
-            if further_probe is None and "+" in split_file.stem:
-                continue
-            split_record = record.read(split_file)
-            if changes := changed_options(run, split_record.options, of_pretraining=False):
-                raise RecordError(f"{split_file} was computed with other options: {'; '.join(changes)}")
-            if split_record.status == "ok":
-                recheck.predictions(split_file, split_record)
-    except RecordError as error:
-        print(f"{error}; computing it again")
-        return False
-    return True
-
-
 class _Evaluated(NamedTuple):
     split: str
     examples: Examples
@@ -183,28 +159,33 @@ class _TaskWork:
     run: Run
     seed: int
     task: Task
-    encoder: Encoder
-    weights: str
+    frozen: Frozen
     folder: Path
-    method: str
     fits: Fits  # of tasks with the same training split, such as MNLI's two
     encoded: dict[str, np.ndarray] = field(default_factory=dict)  # key of examples -> features
 
     @cached_property
     def _examples(self) -> tuple[Examples, np.ndarray, list[_Evaluated]]:
         """The training examples, their targets and the evaluated splits, the test split last."""
-        run, task = self.run, self.task
-        train, test = run.splits.labelled(task)
+        task, splits = self.task, self._splits
+        train, test = splits.labelled(task)
         targets = check_trainable(train.targets, task.target, f"the training split of {task.source.title}")
         evaluated = [
             _Evaluated(
                 split,
-                run.splits.prepare(part),
+                splits.prepare(part),
                 check_evaluable(part.targets, task.target, f"{task.source.title}, {split}"),
             )
-            for split, part in [*_extra(run, task), ("test", test)]
+            for split, part in [*_extra(splits, task), ("test", test)]
         ]
-        return run.splits.prepare(train), targets, evaluated
+        return splits.prepare(train), targets, evaluated
+
+    @cached_property
+    def _splits(self) -> Splits:
+        """The run's splits; those of a network have the inputs that it takes, such as larger pictures."""
+        if not self.frozen.architecture:
+            return self.run.splits
+        return replace(self.run.splits, inputs=self.frozen.encoder.inputs)
 
     def write_records(self, probe: Probe) -> list[Path]:
         """Fit a probe and write a record for each split. Returns their files, that of the test split first."""
@@ -213,13 +194,15 @@ class _TaskWork:
         train, train_targets, evaluated = self._examples
         key = (probe, train.key, train.labels_key, task.target, task.metric, task.unused_outputs)
         if key not in self.fits:
-            self.fits[key] = fit_probe(run, seed, probe, task, self.encoder, train, train_targets, self._features)
+            self.fits[key] = fit_probe(
+                run, seed, probe, task, self.frozen.encoder, train, train_targets, self._features
+            )
         fitted = self.fits[key]
         files = []
         for split, examples, targets in evaluated:  # the test record marks a finished probe: it is written last
             outputs = fitted.outputs(self._features(examples))
             result = Record(
-                **run.identity(seed, method=self.method)._asdict(),
+                **run.identity(seed, method=self.frozen.column)._asdict(),
                 task=task.name,
                 split=split,
                 metric=task.metric,
@@ -228,14 +211,15 @@ class _TaskWork:
                 n_examples=len(examples),
                 n_train=len(train),
                 majority=majority(task.target, targets),
-                checkpoint=self.weights,
+                checkpoint=self.frozen.weights,
+                architecture=self.frozen.architecture,
                 train_split=train.key,
                 test_split=examples.key,
                 train_labels=train.labels_key,
                 test_labels=examples.labels_key,
                 probe=fitted.about,
                 spectrum=self._spectrum,
-                options=run.values,
+                options=run.composed.recorded,
                 seconds=round(time.monotonic() - started, 2),
                 created=now(),
                 code=computed_by(run, task),
@@ -263,10 +247,18 @@ class _TaskWork:
 
     def _features(self, examples: Examples) -> np.ndarray:
         if examples.key not in self.encoded:
-            run = self.run
-            place, folder = features.device(run.options.trainer.accelerator), run.places.features(run.domain.name)
-            workers = run.options.loader.workers
-            self.encoded[examples.key] = features.cached(self.encoder, self.weights, examples, folder, workers, place)
+            options = self.run.options
+            folder = self.run.places.features(self.run.domain.name) if self.frozen.encoder.identified else None
+            self.encoded[examples.key] = features.cached(
+                self.frozen.encoder,
+                self.frozen.weights,
+                examples,
+                folder,
+                options.loader.workers,
+                features.device(options.trainer.accelerator),
+                options.loader.encode_batch,
+                f"encode {self.task.name}" if options.trainer.progress else "",
+            )
         return self.encoded[examples.key]
 
 
@@ -294,12 +286,12 @@ def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> di
     return {"score": value, "status": "ok", "standard_error": error_bar, "also": also}
 
 
-def _extra(run: Run, task: Task) -> list[tuple[str, Examples]]:
+def _extra(splits: Splits, task: Task) -> list[tuple[str, Examples]]:
     """Load the task's extra splits, skipping those whose files are missing."""
     present: list[Any] = []
     for split in task.extra_splits:
         try:
-            examples = run.splits.of_task(task, split)
+            examples = splits.of_task(task, split)
         except MissingDataError:
             continue
         present.append((split, examples))

@@ -163,6 +163,36 @@ def _special_tokens(tokenizer: Tokenizer, name: str) -> tuple[str, str, str]:
     raise DataError(f"tokenizer {name!r}: its vocabulary lacks special tokens; expected {expected}")
 
 
+def decode(ids: np.ndarray, spec: Tokens, root: Path) -> list[tuple[str, ...]]:
+    """Return the texts of ids (B, length): one string each, or two if any text of the batch is a pair.
+
+    They are what `Encode` kept: cut to the input's length, and as the tokenizer normalises them, such as in lower case.
+    Special tokens, among them those of unknown pieces, are left out.
+    """
+    assert spec.tokenizer is not None
+    tokenizer, separator = _decoder(spec.tokenizer, *_state(spec.tokenizer, root))
+    parts = []
+    for row in ids.tolist():
+        ends = [place for place, token in enumerate(row) if token == separator]
+        segments = [row[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)]
+        parts.append([text for text in tokenizer.decode_batch(segments, skip_special_tokens=True) if text] or [""])
+    width = max(map(len, parts), default=1)
+    return [(*texts, *[""] * (width - len(texts))) for texts in parts]
+
+
+@lru_cache(maxsize=8)
+def _decoder(name: str, folder: Path, changed: State | None) -> tuple[Tokenizer, int | None]:
+    """Return a tokenizer that joins the pieces of words, and the id between two texts."""
+    from tokenizers import Tokenizer, decoders
+
+    loaded = _load_tokenizer(name, folder, changed)
+    tokenizer = Tokenizer.from_str(loaded.to_str())
+    classify, separate, _ = _special_tokens(loaded, name)
+    if tokenizer.decoder is None:  # a file without one
+        tokenizer.decoder = decoders.WordPiece() if classify == "[CLS]" else decoders.Metaspace()
+    return tokenizer, tokenizer.token_to_id(separate)
+
+
 @dataclass(frozen=True)
 class Encode:
     """Converts texts to ids (length,) int32. Picklable: each process loads the tokenizer when it first uses it."""
