@@ -22,12 +22,13 @@ from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
+from dabs_rq.table import ours
 from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
 
-FIGURES = "figures"
+PAGE, FIGURES = "report.html", "figures"
 WRITTEN = ".figures.json"  # figures of this report, with the hashes of their contents
 QUANTIZER = "rq"  # the method whose options the views of the quantizer use
 
@@ -43,15 +44,17 @@ class Report:
 def write(run: Run) -> Report:
     """Write the table, report.html and figures/ to the run's results folder, or to a subfolder for a variant.
 
-    Raises OptionError as `table.build` does, and if matplotlib is missing."""
+    Raises OptionError as `table.build` does, and if matplotlib is missing; RecordError if there is a file of the same
+    name that is not ours."""
     run = run.replace({"table.probes": "own"})
     with figure.style():
         built = table.build(run)
         folder = table.write(run, built)
+        ours.check_replaceable([folder / PAGE, folder / WRITTEN])
         html, figure_names = _compose(run, built, folder / FIGURES)
     _remove_old(folder / FIGURES, figure_names)
-    write_text(folder / "report.html", html)
-    return Report(folder / "report.html", built)
+    write_text(folder / PAGE, html)
+    return Report(folder / PAGE, built)
 
 
 def _remove_old(folder: Path, names: set[str]) -> None:

@@ -10,15 +10,19 @@ from dabs_rq.files import write_text
 from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.table import ours
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write a page, named after the experiment, which loads nothing, and its figures."""
+    """Write a page, named after the experiment, which loads nothing, and its figures. Raises RecordError if a file
+    of these names is there that is not ours."""
     from markupsafe import Markup
 
+    target = folder / f"{results.experiment.name}.html"
+    ours.check_replaceable([target])
     plots = draw(results, folder)
     templates = page.environment()
     about, *notes = results.notes
@@ -30,7 +34,7 @@ def write(results: Results, folder: Path) -> None:
         tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
         notes=[*notes, *(f"No result: {name}." for name in results.missing)],
     )
-    write_text(folder / f"{results.experiment.name}.html", html)
+    write_text(target, html)
 
 
 def draw(results: Results, folder: Path) -> list[Plot]:
