@@ -91,7 +91,10 @@ COMMANDS = {
         ("runs/**/encoder.safetensors", "runs/**/records/**/*.json"),
     ),
     "fetch": Command(
-        ("fetch", "{folder}/root", "{server}"), ("root/images/chaos/**/*.*",), ("root/images/chaos/**/*.*",)
+        ("fetch", "{folder}/root", "{server}"),
+        ("root/images/chaos/**/*.*",),
+        # Downloads, and the marks of what was extracted.
+        tuple(f"root/.downloads/chaos/{name}{mark}" for name in ARCHIVES for mark in ("", ".json")),
     ),
 }
 
