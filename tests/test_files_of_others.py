@@ -253,7 +253,7 @@ def test_an_experiment_replaces_no_page_of_the_user(tmp_path: Path) -> None:
     found = results.collect(experiment, cells.cells(experiment, Run.of([f"runs={tmp_path / 'runs'}"])))
     results.write(found, tmp_path / "first")
     results.write(found, tmp_path / "first")
-    assert len(list((tmp_path / "first").iterdir())) == 3
+    assert len(list((tmp_path / "first").glob("rq_study.*"))) == 3
     for kind in ("csv", "md", "tex", "html"):
         out = tmp_path / kind
         out.mkdir()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dabs_rq.experiment.cells import Cell, Experiment
 from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
-from dabs_rq.files import write_text
+from dabs_rq.files import locked_folder, write_text
 from dabs_rq.records import record
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
@@ -131,8 +131,9 @@ def write(results: Results, target: Path) -> None:
     }
     files = {target / f"{results.experiment.name}.{kind}": text for kind, text in texts.items()}
     ours.check_replaceable(files)
-    for file, text in files.items():
-        write_text(file, text)
+    with locked_folder(target):
+        for file, text in files.items():
+            write_text(file, text)
 
 
 def to_markdown(results: Results) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Domain
-from dabs_rq.files import digest, write_text
+from dabs_rq.files import digest, locked_folder, remove_leftovers, write_text
 from dabs_rq.report import cells, curves, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
@@ -51,9 +51,11 @@ def write(run: Run) -> Report:
         built = table.build(run)
         folder = table.write(run, built)
         ours.check_replaceable([folder / PAGE, folder / WRITTEN])
-        html, figure_names = _compose(run, built, folder / FIGURES)
-    _remove_old(folder / FIGURES, figure_names)
-    write_text(folder / PAGE, html)
+        with locked_folder(folder):
+            remove_leftovers(folder / FIGURES)
+            html, figure_names = _compose(run, built, folder / FIGURES)
+            _remove_old(folder / FIGURES, figure_names)
+            write_text(folder / PAGE, html)
     return Report(folder / PAGE, built)
 
 

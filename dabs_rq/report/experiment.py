@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dabs_rq.experiment.results import Results, tables
-from dabs_rq.files import write_text
+from dabs_rq.files import locked_folder, remove_leftovers, write_text
 from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.run.options import PROBE_TITLES
@@ -23,18 +23,20 @@ def write(results: Results, folder: Path) -> None:
 
     target = folder / f"{results.experiment.name}.html"
     ours.check_replaceable([target])
-    plots = draw(results, folder)
-    templates = page.environment()
-    about, *notes = results.notes
-    html = templates.get_template("experiment.html").render(
-        style=Markup(templates.get_template("report.css").render()),
-        title=results.experiment.title,
-        about=about,
-        plots=plots,
-        tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
-        notes=[*notes, *(f"No result: {name}." for name in results.missing)],
-    )
-    write_text(target, html)
+    with locked_folder(folder):
+        remove_leftovers(folder / "figures")
+        plots = draw(results, folder)
+        templates = page.environment()
+        about, *notes = results.notes
+        html = templates.get_template("experiment.html").render(
+            style=Markup(templates.get_template("report.css").render()),
+            title=results.experiment.title,
+            about=about,
+            plots=plots,
+            tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
+            notes=[*notes, *(f"No result: {name}." for name in results.missing)],
+        )
+        write_text(target, html)
 
 
 def draw(results: Results, folder: Path) -> list[Plot]:
