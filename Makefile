@@ -22,7 +22,7 @@ many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR
 	$(call option,encoders,$(ENCODERS)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-all fuzz lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
+.PHONY: help setup lock demo test test-all fuzz trust lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-all: $(STAMP)  ## Run every test, on all processors
 
 fuzz: $(STAMP)  ## Change files of every kind at random and read them: [MINUTES=5]
 	DABS_RQ_FUZZ_MINUTES=$(or $(MINUTES),5) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_fuzz.py
+
+trust: $(STAMP)  ## Read hostile files of every kind and write docs/hostile-input.md: what was tried, what held: [MINUTES=5]
+	DABS_RQ_FUZZ_MINUTES=$(or $(MINUTES),5) OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
@@ -91,7 +94,7 @@ experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without
 evidence: $(STAMP)  ## Compare raw inputs, None, e-Mix and RQ on real data that every install has, by all probes
 	$(RUN) experiment evidence $(call option,domain,$(DOMAIN)) $(common)
 
-chaos: $(STAMP)  ## Kill a miniature suite repeatedly and compare its table with an undisturbed one: [KILLS=30]
+chaos: $(STAMP)  ## Kill suites, tables, reports, experiments and fetches, and compare with undisturbed ones: [KILLS=30]
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),30) $(OPTIONS)
 
 domains: $(STAMP)  ## List domains, sources and tasks, and where their data belong

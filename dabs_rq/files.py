@@ -76,7 +76,7 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.dabs_rq.tmp")
 
 
-def _remove_leftovers(folder: Path, name: str | None = None) -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Delete what a killed process left in `folder`, by default for any target: only names that `_temporary` makes."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         if (match := _OURS.fullmatch(entry.name)) and name in (None, match["name"]):
@@ -169,7 +169,7 @@ def locked(target: Path) -> Iterator[None]:
     The lock of a killed process is released, and the next holder deletes the temporary files that it left.
     """
     with _held(target, target.with_name(f".{target.name}.lock")):
-        _remove_leftovers(target.parent, target.name)
+        remove_leftovers(target.parent, target.name)
         yield
 
 
@@ -178,7 +178,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """Hold the lock on a folder in which files are written, as `locked` does. The lock is in the folder, because its
     parent may be read-only; the folder is made if it is missing."""
     with _held(folder, folder / ".dabs_rq.lock"):
-        _remove_leftovers(folder)
+        remove_leftovers(folder)
         yield
 
 

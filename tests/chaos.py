@@ -1,25 +1,35 @@
-"""python -m tests.chaos: kill a suite again and again at random moments; its table has to be that of a quiet one, and
-what was finished before a kill must not be computed again.
+"""python -m tests.chaos: kill commands again and again; what they write has to be that of quiet ones.
 
-Every kill is SIGKILL: of the whole suite, or of one of the processes it started (which the suite itself has to mend).
+Suites (in processes, on Ray, with two ranks) are killed at random moments: the whole suite, or one of the processes it
+started, which the suite itself has to mend. Some of their runs find a full disk (RLIMIT_FSIZE), and a clock that jumped
+by up to a month either way. Other commands are killed beside a random rename, see `tests.chaos_renames`.
+
+What was finished before a kill must not be computed again, nothing half-written may be visible or be read, and no
+temporary file may stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
+import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 
-# Every domain kind of input, all methods, points to resume from; small enough that a kill hits every stage.
+from tests.chaos_renames import COMMANDS, Found, killed_beside_renames
+
+# Every kind of input, all methods, points to resume from; small enough that a kill hits every stage.
 WORDS = (
     "domain=sensor,text",
     "pretrain.steps=60",
@@ -27,6 +37,17 @@ WORDS = (
     "transfer.max_examples=120",
     "suite.workers=2",
 )
+# Kinds of suites: their own words, and which part of the kills is theirs.
+SUITES: dict[str, tuple[tuple[str, ...], float]] = {
+    "processes": ((), 0.4),
+    "ray": (("suite.executor=ray", "domain=sensor"), 0.1),
+    "ranks": (
+        ("trainer.devices=2", "suite.executor=in_process", "domain=sensor", "method=rq", "pretrain.steps=40"),
+        0.1,
+    ),
+}
+MONTH = 30 * 24 * 3600.0
+FULL = (2_000, 50_000, 200_000)  # bytes that a file may have where the disk is full
 
 
 class Suite:
@@ -34,14 +55,30 @@ class Suite:
 
     def __init__(self, folder: Path, words: Sequence[str]) -> None:
         self.folder = folder
-        self.command = [sys.executable, "-m", "dabs_rq", "suite", *words, f"runs={folder / 'runs'}", f"out={folder}"]
+        program = [sys.executable, "-m", "tests.killed", "dabs_rq", "suite"]
+        self.command = [*program, *words, f"runs={folder / 'runs'}", f"out={folder / 'out'}"]
         folder.mkdir(parents=True)
-        self.log = folder / "log.txt"
+        self.logs = 0
         self.seen: dict[Path, int] = {}
 
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
+    @property
+    def log(self) -> Path:
+        return self.folder / f"log-{self.logs}.txt"
+
+    def start(self, clock: float = 0.0, most_bytes: int | None = None) -> subprocess.Popen[bytes]:
+        """Start the suite. clock: seconds that its clock is off. most_bytes: that a file of its may have."""
+
+        def fill() -> None:
+            if most_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+        self.logs += 1
+        ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # none in the home folder
+        environment = os.environ | ray | {"CHAOS_CLOCK": str(clock)}
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                self.command, stdout=log, stderr=log, start_new_session=True, env=environment, preexec_fn=fill
+            )
 
     def finish(self) -> float:
         """Run to the end; seconds. Raises RuntimeError if that fails."""
@@ -51,14 +88,22 @@ class Suite:
         return time.monotonic() - started
 
     def look(self) -> None:
-        """Remember which checkpoints and records are finished, and when each was first seen to be written."""
+        """Remember which checkpoints and records are finished, and which file each was."""
         for pattern in ("**/encoder.safetensors", "**/records/**/*.json"):
             for file in (self.folder / "runs").glob(pattern):
-                self.seen.setdefault(file, file.stat().st_mtime_ns)
+                self.seen.setdefault(file, file.stat().st_ino)
+
+    def age(self, generator: random.Random) -> None:
+        """Set the times of everything that was computed, as after a jump of the clock. Data keep theirs: other times
+        mean other data."""
+        for file in (self.folder / "runs").glob("**/*"):
+            if file.is_file() and "miniature" not in file.relative_to(self.folder / "runs").parts[:1]:
+                moved = time.time() + generator.uniform(-MONTH, MONTH)
+                os.utime(file, (moved, moved))
 
     def computed_twice(self) -> list[str]:
         """What was finished when somebody looked, and was written again since."""
-        again = [file for file, written in self.seen.items() if file.stat().st_mtime_ns != written]
+        again = [file for file, inode in self.seen.items() if not file.exists() or file.stat().st_ino != inode]
         return [str(file.relative_to(self.folder)) for file in again]
 
     def results(self) -> dict[str, str]:
@@ -69,14 +114,15 @@ class Suite:
         return found
 
 
-def kill(process: subprocess.Popen[bytes], generator: random.Random) -> str:
-    """Kill the suite or one process that it started; what was killed."""
+def kill(process: subprocess.Popen[bytes], generator: random.Random, on_ray: bool) -> str:
+    """Kill the suite or one process that it started; what was killed. On Ray only its workers die alone: a suite does
+    not outlive the servers of its own cluster."""
     with contextlib.suppress(psutil.NoSuchProcess):
         started = psutil.Process(process.pid).children(recursive=True)
-        if started and generator.random() < 0.5:
-            victim = generator.choice(started)
-            victim.kill()
-            return f"one of {len(started)} processes"
+        alone = [one for one in started if not on_ray or one.name().startswith("ray::")]
+        if alone and generator.random() < 0.5:
+            generator.choice(alone).kill()
+            return f"one of {len(alone)} processes"
         for one in [psutil.Process(process.pid), *started]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
@@ -86,62 +132,83 @@ def kill(process: subprocess.Popen[bytes], generator: random.Random) -> str:
 
 def disturbed(folder: Path, words: Sequence[str], kills: int, longest: float, seed: int) -> list[Suite]:
     """Suites that were killed `kills` times in all, each started again until it was finished."""
-    generator = random.Random(seed)
+    generator, on_ray = random.Random(seed), "suite.executor=ray" in words
     suites, done = [Suite(folder / "0", words)], 0
     while done < kills:
-        process = suites[-1].start()
+        clock = generator.choice([0.0, generator.uniform(-MONTH, MONTH)])
+        full = generator.choice(FULL) if not on_ray and generator.random() < 0.25 else None
+        process = suites[-1].start(clock, full)
         while done < kills:
             try:
                 code = process.wait(generator.uniform(0.5, longest))
             except subprocess.TimeoutExpired:
                 done += 1
-                what = kill(process, generator)
+                what = kill(process, generator, on_ray)
                 suites[-1].look()
-                print(f"kill {done}: {what} of run {len(suites) - 1}", flush=True)
+                odd = f", clock {clock / 86400:+.0f} days" if clock else ""
+                odd += f", files of at most {full} bytes" if full else ""
+                print(f"  kill {done}: {what} of run {len(suites) - 1}{odd}", flush=True)
                 if what == "the suite":
                     break
             else:
+                # A killed process, or a full disk: the suite says what failed, and the next one makes it good.
                 if code not in (0, 1):
-                    raise RuntimeError(f"the suite ended with exit code {code}; see {suites[-1].log}")
+                    log = suites[-1].log
+                    raise RuntimeError(f"the suite ended with exit code {code}; see {log}\n{log.read_text()[-3000:]}")
                 if code == 0:
                     suites.append(Suite(folder / str(len(suites)), words))
                 break
         else:
             process.wait()
+        suites[-1].age(generator)
     for one in suites:
         one.finish()
     return suites
 
 
+def of_suites(folder: Path, words: Sequence[str], kills: int, seed: int) -> Found:
+    """Kill suites of these words, and say what was found."""
+    quiet = Suite(folder / "quiet", words)
+    seconds = quiet.finish()
+    print(f"  undisturbed: {seconds:.0f} s", flush=True)
+    expected = quiet.results()
+    found = Found(kills=kills)
+    for number, one in enumerate(disturbed(folder, words, kills, seconds / 2, seed)):
+        found.add_results(f"run {number}", expected, one.results())
+        found.twice += [f"run {number}: {name}" for name in one.computed_twice()]
+        found.left += [str(file) for file in one.folder.rglob("*.tmp")]
+        found.kept += len(one.seen)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=30, help="in all, shared by the parts")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "words", nargs="*", default=[], metavar="key=value", help="options of the suite, beside its own"
-    )
+    parser.add_argument("--only", default=",".join([*SUITES, *COMMANDS]), help=f"of {', '.join([*SUITES, *COMMANDS])}")
+    parser.add_argument("words", nargs="*", default=[], metavar="key=value", help="options of suites, beside their own")
     given = parser.parse_args(arguments)
-    words = [*WORDS, *given.words]
+    chosen = given.only.split(",")
+    if "ray" in chosen and importlib.util.find_spec("ray") is None:
+        print("ray: left out, because Ray is not installed (pip install 'dabs_rq[ray]')", flush=True)
+        chosen.remove("ray")
+    of_commands = 1 - sum(share for _, share in SUITES.values())
+    shares = {name: share for name, (_, share) in SUITES.items()} | dict.fromkeys(COMMANDS, of_commands / len(COMMANDS))
+    whole = sum(shares[name] for name in chosen)
+    found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="dabs-rq-chaos-") as folder:
-        quiet = Suite(Path(folder) / "quiet", words)
-        seconds = quiet.finish()
-        print(f"undisturbed: {seconds:.0f} s", flush=True)
-        expected = quiet.results()
-        suites = disturbed(Path(folder), words, given.kills, seconds / 2, given.seed)
-        different = [
-            f"run {number}: {name}"
-            for number, one in enumerate(suites)
-            for found in [one.results()]
-            for name in sorted(expected.keys() | found.keys())
-            if expected.get(name) != found.get(name)
-        ]
-        left = [str(file) for one in suites for file in one.folder.rglob("*.tmp")]
-        twice = [f"run {number}: {name}" for number, one in enumerate(suites) for name in one.computed_twice()]
-        kept = sum(len(one.seen) for one in suites)
-    print(f"{given.kills} kills in {len(suites)} runs: {len(expected)} files compared, {len(different)} different")
-    print(f"{kept} checkpoints and records were finished before a kill, {len(twice)} of them computed again")
-    print("\n".join([*different, *(f"twice: {one}" for one in twice), *(f"left behind: {file}" for file in left)]))
-    return 1 if different or twice or left else 0
+        for name in chosen:
+            kills = max(1, round(given.kills * shares[name] / whole))
+            print(f"{name}: {kills} kills", flush=True)
+            if name in SUITES:
+                words = [*WORDS, *SUITES[name][0], *given.words]
+                found[name] = of_suites(Path(folder) / name, words, kills, given.seed)
+            else:
+                found[name] = killed_beside_renames(name, Path(folder) / name, kills, given.seed)
+    for name, one in found.items():
+        print(f"{name}: {one}")
+    print("\n".join(f"{name}: {line}" for name, one in found.items() for line in one.faults))
+    return 1 if any(one.faults for one in found.values()) else 0
 
 
 if __name__ == "__main__":

@@ -320,6 +320,17 @@ def files_of(folder: Path) -> set[str]:
     return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
 
 
+def test_a_fetch_removes_what_a_killed_one_left_half_written(server: Server, tmp_path: Path) -> None:
+    source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1"})))
+    folder = tmp_path / fetch.DOWNLOADS / source.name
+    folder.mkdir(parents=True)
+    half, mine = folder / ".a.tgz.json.0123456789ab.dabs_rq.tmp", folder / ".a.tgz.json.tmp"
+    for file in (half, mine):
+        file.write_text("{")
+    assert fetch.fetch(source, tmp_path)
+    assert mine.exists() and not half.exists()
+
+
 def test_a_source_is_fetched_once(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = source_of(archive_of(server, "a.tgz", tarred({"set/one.txt": b"1", "readme": b"r"})))
     assert source.state(tmp_path) == "missing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from dabs_rq import checkpoint
 from dabs_rq.errors import OptionError, TrainingError
 from dabs_rq.methods import emix, rq
 from dabs_rq.methods import losses as contrast
+from dabs_rq.pretrain.launch import FAILURES
 from dabs_rq.pretrain.pretrain import pretrain, source_batches
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.ranks import Ranks, detect_ranks
@@ -268,3 +271,23 @@ def test_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("trainer.devices=2", SLURM_PROCID="1", SLURM_STEP_NUM_TASKS="2", SLURM_STEP_NUM_NODES="2") == Ranks()
     with pytest.raises(OptionError, match=r"trainer\.nodes=2: start .* torchrun --nnodes=2"):
         found("trainer.devices=8", "trainer.nodes=2")
+
+
+RANK = """
+import os, sys, time
+from dabs_rq.pretrain.launch import report_errors
+with report_errors(0):
+    print(os.getpid(), flush=True)
+    time.sleep(120)
+"""
+
+
+def test_a_rank_ends_when_torchrun_was_killed(tmp_path: Path) -> None:
+    """Here its parent is any process that waits for it."""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
+    environment = os.environ | {FAILURES: str(tmp_path / "failures")}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        rank = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        rank.wait(30)

@@ -1,7 +1,13 @@
-"""The same seed on the same machine gives the same numbers, for any number of loader workers."""
+"""The same seed on the same machine gives the same numbers: for any number of loader workers, processes and threads,
+order of files, seed of hashes, locale and time zone. Of ranks, see test_ddp.py; of executors, test_executors.py."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,3 +47,54 @@ def test_workers_change_nothing(
         weights, outputs = outcome([*words, f"loader.workers={workers}"], tmp_path / f"again-{workers}")
         assert weights == expected[0]
         assert all(np.array_equal(a, b) for a, b in zip(outputs, expected[1], strict=True))
+
+
+# Name -> environment, and words of the command.
+SURROUNDINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "plain": ({"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}, ("loader.prepare=never",)),
+    # Text files are then ASCII for Python, unless code says otherwise.
+    "ascii": (
+        {"PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "2"},
+        ("loader.prepare=always", "loader.processes=2"),
+    ),
+    # Where it is installed: "I" is not the capital of "i", and a comma is in numbers.
+    "backwards": (
+        {"PYTHONHASHSEED": "2", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "SURROUNDINGS_BACKWARDS": "1"},
+        ("loader.workers=1", "suite.executor=processes", "suite.workers=2"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "domains",
+    [
+        "images,text",
+        pytest.param(",".join(one.name for one in registry.domains() if one.in_table), marks=pytest.mark.slow),
+    ],
+)
+def test_surroundings_change_nothing(domains: str, tmp_path: Path, miniature: Callable[[str], Path]) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for domain in domains.split(","):
+        shutil.copytree(miniature(domain), root, dirs_exist_ok=True)
+    first = [registry.domain(domain).tasks[0].name for domain in domains.split(",")]
+    words = [f"domain={domains}", f"tasks={','.join(first)}", f"data={root}", "method=rq", *SMALL, *BUDGET]
+    seen: dict[str, dict[str, object]] = {}
+    for name, (environment, more) in SURROUNDINGS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        given = [*words, "suite.executor=in_process", f"runs={folder / 'runs'}", f"out={folder / 'out'}", *more]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.surroundings", str(folder / "seen.json"), *given],
+            cwd=Path(__file__).parents[1],
+            env={one: text for one, text in os.environ.items() if one[:3] != "LC_"} | environment,
+            capture_output=True,
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")[-3000:]
+        seen[name] = json.loads((folder / "seen.json").read_text(encoding="utf-8"))
+    plain = seen.pop("plain")
+    records = [name for name in plain if "/records/" in name]
+    assert len(records) >= len(first) and any(name.endswith("table.csv") for name in plain)
+    for name, other in seen.items():
+        different = sorted(one for one in plain.keys() | other.keys() if plain.get(one) != other.get(one))
+        assert not different, f"{name}: {different}"

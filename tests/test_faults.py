@@ -19,6 +19,7 @@ import pytest
 
 from dabs_rq.files import locked
 from tests import chaos
+from tests.chaos_renames import Found
 from tests.stand_ins import heed_interrupts
 
 WORDS = (
@@ -229,5 +230,23 @@ def test_one_process_at_a_time_makes_a_file_and_removes_what_a_killed_one_left(t
 def test_a_suite_that_is_killed_again_and_again_has_the_table_of_a_quiet_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = chaos.main(["--kills", "2", "domains=[sensor]", "methods=[none,rq]", "pretrain.steps=30"])
-    assert code == 0 and "2 kills" in capsys.readouterr().out
+    words = ["domains=[sensor]", "methods=[none,rq]", "pretrain.steps=30"]
+    code = chaos.main(["--only", "processes", "--kills", "2", *words])
+    assert code == 0 and "processes: 2 kills" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["table", "fetch"])
+def test_a_command_that_is_killed_beside_its_renames_writes_what_a_quiet_one_writes(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = chaos.main(["--only", command, "--kills", "3", "--seed", "1"])
+    assert code == 0 and f"{command}: 3 kills" in capsys.readouterr().out
+
+
+def test_a_kill_that_loses_something_is_found() -> None:
+    found = Found(kills=1)
+    found.add_results("run 0", {"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
+    found.half.append("run 0: d")
+    assert found.compared == 3
+    assert found.faults == ["different: run 0: b", "different: run 0: c", "half-written: run 0: d"]

@@ -6,15 +6,18 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import DataWarning, RecordError
+from dabs_rq.experiment import cells, results
 from dabs_rq.files import atomic_path, locked_folder
+from dabs_rq.report import experiment as page
 from dabs_rq.run import Run
+from dabs_rq.table import ours
 from tests.test_records_and_table import put
 
 ROOT = Path(__file__).parent.parent
@@ -162,9 +165,99 @@ def test_a_selection_of_domains_leaves_the_table_of_all(out: bool, options: tupl
     assert {name: contents(folder).get(name) for name in before} == before
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1\n", "domain,task\n\0", "\xff", "domain,task,rq,rq_seeds\n,,,\n"])
-def test_a_table_that_is_not_ours_does_not_stop_the_new_one(content: str, tmp_path: Path) -> None:
+# ---- files of others under the names of ours -------------------------------------------------------------------------
+
+ROWS = "domain,task,rq\nimages,mine,1\n"
+NAMES = {
+    "table.csv": ROWS,
+    "table.tex": "\\documentclass{article}\n",
+    "table.md": "# My notes\n| Dataset | Score |\n",
+    "table.html": "<!doctype html>\n<title>My page</title>\n",
+    "averages.csv": "a,b\n1\n",
+    "comparisons.csv": "\0\xff",
+    "report.html": "<!doctype html>\n<title>My thesis</title>\n",
+    ".figures.json": "[1]",
+}
+
+
+def name_of_mine(command: str, name: str, tmp_path: Path, make: Callable[[Path], object]) -> str:
+    """Put something of the user's under a name of ours, run the command, and return the error."""
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    make(out / name)
+    before = contents(out)
+    with pytest.raises(RecordError) as refused:
+        run = Run.of(["domain=sensor", f"out={out}"])
+        report.write(run) if command == "report" else table.write(run, table.build(run))
+    assert {one: contents(out).get(one) for one in before} == before
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_the_user_under_a_name_of_ours_is_not_replaced(name: str, tmp_path: Path) -> None:
+    command = "report" if name in ("report.html", ".figures.json") else "table"
+    told = name_of_mine(command, name, tmp_path, lambda file: file.write_bytes(NAMES[name].encode("latin1")))
+    assert f"out/{name} is there already" in told and "Give another folder: out=" in told and "elete" not in told
+    if command == "table":
+        assert [file.name for file in (tmp_path / "out").iterdir()] == [name], "nothing else is written either"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda file: file.symlink_to("nowhere")])
+def test_what_is_no_file_under_a_name_of_ours_is_not_replaced(make: Callable[[Path], object], tmp_path: Path) -> None:
+    assert "table.csv is there already" in name_of_mine("table", "table.csv", tmp_path, make)
+    assert (tmp_path / "out" / "table.csv").is_symlink() or (tmp_path / "out" / "table.csv").exists()
+
+
+def test_a_figure_of_the_user_under_a_name_of_ours_is_not_replaced(tmp_path: Path) -> None:
     run = Run.of(["domain=sensor", f"out={tmp_path / 'out'}"])
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "table.csv").write_bytes(content.encode("latin1"))
-    assert table.write(run, table.build(run)) == tmp_path / "out"
+    figures = report.write(run).page.parent / "figures"
+    for kind, mine in (("svg", "<svg><text>mine</text></svg>"), ("pdf", "%PDF-1.4 /Creator (Inkscape)")):
+        report.write(run)
+        (drawn, *_) = sorted(figures.glob(f"*.{kind}"))
+        ours_before = drawn.read_bytes()
+        drawn.write_text(mine)
+        drawn.with_suffix(".svg").write_text("mine") if kind == "pdf" else None
+        with pytest.raises(RecordError, match=rf"figures/{drawn.stem}\.(pdf|svg) is there already"):
+            report.write(run)
+        assert drawn.read_text() == mine
+        drawn.write_bytes(ours_before)
+        if kind == "pdf":
+            drawn.with_suffix(".svg").unlink()
+
+
+def test_every_file_that_we_write_is_known_as_ours(tmp_path: Path) -> None:
+    """A table with results and one without any, and their reports: commands run again on all of them."""
+    run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    row(run, "rq")
+    folder = report.write(run).page.parent
+    written = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock"]
+    assert {file.suffix for file in written} == {".csv", ".tex", ".md", ".html", ".json", ".svg", ".pdf"}
+    assert [file.name for file in written if not ours.is_ours(file)] == []
+    empty = Run.of(["domain=digits", f"runs={tmp_path / 'none'}", f"out={tmp_path / 'empty'}"])
+    folder = table.write(empty, table.build(empty))
+    assert [file.name for file in folder.glob("*.*") if file.suffix != ".lock" and not ours.is_ours(file)] == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*/**/*.*")), ids=lambda file: file.name)
+def test_the_results_that_are_kept_are_known_as_ours(file: Path) -> None:
+    assert ours.is_ours(file) or file.suffix == ".lock"
+
+
+@pytest.mark.parametrize("file", [ROOT / "results" / "published.csv", *sorted((ROOT / "docs").rglob("*.md"))])
+def test_a_page_that_somebody_wrote_is_not_ours(file: Path) -> None:
+    assert not ours.is_ours(file)
+
+
+def test_an_experiment_replaces_no_page_of_the_user(tmp_path: Path) -> None:
+    experiment = cells.load("rq_study")
+    found = results.collect(experiment, cells.cells(experiment, Run.of([f"runs={tmp_path / 'runs'}"])))
+    results.write(found, tmp_path / "first")
+    results.write(found, tmp_path / "first")
+    assert len(list((tmp_path / "first").glob("rq_study.*"))) == 3
+    for kind in ("csv", "md", "tex", "html"):
+        out = tmp_path / kind
+        out.mkdir()
+        (out / f"rq_study.{kind}").write_text("The user's own study.\n")
+        with pytest.raises(RecordError, match=rf"rq_study\.{kind} is there already"):
+            (page.write if kind == "html" else results.write)(found, out)
+        assert contents(out).keys() == {f"rq_study.{kind}"}

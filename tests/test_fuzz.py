@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -43,6 +44,7 @@ from dabs_rq.records import record
 from dabs_rq.run.compose import load_protocol
 from dabs_rq.sources import archives
 from dabs_rq.spec import Series, Tokens
+from tests.hostile import TRIED
 from tests.test_images_bad_input import cifar
 from tests.test_records_and_table import put
 
@@ -264,7 +266,7 @@ def test_good_files_are_read(reader: Reader) -> None:
 
 
 @by_reader
-def test_any_bytes_give_examples_or_our_error(reader: Reader) -> None:
+def test_any_bytes_give_examples_or_our_error(reader: Reader, record_property: Callable[[str, object], None]) -> None:
     """Good files with a few changes, good files cut short, and random bytes."""
     contents = st.one_of(
         st.builds(edited, st.sampled_from(good(reader.name)), edits),
@@ -273,11 +275,11 @@ def test_any_bytes_give_examples_or_our_error(reader: Reader) -> None:
     )
     for content in good(reader.name):
         outcome(reader, content)  # imports what the reader needs
-    seen: set[str] = set()
+    seen: Counter[str] = Counter()
 
     def once(content: bytes) -> None:
         found = outcome(reader, content)
-        seen.add("read" if found == "read" else "error")
+        seen["read" if found == "read" else "error"] += 1
 
     Path("/proc/self/clear_refs").write_text("5")
     before, until = memory("VmRSS"), time.monotonic() + 60 * MINUTES / len(READERS)
@@ -293,6 +295,7 @@ def test_any_bytes_give_examples_or_our_error(reader: Reader) -> None:
         options(given(contents)(once))()
         if time.monotonic() >= until:
             break
+    record_property(TRIED, seen.total())
     assert memory("VmHWM") - before < MEMORY, f"{(memory('VmHWM') - before) >> 20} MiB"
     assert "error" in seen, "no change was noticed: the good files are not changed"
 

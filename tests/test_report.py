@@ -284,3 +284,13 @@ def test_long_curves_are_averaged(tmp_path: Path) -> None:
     long = pd.DataFrame({"step": range(steps), "loss": [step % 2 for step in range(steps)], "method": "rq", "seed": 0})
     drawn = curves._draw(long, registry.domain("sensor"), tmp_path)
     assert len(drawn.svg) < 30_000 and "ends at loss 1" in drawn.svg
+
+
+def test_a_log_without_a_loss_is_named(tmp_path: Path) -> None:
+    """A pretraining of fewer steps than lie between two logs of the loss; its features are measured anyway."""
+    one = Run.of(["domain=sensor", "method=rq", f"runs={tmp_path}"])
+    folder = one.checkpoint_folder(0) / "log" / "from-step-0"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("epoch,features/norm,step\n0,2.5,4\n")
+    plot, missing = curves.draw({"rq": one}, one.domain, tmp_path / "figures")
+    assert plot is None and len(missing) == 1 and "no loss in the log of pretraining in" in missing[0]

@@ -22,7 +22,7 @@ from dabs_rq.run import Run
 from dabs_rq.run.splits import Splits
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, run_job
-from dabs_rq.suite.plan import STEPS, Plan, build_plan
+from dabs_rq.suite.plan import STEPS, Plan, build_plan, describe_plan
 from dabs_rq.suite.suite import suite
 from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
@@ -139,10 +139,16 @@ def test_a_transfer_that_ends_between_two_splits_is_to_do(run: Run, monkeypatch:
     assert suite(one).state == "done" and len(list(folder.glob("*.json"))) == 2
 
 
+def put_tokenizer(root: Path, name: str) -> None:
+    (root / "text/tokenizers" / name).mkdir(parents=True, exist_ok=True)
+    (root / "text/tokenizers" / name / "tokenizer.json").write_text("{}")
+
+
 def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
     root, source = tmp_path / "root", registry.task("images", "dtd").source
     for need in source.needs:
         (root / source.folder / need).mkdir(parents=True)
+    put_tokenizer(root, "bert-base-uncased")
     made = build_plan(
         Run.of([f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[images,text]", "method=none,emix,rq"])
     )
@@ -158,6 +164,42 @@ def test_what_has_no_data_waits_and_says_for_what(tmp_path: Path) -> None:
     assert ["cifar10"] in needed.values() and len(needed) == 6
     # What the hub has may be had from there.
     assert counts(made, "text", "pretrain") == (0, 3, 0) and counts(made, "text", "transfer") == (0, 30, 0)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_has_no_tokenizer_waits_for_it(empty: bool, tmp_path: Path) -> None:
+    """The hub is not asked in tests. A folder without a file is no tokenizer either."""
+    root = tmp_path / "root"
+    root.mkdir()
+    words = [f"data={root}", f"runs={tmp_path / 'runs'}", "domains=[text,multilingual,vqa,sensor]", "method=none,rq"]
+    put_tokenizer(root, "xlm-roberta-base")
+    if empty:
+        (root / "text/tokenizers/bert-base-uncased").mkdir()
+    made = build_plan(Run.of(words))
+    assert counts(made, "text", "pretrain") == (0, 0, 2) and counts(made, "text", "transfer") == (0, 0, 20)
+    assert counts(made, "multilingual", "pretrain") == (0, 2, 0), "this one has its tokenizer"
+    assert not [name for name in names(made) if " text" in name or " vqa" in name]
+    ((said, purposes),) = [(text, needs) for text, needs in made.missing.items() if text.startswith("tokenizer")]
+    assert said.startswith("tokenizer bert-base-uncased is missing: ") and purposes == ["text", "vqa"]
+    shown = describe_plan(made)
+    assert f"{root / 'text/tokenizers/bert-base-uncased'}" in said and f"  {said} (for text, vqa)\n" in f"{shown}\n"
+    put_tokenizer(root, "bert-base-uncased")
+    assert counts(build_plan(Run.of(words)), "text", "transfer") == (0, 20, 0)
+
+
+def test_without_a_tokenizer_no_job_fails_and_the_cells_are_dashes(
+    miniature: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(miniature("sensor"), root)
+    words = [f"data={root}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", "domains=[text,sensor]", *BUDGET]
+    assert cli.main(["suite", *words, *SMALL, "methods=[none]", "suite.executor=in_process"]) == 0
+    shown = capsys.readouterr()
+    assert "failed" not in shown.out + shown.err and "  tokenizer bert-base-uncased is missing: " in shown.out
+    (written,) = (tmp_path / "out").rglob("table.csv")
+    lines = written.read_text().splitlines()
+    assert [line.split(",")[4] for line in lines if line.startswith("text,")] == ["-"] * 10
+    assert [line.split(",")[4] for line in lines if line.startswith("sensor,")] != ["-"]
 
 
 @pytest.mark.parametrize(

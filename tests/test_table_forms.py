@@ -290,6 +290,7 @@ def test_results_on_different_examples_are_named(run: Callable[..., Run]) -> Non
 
 
 def test_probes_that_were_cut_off_or_chose_the_end_of_the_grid_are_named(run: Callable[..., Run]) -> None:
+    """Records without a range are of a version whose grid did not go on. One went on, and its best is inside."""
     one = run("transfer.strengths=[0.01,1.0,100.0]")
     of_grid = {"variant": one.composed.variant(of_pretraining=False)}
     sound = {"probe": "lbfgs", "converged": True, "strength": 1.0}
@@ -297,6 +298,7 @@ def test_probes_that_were_cut_off_or_chose_the_end_of_the_grid_are_named(run: Ca
     fill(one, "pamap2", "emix", 0.5, probe=sound | {"strength": 100.0}, **of_grid)
     fill(one, "pamap2", "rq", 0.5, probe=sound | {"converged": False}, **of_grid)
     fill(one, "dtd", "rq", 0.5, probe=sound | {"strength": 0.01}, **of_grid)
+    fill(one, "dtd", "none", 0.5, probe=sound | {"strength": 100.0, "range": [0.01, 1e8]}, **of_grid)
     built = table.build(one)
     assert not built.errors
     notes = [note for note in built.notes if "converge" in note or "end of the grid" in note]

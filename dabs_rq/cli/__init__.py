@@ -6,6 +6,7 @@ Heavy imports wait until a command runs, so that --help answers at once.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown flag {unknown_flags[0]}; options are words of the form key=value")
     command = COMMANDS[parsed.command]
     flags = {name: value for name, value in vars(parsed).items() if name not in ("command", "words", "show_options")}
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not Unicode shows escapes; stderr does so anyway
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if parsed.show_options:
             options = [word for word in (*parsed.words, *words) if parsed.command != "data" or "=" in word]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from dabs_rq.experiment.cells import Cell, Experiment
 from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
-from dabs_rq.files import write_text
+from dabs_rq.files import locked_folder, write_text
 from dabs_rq.records import record
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.table import ours
 from dabs_rq.table.text import to_tex
 from dabs_rq.transfer.probes import further, probes
 
@@ -121,12 +122,18 @@ def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:
 
 
 def write(results: Results, target: Path) -> None:
-    """Write the results as .csv, .md and .tex, named after the experiment, to the folder."""
-    name = results.experiment.name
-    lines = results.frame.round(4).to_csv(index=False, na_rep="-", lineterminator="\n")
-    write_text(target / f"{name}.csv", lines)
-    write_text(target / f"{name}.md", to_markdown(results))
-    write_text(target / f"{name}.tex", to_latex(results))
+    """Write the results as .csv, .md and .tex, named after the experiment, to the folder. Raises RecordError if a file
+    of these names is there that is not ours."""
+    texts = {
+        "csv": results.frame.round(4).to_csv(index=False, na_rep="-", lineterminator="\n"),
+        "md": to_markdown(results),
+        "tex": to_latex(results),
+    }
+    files = {target / f"{results.experiment.name}.{kind}": text for kind, text in texts.items()}
+    ours.check_replaceable(files)
+    with locked_folder(target):
+        for file, text in files.items():
+            write_text(file, text)
 
 
 def to_markdown(results: Results) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,6 +65,7 @@ def report_errors(rank: int) -> Iterator[None]:
     if (file := os.environ.get(FAILURES)) is None:
         yield
         return
+    threading.Thread(target=_end_with_torchrun, args=(os.getppid(),), daemon=True).start()
     try:
         yield
     except KeyboardInterrupt:
@@ -71,6 +73,13 @@ def report_errors(rank: int) -> Iterator[None]:
     except Exception as error:
         _write_failure(Path(file), rank, type(error).__name__, str(error), traceback.format_exc())
         raise SystemExit(1) from None
+
+
+def _end_with_torchrun(process: int) -> None:
+    """End this rank once torchrun was killed: no other rank may come to it then, and it would wait for ever."""
+    while os.getppid() == process:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _write_failure(file: Path, rank: int, kind: str, text: str, trace: str = "") -> None:

@@ -12,5 +12,6 @@ def unconverged(result: Record) -> bool:
 
 def at_end_of_grid(result: Record) -> bool:
     """Return whether the selected strength is the least or the largest of several that were tried."""
-    strengths = result.options.get("transfer.strengths") or ()
-    return len(strengths) > 1 and result.probe.get("strength") in (min(strengths), max(strengths))
+    strengths = result.probe.get("range") or result.options.get("transfer.strengths") or ()  # older records: no range
+    ends = {min(strengths), max(strengths)} if strengths else set()
+    return len(ends) > 1 and result.probe.get("strength") in ends

@@ -17,17 +17,18 @@ from typing import Any
 from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Domain
-from dabs_rq.files import digest, write_text
+from dabs_rq.files import digest, locked_folder, remove_leftovers, write_text
 from dabs_rq.report import cells, curves, experiment, figure, page, scores, views
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
+from dabs_rq.table import ours
 from dabs_rq.table.columns import is_network, method_title, run_of
 from dabs_rq.table.contents import Table
 from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
 
-FIGURES = "figures"
+PAGE, FIGURES = "report.html", "figures"
 WRITTEN = ".figures.json"  # figures of this report, with the hashes of their contents
 QUANTIZER = "rq"  # the method whose options the views of the quantizer use
 
@@ -43,15 +44,19 @@ class Report:
 def write(run: Run) -> Report:
     """Write the table, report.html and figures/ to the run's results folder, or to a subfolder for a variant.
 
-    Raises OptionError as `table.build` does, and if matplotlib is missing."""
+    Raises OptionError as `table.build` does, and if matplotlib is missing; RecordError if there is a file of the same
+    name that is not ours."""
     run = run.replace({"table.probes": "own"})
     with figure.style():
         built = table.build(run)
         folder = table.write(run, built)
-        html, figure_names = _compose(run, built, folder / FIGURES)
-    _remove_old(folder / FIGURES, figure_names)
-    write_text(folder / "report.html", html)
-    return Report(folder / "report.html", built)
+        ours.check_replaceable([folder / PAGE, folder / WRITTEN])
+        with locked_folder(folder):
+            remove_leftovers(folder / FIGURES)
+            html, figure_names = _compose(run, built, folder / FIGURES)
+            _remove_old(folder / FIGURES, figure_names)
+            write_text(folder / PAGE, html)
+    return Report(folder / PAGE, built)
 
 
 def _remove_old(folder: Path, names: set[str]) -> None:

@@ -33,10 +33,10 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
             continue
         for seed in run.options.seeds:
             folder = run.checkpoint_folder(seed) / "log"
-            if (log := read_log(folder)) is None:
-                missing.append(
-                    f"{domain.title}, {method_title(method)}, seed {seed}: no log of pretraining in {folder}."
-                )
+            log = read_log(folder)
+            if log is None or "loss" not in log:  # without a loss: fewer steps than lie between two logs of it
+                what = "no log of pretraining" if log is None else "no loss in the log of pretraining"
+                missing.append(f"{domain.title}, {method_title(method)}, seed {seed}: {what} in {folder}.")
             else:
                 curves.append(log.assign(method=method, seed=seed))
     if not curves:

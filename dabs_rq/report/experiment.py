@@ -8,33 +8,39 @@ from typing import TYPE_CHECKING
 from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment import cells as experiments
 from dabs_rq.experiment.results import Results, collect, tables
-from dabs_rq.files import write_text
+from dabs_rq.files import locked_folder, remove_leftovers, write_text
 from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.report.page import Figure, Section
 from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.table import ours
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write a page, named after the experiment, which loads nothing, and its figures."""
+    """Write a page, named after the experiment, which loads nothing, and its figures. Raises RecordError if a file
+    of these names is there that is not ours."""
     from markupsafe import Markup
 
-    plots = draw(results, folder)
-    templates = page.environment()
-    about, *notes = results.notes
-    html = templates.get_template("experiment.html").render(
-        style=Markup(templates.get_template("report.css").render()),
-        title=results.experiment.title,
-        about=about,
-        plots=plots,
-        tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
-        notes=[*notes, *(f"No result: {name}." for name in results.missing)],
-    )
-    write_text(folder / f"{results.experiment.name}.html", html)
+    target = folder / f"{results.experiment.name}.html"
+    ours.check_replaceable([target])
+    with locked_folder(folder):
+        remove_leftovers(folder / "figures")
+        plots = draw(results, folder)
+        templates = page.environment()
+        about, *notes = results.notes
+        html = templates.get_template("experiment.html").render(
+            style=Markup(templates.get_template("report.css").render()),
+            title=results.experiment.title,
+            about=about,
+            plots=plots,
+            tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
+            notes=[*notes, *(f"No result: {name}." for name in results.missing)],
+        )
+        write_text(target, html)
 
 
 def section(run: Run, out: Path) -> Section:

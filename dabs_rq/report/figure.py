@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.files import atomic_path, digest, write_text
+from dabs_rq.table import ours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,9 +90,12 @@ def new(height: float) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str, alternative: str) -> Plot:
-    """Write `<name>.pdf` and `<name>.svg`. `alternative`: the text alternative for screen readers."""
+    """Write `<name>.pdf` and `<name>.svg`. `alternative`: the text alternative for screen readers.
+
+    Raises RecordError if there is a file of these names that is not ours."""
+    ours.check_replaceable(folder / f"{name}.{kind}" for kind in ("pdf", "svg"))
     with atomic_path(folder / f"{name}.pdf") as temporary:
-        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": ours.CREATOR})
     figure.set_layout_engine("none")  # keep the layout of the PDF
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))

@@ -91,8 +91,9 @@ class TransferOptions:
     max_examples: of each split. features, probe: by default as the protocol says. probe: lbfgs (regression on
     standardised features), adamw (on features as they are) or adamw_standardised. also: probes to fit beside it, on
     cached features; each has records of its own, and table.probes=all shows them. epochs, batch_size, lr, weight_decay:
-    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha). max_iterations: passes over
-    the examples in each of its fits; records say whether the last fit converged.
+    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha); one of several widens, see
+    `regression.fit_regression`. max_iterations: passes over the examples in each of its fits; records say whether the
+    last fit converged.
     """
 
     max_examples: Count | None = None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dabs_rq.data.requests import missing_text
 from dabs_rq.errors import DataError
-from dabs_rq.files import write_text
+from dabs_rq.files import remove_leftovers, write_text
 from dabs_rq.run.options import NetworkOptions
 from dabs_rq.sources.archives import extract, is_archive
 from dabs_rq.sources.download import check, check_free_space, megabytes, obtain, part_of, size_of
@@ -112,6 +112,7 @@ def _locked(source: Source, root: Path) -> Iterator[None]:
     lock.parent.mkdir(exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
+            remove_leftovers(root / DOWNLOADS / source.name)
             yield
     except Timeout as error:
         raise DataError(f"{source.name}: another process is fetching into {root / source.folder} ({lock})") from error

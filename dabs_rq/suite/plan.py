@@ -25,8 +25,8 @@ STATES = ("done", "to do", "waiting")
 @dataclass
 class Plan:
     """`counts`: (domain, step) -> how many checkpoints (pretrain) or records (transfer) are done, to do, or waiting for
-    data. `jobs`: the jobs to run, each after those it waits for. `missing`: the sources that are not under the data
-    root, each with what needs it. `tokenizers`: those that are not there, each with its domains."""
+    data. `jobs`: the jobs to run, each after those it waits for. `missing`: the sources and tokenizers that are not
+    there, each with what needs it. `tokenizers`: those that the hub provides, each with its domains."""
 
     counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
@@ -56,7 +56,7 @@ def build_plan(run: Run) -> Plan:
 
     A checkpoint is done if it is complete, and a record if it has a score from the weights of that checkpoint: then
     `pretrain` and `transfer` would not compute them again. What needs a source waits if nothing of the source is under
-    the data root.
+    the data root, and if a tokenizer of the domain is neither there nor to be had from the hub.
 
     Raises OptionError for a task that no selected domain has, and if `checkpoint` is set, which belongs to no method.
     """
@@ -133,10 +133,12 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
-    _note_tokenizers(plan, run)
-    stuck = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
-    ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name) and not stuck]
+    unreadable = (weights is None or bool(unscored)) and _note_tokenizers(plan, run)
+    untrainable = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
+    stuck = untrainable or (weights is None and unreadable)
+    absent = [task for task in unscored if _note_if_missing(plan, run, task.source, task.name)]
+    ready = [] if stuck or unreadable else [task for task in unscored if task not in absent]
     checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
@@ -199,14 +201,19 @@ def _note_if_missing(plan: Plan, run: Run, source: Source, purpose: str) -> bool
     return True
 
 
-def _note_tokenizers(plan: Plan, run: Run) -> None:
-    """Add the tokenizers of a run's domain that are not under the data root, and where they are to come from."""
+def _note_tokenizers(plan: Plan, run: Run) -> bool:
+    """Return whether a tokenizer of a run's domain is nowhere, and add it to `plan.missing`. Those that come from the
+    hub are added to `plan.tokenizers`."""
+    nowhere = False
     for name in run.tokenizers_of(run.domain) if run.places.data is not None else ():
         place = describe_place(name, run.places.data)
-        if not place.startswith("present"):
-            purposes = plan.tokenizers.setdefault(f"tokenizer {name} is {place}", [])
-            if run.domain.name not in purposes:
-                purposes.append(run.domain.name)
+        if place.startswith("present"):
+            continue
+        nowhere |= (missing := place.startswith("missing"))
+        purposes = (plan.missing if missing else plan.tokenizers).setdefault(f"tokenizer {name} is {place}", [])
+        if run.domain.name not in purposes:
+            purposes.append(run.domain.name)
+    return nowhere
 
 
 def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remaining]) -> list[Job]:

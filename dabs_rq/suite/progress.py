@@ -80,7 +80,7 @@ class LiveProgress(Progress):
 
         super().__init__(jobs)
         # Jobs in this process redirect standard output to their logs: the view needs its own copy of the terminal.
-        self.terminal = os.fdopen(os.dup(1), "w")
+        self.terminal = os.fdopen(os.dup(1), "w", errors="backslashreplace")
         console = Console(file=self.terminal, highlight=False)
         self.live = Live(
             get_renderable=self.view, console=console, transient=True, redirect_stdout=False, redirect_stderr=False

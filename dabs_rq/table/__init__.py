@@ -16,7 +16,7 @@ from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.table import earlier
+from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
@@ -156,19 +156,32 @@ def write(run: Run, table: Table) -> Path:
     subfolder for a variant or for the columns of all probes; a selection of domains goes to a subfolder of its own if
     there is a table with others. Return the folder.
 
-    Warns if the table there had more. Raises RecordError if the new one has no result at all and that one has."""
+    Warns if the table there had more. Raises RecordError if the new one has no result at all and that one has, and if
+    a file of these names is there that is not ours."""
     below = Path() if table.variant == "default" else Path(f"variant-{table.variant}")
     below = below if len(table.groups) == 1 else below / "probes"
     folder = run.places.table / below
     if run.places.selection and earlier.other_domains(folder, table):
         folder = run.places.table / run.places.selection / below
+    files = {
+        "table.csv": to_csv,
+        "table.tex": to_latex,
+        "table.md": to_markdown,
+        "table.html": to_html,
+        "averages.csv": _averages_csv,
+        "comparisons.csv": _comparisons_csv,
+    }
+    ours.check_replaceable(folder / name for name in files)
     earlier.compare(folder, table)
     with locked_folder(folder):
-        write_text(folder / "table.csv", to_csv(table))
-        write_text(folder / "table.tex", to_latex(table))
-        write_text(folder / "table.md", to_markdown(table))
-        write_text(folder / "table.html", to_html(table))
-        lines = table.averages.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
-        write_text(folder / "averages.csv", lines)
-        write_text(folder / "comparisons.csv", significance.to_csv(table.comparisons))
+        for name, to_text in files.items():
+            write_text(folder / name, to_text(table))
     return folder
+
+
+def _averages_csv(table: Table) -> str:
+    return table.averages.round(4).to_csv(index=False, na_rep=DASH, lineterminator="\n")
+
+
+def _comparisons_csv(table: Table) -> str:
+    return significance.to_csv(table.comparisons)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dabs_rq.errors import DataWarning, RecordError
 from dabs_rq.table.contents import Table
+from dabs_rq.table.ours import is_ours
 
 NAME = "table.csv"
 
@@ -53,10 +54,10 @@ def _of(table: Table) -> Contents:
 
 
 def _read(folder: Path) -> Contents:
-    """Read the table in `folder`; a file of another form counts as empty."""
+    """Read the table in `folder`; a file that is not ours counts as empty."""
     file = folder / NAME
     empty = Contents(set(), set(), set())
-    if not file.is_file():
+    if not is_ours(file):
         return empty
     try:
         with file.open(encoding="utf-8", newline="") as opened:

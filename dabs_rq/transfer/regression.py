@@ -22,6 +22,10 @@ from dabs_rq.transfer.standardise import Standardiser
 
 LARGE = 10**9  # above this many multiplications per pass: single precision, and on the device
 WHOLE_GRID = 3 * 10**6  # up to this many, all strengths are tried
+# The grid goes on to these bounds where its best strength is at an end. Below, even a million examples leave
+# standardised features no say (a total weight of 0.01); above, a penalty is less than the tolerance of the fits.
+WIDEST = {torch.float64: (1e-8, 1e8), torch.float32: (1e-8, 1e4)}
+WIDENS_BY = 10.0  # at least; else by the ratio of the two strengths at that end
 _RANK = 1e-10  # directions with a smaller part of the largest variance are rounding
 _DIGITS = 6  # to which held-out scores and losses count as equal
 
@@ -42,6 +46,8 @@ def fit_regression(
     held-out tenth of the training examples, see `hold_out`, then fits to all training examples. Strengths are tried in
     ascending order. A large problem (more than `WHOLE_GRID` multiplications per pass) ends the grid at a score that is
     more than 0.5 / sqrt(number of held-out examples) below the best: no accuracy has a larger standard error.
+    A grid of several strengths whose best is at an end goes on from there to the bound of `WIDEST`, and selects from
+    all that were tried. A best strength inside the grid stays as it is.
     device: for problems above `LARGE`. Smaller ones are solved on the CPU in double precision.
     Raises: TrainingError for an illegal grid, and for features that are not finite.
     """
@@ -54,12 +60,24 @@ def fit_regression(
     path = _Path.of(features[fitting], targets[fitting], target, options.max_iterations, device)
     trials: list[tuple[float, float, float]] = []
     models: dict[float, _Regression] = {}
-    for strength in sorted(options.strengths):
+
+    def attempt(strength: float) -> None:
         path.solve(strength, ROUGH)
         model = models[strength] = path.model({})
         trials.append((*_quality(metric, target, model.outputs(features[held_out]), targets[held_out]), -strength))
-        passed = max(trials)[0] - trials[-1][0] > 0.5 / math.sqrt(len(held_out))
-        if passed and path.cost > WHOLE_GRID:
+
+    def passed() -> bool:
+        return path.cost > WHOLE_GRID and max(trials)[0] - trials[-1][0] > 0.5 / math.sqrt(len(held_out))
+
+    for strength in sorted(set(options.strengths)):
+        attempt(strength)
+        if passed():
+            break
+    best = -max(trials)[-1]
+    path.start_from(models[best])
+    for strength in _beyond(sorted(models), best, WIDEST[path.x.dtype]):
+        attempt(strength)
+        if passed():
             break
     value, _, strength = max(trials)
     final = _Path.of(features, targets, target, options.max_iterations, device)
@@ -67,7 +85,23 @@ def fit_regression(
     final.solve(-strength)
     about = {"probe": "lbfgs", "strength": -strength, "held_out": len(held_out), "held_out_score": value}
     about |= {"groups": division.groups, "cut_groups": division.cut, "tried": len(trials), **final.about}
+    about["range"] = [min(models), max(models)]
     return final.model(about)
+
+
+def _beyond(tried: list[float], best: float, widest: tuple[float, float]) -> list[float]:
+    """Return the strengths from the end at which the best one is to its bound, outwards; none if the best is inside.
+
+    tried: ascending. A single one was given as it is, and does not widen.
+    """
+    if len(tried) < 2 or best not in (tried[0], tried[-1]):
+        return []
+    upwards = best == tried[-1]
+    step = max(tried[-1] / tried[-2], WIDENS_BY) if upwards else min(tried[0] / tried[1], 1 / WIDENS_BY)
+    wider: list[float] = []
+    while widest[0] <= (strength := float(f"{best * step ** (len(wider) + 1):.12g}")) <= widest[1]:
+        wider.append(strength)
+    return wider
 
 
 def _quality(metric: MetricName, target: Target, outputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
@@ -76,8 +110,10 @@ def _quality(metric: MetricName, target: Target, outputs: np.ndarray, targets: n
         value = score(metric, outputs, targets)
     except Undefined:
         value = 0.0
-    as_columns = torch.from_numpy(outputs.reshape(len(outputs), -1))
-    loss = float(probe_loss(target, as_columns, torch.from_numpy(targets)))
+    as_columns, expected = torch.from_numpy(outputs.reshape(len(outputs), -1)), torch.from_numpy(targets)
+    constant = torch.full_like(as_columns, float(targets.mean()) if isinstance(target, Regression) else 0.0)
+    least = 10.0**-_DIGITS * float(probe_loss(target, constant, expected))  # below it, a loss is rounding
+    loss = max(float(probe_loss(target, as_columns, expected)), least)
     return round(value, _DIGITS), -float(f"{loss:.{_DIGITS - 2}g}")
 
 

@@ -71,11 +71,13 @@ def describe_place(name: str, root: Path | None) -> str:
     if there is one."""
     source, place = HUB.get(name, name), Path(root or "data root") / TOKENIZERS / name
     if root is not None and is_local(name, root):
+        if not any(entry.is_file() for entry in place.iterdir()):
+            return f"missing: {place} has no file in it; put the files of {source} there (tokenizer.json is enough)"
         return f"present: {place}"
     if is_cached(name):
         return f"loaded from the hub before ({source})"
     if hub.is_offline():
-        return f"missing: not at {place}, and the hub ({source}) is not asked (HF_HUB_OFFLINE)"
+        return f"missing: not at {place}, and the hub ({source}) is not asked (HF_HUB_OFFLINE is set)"
     return f"not at {place}, loaded from the hub ({source}) when first used"
 
 
