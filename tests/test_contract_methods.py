@@ -76,8 +76,10 @@ def transformer(inputs: tuple[Input, ...]) -> Transformer:
 
 
 def method_of(name: str, inputs: tuple[Input, ...]) -> Method:
-    """The method around a small transformer, with its default options."""
+    """The method around a small transformer, with its default options. Skips the test for inputs it does not take."""
     spec = registry.method(name)
+    if refused := spec.refused(inputs):
+        pytest.skip(f"method {name!r} takes {spec.serves} only, not {', '.join(refused)}")
     encoder = transformer(inputs)
     assert isinstance(encoder, spec.encoder), f"method {name!r} must declare a kind of encoder that has one in here"
     return build_method(spec, spec.options(), encoder).eval()
