@@ -1,6 +1,6 @@
 """What every method and encoder has to keep, looped over the registry: a new one is tested by being there.
 
-Those in folders of your own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract_methods.py -k shed`.
+Those in folders of your own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract_methods.py -k vicreg`.
 Each failure says in a sentence what the method or encoder must do.
 """
 
