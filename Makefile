@@ -15,10 +15,10 @@ RUN := $(BIN)/python -m dabs_rq
 option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
 	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
-# Without METHOD=, commands for one method use rq, the others use all methods of the published table.
+# Without METHOD=, commands for one method use rq, the others all methods of the published table, TABLE=rq or dabs2.
 given_method = $(if $(filter-out file,$(origin METHOD)),'method=$(METHOD)')
 one_method = $(call option,domain,$(DOMAIN)) 'method=$(METHOD)' $(common)
-many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR)) \
+many_methods = $(given_method) $(call option,table.columns,$(TABLE)) $(common) $(call option,suite.executor,$(EXECUTOR)) \
 	$(call option,encoders,$(ENCODERS)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
@@ -27,7 +27,7 @@ many_methods = $(given_method) $(common) $(call option,suite.executor,$(EXECUTOR
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "  Variables: DOMAIN= METHOD=$(METHOD) ENCODER= ENCODERS=a,b SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray OUT= OPTIONS='key=value ...'"
+	@echo "  Variables: DOMAIN= METHOD=$(METHOD) ENCODER= ENCODERS=a,b SCALE=$(SCALE) PROTOCOL=$(PROTOCOL) DATA=/root SEEDS=0,1,2 TASKS=a,b CHECKPOINT= EXECUTOR=ray TABLE=dabs2 OUT= OPTIONS='key=value ...'"
 
 setup: $(STAMP)  ## Install the exact versions of constraints.txt into .venv (1 to 5 minutes, about 6 GB)
 
@@ -75,15 +75,17 @@ pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq
 transfer: $(STAMP)  ## Probe a pretrained encoder on its domain's tasks: DOMAIN= METHOD= [TASKS=a,b] [ENCODER=mine | CHECKPOINT=file NAME=column]
 	$(RUN) transfer $(one_method) $(call option,checkpoint,$(CHECKPOINT)) $(call option,name,$(NAME)) $(call option,tasks,$(TASKS))
 
-suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [ENCODERS=a,b] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
+suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,b] [TASKS=a,b] [ENCODERS=a,b] [TABLE=dabs2] [EXECUTOR=ray] [DRY_RUN=1 | VERIFY=1 | REFRESH=1]
 	$(RUN) suite $(many_methods) $(call option,domain,$(DOMAIN)) $(call option,tasks,$(TASKS))
 
-table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records: [ENCODERS=a,b] [PROBES=all]
-	$(RUN) table $(given_method) $(call option,domain,$(DOMAIN)) $(common) $(call option,encoders,$(ENCODERS)) \
-		$(call option,table.probes,$(PROBES))
+shown = $(given_method) $(call option,table.columns,$(TABLE)) $(call option,domain,$(DOMAIN)) $(common) \
+	$(call option,encoders,$(ENCODERS))
+
+table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records: [ENCODERS=a,b] [PROBES=all] [TABLE=dabs2]
+	$(RUN) table $(shown) $(call option,table.probes,$(PROBES))
 
 report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record
-	$(RUN) report $(given_method) $(call option,domain,$(DOMAIN)) $(common) $(call option,encoders,$(ENCODERS))
+	$(RUN) report $(shown)
 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
 	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each)

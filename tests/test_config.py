@@ -28,6 +28,7 @@ from dabs_rq.typed import legal_values
 
 EVERY = type(load_protocol("corrected"))
 OPTIONS = protocol.option_fields(EVERY)
+EVERY_METHOD = f"method={','.join(registry.method_names())}"
 SCALES, PROTOCOLS = tuple(choices("scale")), tuple(choices("protocol"))
 
 
@@ -192,11 +193,12 @@ def test_what_does_not_exist_or_fit_is_refused_in_words(word: str, message: str)
 def test_a_protocol_option_takes_its_legal_values_only() -> None:
     for column in PROTOCOLS:
         chosen = {option.name: option.metadata[column] for option in OPTIONS}
-        options = compose([f"protocol.{name}={str(value).lower()}" for name, value in chosen.items()]).options
+        given = [f"protocol.{name}={str(value).lower()}" for name, value in chosen.items()]
+        options = compose([EVERY_METHOD, *given]).options
         assert vars(options.protocol) == {"name": "corrected"} | chosen
     for option in OPTIONS:
         with pytest.raises(OptionError, match=f"protocol.{option.name} is (one of .*|true or false); got 'nonsense'"):
-            Run.of([f"protocol.{option.name}=nonsense"])
+            Run.of([EVERY_METHOD, f"protocol.{option.name}=nonsense"])
 
 
 def test_an_option_of_a_domain_that_was_not_chosen_is_refused_with_its_owner() -> None:

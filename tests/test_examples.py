@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ import pytest
 import torch
 
 from dabs_rq import cli, registry
-from dabs_rq.checkpoint.dabs import dabs_name
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Domain
@@ -26,13 +24,10 @@ from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.methods.base import Batch
 from dabs_rq.miniature import write as miniature
-from dabs_rq.run import Run
 from dabs_rq.run.compose import load_protocol
-from dabs_rq.spec import Grid, Tokens
+from dabs_rq.spec import Tokens
 from dabs_rq.typed import checked
-from tests.golden_cases import Case, names
 from tests.page_commands import commands
-from tests.test_encoder import reference_encoder
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -60,105 +55,60 @@ def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def shed() -> ModuleType:
-    return sys.modules[registry.method("shed").build.__module__]
+def vicreg() -> ModuleType:
+    return sys.modules[registry.method("vicreg").build.__module__]
 
 
-def built(shed: ModuleType, case: Case, **options: Any) -> Any:
-    """The method around the encoder of a reference step, in eval mode as there."""
-    encoder = reference_encoder(case, "param/model.")
-    chosen = shed.Options(corruption_rate=case.settings["corruption_rate"], within_inputs=False)
-    method = shed.Shed(chosen, encoder, encoder.inputs).eval()
-    method.predictor.load_state_dict(case.below("param/predictor."))
-    return method
-
-
-@pytest.mark.parametrize("name", [name for name in names("shed") if "permute" in name])
-def test_shed_moves_what_the_reference_moves(name: str, shed: ModuleType) -> None:
-    case = Case(name)
-    shuffled, chosen = shed.shuffle(case["embs"], case["u"], case.settings["corruption_rate"])
-    assert torch.equal(shuffled, case["permuted_embs"])
-    assert torch.equal(chosen.long(), case["is_permuted"])
-
-
-def test_sheds_objective_is_the_references(shed: ModuleType) -> None:
-    case, of = Case("shed/objective"), Case("shed/step_image")
-    method = built(shed, of)
-    method.predictor.load_state_dict(case.below("param/predictor."))
-    encoded = case["embs"].requires_grad_()
-    loss, logs = method.detection_loss(encoded, case["is_permuted"].bool())
-    close(loss, case["loss"].reshape(()), 1e-5)
-    close(logs["accuracy"], case["acc"].reshape(()), 1e-5)
-    loss.backward()
-    close_gradient(encoded.grad, case["grad_embs"])
-    for key, expected in case.below("grad/predictor.").items():
-        close_gradient(method.predictor.get_parameter(key).grad, expected)
-
-
-@pytest.mark.parametrize("name", [name for name in names("shed") if "step" in name])
-def test_a_step_of_shed_is_the_references(name: str, shed: ModuleType) -> None:
-    case = Case(name)
-    method = built(shed, case)
-    inputs = tuple(case[f"input/{i}"] for i in range(len(method.inputs)))
-    generator = torch.Generator().manual_seed(case.settings["torch_seed"])
-    loss, logs = method.loss(Batch(inputs, method.encoder), generator)
-    close(loss.detach(), case["loss"].reshape(()), 1e-5)
-    close(logs["accuracy"], case["acc"].reshape(()), 1e-5)
-    loss.backward()
-    found = {f"model.{dabs_name(ours)}": one.grad for ours, one in method.encoder.named_parameters()}
-    found |= {f"predictor.{ours}": one.grad for ours, one in method.predictor.named_parameters()}
-    assert case.below("grad/")
-    for key, expected in case.below("grad/").items():
-        close_gradient(found[key], expected)
-    for key, norm in case.settings["grad_norms"].items():
-        assert (found[key] is None) == (norm is None), key
-        if norm is not None:
-            assert float(found[key].norm()) == pytest.approx(norm, rel=1e-3, abs=1e-6), key
-
-
-def close(found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
-
-
-def close_gradient(found: torch.Tensor | None, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
-
-
-def test_shed_leaves_padding_where_it_is(shed: ModuleType) -> None:
+@pytest.mark.parametrize("weights", [(25.0, 25.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_vicregs_loss_is_that_of_the_papers_pseudocode(weights: tuple[float, ...], vicreg: ModuleType) -> None:
     generator = torch.Generator().manual_seed(0)
+    n, d = 7, 5
+    a, b = (scale * torch.randn(n, d, generator=generator) for scale in (0.5, 1.5))
+    expected = weights[0] * ((a - b) ** 2).mean()
+    for z in (a, b):
+        std = torch.sqrt(((z - z.mean(0)) ** 2).sum(0) / (n - 1) + 1e-4)
+        expected = expected + weights[1] * torch.clamp(1 - std, min=0).mean()
+        centred = z - z.mean(0)
+        covariance = centred.T @ centred / (n - 1)
+        apart = [float(covariance[i, j]) ** 2 for i in range(d) for j in range(d) if i != j]
+        expected = expected + weights[2] * sum(apart) / d
+    options = vicreg.Options(invariance=weights[0], variance=weights[1], covariance=weights[2])
+    loss, terms = vicreg.vicreg_loss(a, b, options)
+    torch.testing.assert_close(loss, expected)
+    assert set(terms) == {"invariance", "variance", "covariance"}
+
+
+def test_a_view_of_vicreg_keeps_the_share_of_real_tokens_with_the_largest_draws(vicreg: ModuleType) -> None:
     lengths = torch.tensor([20, 13, 7, 6, 1])
     mask = torch.arange(20) < lengths[:, None]
-    tokens = torch.arange(20.0).expand(5, 20)[..., None].clone()
-    shuffled, moved = shed.shuffle(tokens, torch.rand(5, 20, generator=generator), 0.15, mask)
-    assert torch.equal(shuffled[~mask], tokens[~mask])
-    assert torch.equal(moved, (shuffled != tokens)[..., 0])
-    # 15 % of the real ones, rounded up; one alone has nowhere to go.
-    assert moved.sum(1).tolist() == [3, 2, 2, 0, 0]
-    assert torch.equal(shuffled.sort(1).values, tokens)
+    u = torch.rand(5, 20, generator=torch.Generator().manual_seed(0))
+    kept = vicreg.remaining(u, 0.25, mask)
+    assert not (kept & ~mask).any() and kept.sum(1).tolist() == [15, 10, 6, 5, 1]
+    for row in range(5):
+        left_out = u[row][mask[row] & ~kept[row]]
+        assert not len(left_out) or left_out.max() < u[row][kept[row]].min()
+    assert torch.equal(vicreg.remaining(u, 0.25), vicreg.remaining(u, 0.25, torch.ones_like(mask)))
 
 
-@pytest.mark.parametrize("within", [True, False])
-def test_sheds_tokens_stay_within_their_input_if_told_to(within: bool, shed: ModuleType) -> None:
-    pictures = Grid(name="image", height=8, width=8, channels=1, patch=2)
+def test_vicreg_encodes_two_views_and_trains_its_expander(vicreg: ModuleType) -> None:
     words = Tokens(name="text", length=10, vocabulary=50)
-    encoder = Transformer((pictures, words), width=16, depth=1, heads=2, head_width=8, mlp_width=16, out_width=4)
-    method = shed.Shed(shed.Options(corruption_rate=0.5, within_inputs=within), encoder, encoder.inputs)
-    batch = Batch((torch.rand(6, 1, 8, 8), torch.arange(60).view(6, 10) % 50), encoder)
-    encoded: list[torch.Tensor] = []
-    encoder.encode, encode = lambda *given: encoded.append(given[0]) or encode(*given), encoder.encode
-    method.loss(batch, torch.Generator().manual_seed(0))
-    origin = torch.cdist(encoded[0], batch.tokens).argmin(2)  # (6, 26): where each token comes from
-    assert (origin != torch.arange(26)).any()
-    assert ((origin < 16) == (torch.arange(26) < 16)).all() == within
+    sizes = {"width": 16, "depth": 1, "heads": 2, "head_width": 8, "mlp_width": 16, "out_width": 4}
+    encoder = Transformer((words,), **sizes, dropout=0.0)
+    method = vicreg.VICReg(vicreg.Options(drop=0.5), encoder, encoder.inputs)
+    masks: list[torch.Tensor] = []
+    encoder.encode, encode = lambda *given: masks.append(given[1]) or encode(*given), encoder.encode
+    loss, _ = method.loss(Batch((torch.arange(60).view(6, 10) % 50,), encoder), torch.Generator().manual_seed(0))
+    loss.backward()
+    assert [mask.sum(1).tolist() for mask in masks] == [[5] * 6] * 2 and not torch.equal(*masks)
+    assert method.expander[0].weight.grad is not None
+    assert {name.split(".")[0] for name in method.own_state()} == {"expander"}
 
 
-def test_sheds_options_are_checked() -> None:
-    options = registry.method("shed").options
-    assert Run.of(["method=shed", "domain=sensor"]).method.options.within_inputs is True
-    assert Run.of(["method=shed", "domain=sensor", "protocol=published"]).method.options.within_inputs is False
-    for wrong, text in ((0.0, "is above 0; got 0.0"), (1.5, "is at most 1; got 1.5")):
-        with pytest.raises(OptionError, match=rf"method\.corruption_rate {text}"):
-            checked(options, vars(options(corruption_rate=wrong)), "method.")
+def test_vicregs_options_are_checked() -> None:
+    options = registry.method("vicreg").options
+    for wrong, text in ((0.0, "is above 0; got 0.0"), (1.0, "is below 1; got 1.0")):
+        with pytest.raises(OptionError, match=rf"method\.drop {text}"):
+            checked(options, vars(options(drop=wrong)), "method.")
 
 
 # ---- the domain ----------------------------------------------------------------------------------------------------
@@ -287,7 +237,7 @@ def test_a_pages_commands_do_what_it_says(
     capsys.readouterr()
     out = Path(places[1].removeprefix("out="))
     column, row = {
-        "add-a-method": ("shed", "pamap2"),
+        "add-a-method": ("vicreg", "pamap2"),
         "add-a-domain": ("rq", "scope_class"),
         "add-a-task": ("rq", "eurosat"),
         "add-an-encoder": ("none", "pamap2"),

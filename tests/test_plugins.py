@@ -16,13 +16,14 @@ import torch
 from dabs_rq import checkpoint, registry
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError, OptionError, ResourceError
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.run.splits import Splits
-from dabs_rq.spec import Series
+from dabs_rq.spec import Series, Tokens
 from dabs_rq.suite import cost
 from dabs_rq.transfer import features
 from dabs_rq.transfer.transfer import transfer
@@ -148,7 +149,9 @@ def test_an_option_that_follows_a_protocol_option_nobody_declares_is_refused(run
 
 
 def test_columns_are_in_the_declared_order(folder: Path) -> None:
-    assert registry.method_names() == ("none", "emix", "rq", "raw", "rq_embeddings", "cosine", "supervised")
+    names = registry.method_names()
+    assert names[:5] == ("none", "emix", "rq", "raw", "rq_embeddings") and names[-2:] == ("cosine", "supervised")
+    assert [registry.method(name).order for name in names] == sorted(registry.method(name).order for name in names)
     cosine, rq = registry.method("cosine"), registry.method("rq")
     assert cosine.note_for(cosine.options()) == "A test." and registry.method("none").note_for(None) is None
     assert rq.published_title == "Ours" and registry.method("emix").published_title is None
@@ -243,6 +246,23 @@ def test_an_encoder_without_tokens_fits_only_methods_that_need_none() -> None:
         build_method(rq, rq.options(), encoder)
     with pytest.raises(OptionError, match=r"batch\.tokens .* Convolutional has no tokens"):
         _ = Batch((torch.zeros(2, 20, 3),), encoder).tokens
+
+
+@pytest.mark.parametrize(
+    ("serves", "refused"), [("both", ()), ("token ids", ("sensor",)), ("real values", ("words", "more"))]
+)
+def test_a_method_refuses_inputs_that_it_does_not_serve(serves: Any, refused: tuple[str, ...]) -> None:
+    words, more = (Tokens(name=name, length=6, vocabulary=9) for name in ("words", "more"))
+    torch.manual_seed(0)
+    encoder = Transformer((words, SERIES, more), width=8, depth=1, heads=1, head_width=8, mlp_width=8)
+    spec = dataclasses.replace(registry.method("emix"), serves=serves)
+    assert spec.refused(encoder.inputs) == refused
+    if refused:
+        expected = f"method 'emix' takes {serves} only, not the input {', '.join(refused)} of this domain"
+        with pytest.raises(OptionError, match=expected):
+            build_method(spec, spec.options(), encoder)
+    else:
+        build_method(spec, spec.options(), encoder)
 
 
 def test_an_encoder_comes_back_from_its_checkpoint(tmp_path: Path, folder: Path) -> None:

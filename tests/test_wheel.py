@@ -18,7 +18,11 @@ from dabs_rq import registry
 from tests.test_pretrain import SMALL
 
 ROOT = registry.PACKAGE.parent
-PARTS = ("dabs_rq", "domains", "configs", "results/published.csv", "pyproject.toml", "README.md", "LICENSE")
+PUBLISHED = ("published.csv", "published_dabs2.csv")
+PARTS = (
+    *("dabs_rq", "domains", "configs", "pyproject.toml", "README.md", "LICENSE"),
+    *(f"results/{name}" for name in PUBLISHED),
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def test_the_wheel_holds_one_top_level_name_and_all_our_files(wheel: Path) -> No
         ours = {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern)}
         missing = {f"{inside}{file}" for file in ours if "__pycache__" not in file} - set(names)
         assert not missing, f"add these to package-data in pyproject.toml: {sorted(missing)}"
-    assert "dabs_rq/table/published.csv" in names
+    assert {f"dabs_rq/table/{name}" for name in PUBLISHED} <= set(names)
 
 
 @pytest.mark.slow

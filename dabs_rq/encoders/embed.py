@@ -19,8 +19,21 @@ def to_model_input(raw: Tensor) -> Tensor:
     return raw.float() if raw.is_floating_point() else raw.long()
 
 
+def patches(x: Tensor, spec: Grid | Series) -> Tensor:
+    """Cut a 2-D input into patches, in raster order, or a 1-D input into segments of consecutive steps.
+
+    Shape: (B, channels, height, width) or (B, length, channels) -> (B, S, values). Each patch is flattened (row,
+        column, channel), each segment (step, channel), channel fastest.
+    """
+    if isinstance(spec, Series):
+        return x.unflatten(1, (-1, spec.segment)).flatten(2)
+    down, across = spec.patch_size
+    cut = x.unflatten(3, (-1, across)).unflatten(2, (-1, down))  # (B, C, rows, down, columns, across)
+    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
 class PatchEmbedding(nn.Module):
-    """Patches of a 2-D input, each flattened (row, column, channel), channel fastest, then projected.
+    """Patches of a 2-D input, see `patches`, then projected.
 
     Shape: (B, channels, height, width) -> (B, S, D), patches in raster order.
     """
@@ -31,13 +44,11 @@ class PatchEmbedding(nn.Module):
         self.projection = nn.Linear(spec.patch_values, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        down, across = self.spec.patch_size
-        patches = x.unflatten(3, (-1, across)).unflatten(2, (-1, down))  # (B, C, rows, down, columns, across)
-        return self.projection(patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2))
+        return self.projection(patches(x, self.spec))
 
 
 class SegmentEmbedding(nn.Module):
-    """Segments of consecutive steps of a 1-D input, each flattened (step, channel), then projected.
+    """Segments of a 1-D input, see `patches`, then projected.
 
     Shape: (B, length, channels) -> (B, S, D).
     """
@@ -48,7 +59,7 @@ class SegmentEmbedding(nn.Module):
         self.projection = nn.Linear(spec.patch_values, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.projection(x.unflatten(1, (-1, self.spec.segment)).flatten(2))
+        return self.projection(patches(x, self.spec))
 
 
 class TokenEmbedding(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.errors import OptionError
 from dabs_rq.protocol import Protocol as ProtocolOptions
 from dabs_rq.ranks import Ranks
-from dabs_rq.spec import Input
+from dabs_rq.spec import Input, Tokens
 from dabs_rq.typed import check_declared, checked, choice, number
 
 __all__ = ["Batch", "Method", "MethodSpec", "build_method", "choice", "number", "projections"]
@@ -166,7 +166,8 @@ class MethodSpec:
     options: a frozen dataclass; each field is an option `method.<field>`, whose type gives the legal values. build:
         makes the method from (options, encoder, inputs); raises OptionError for constraints that types cannot express.
     encoder: the type of encoder that the method needs. fixed_encoder: the name of the only encoder that it uses,
-        whatever the option encoder= says; None if it takes that one. trains: False for a method that leaves the initial
+        whatever the option encoder= says; None if it takes that one. serves: the inputs that the method can take: token
+        ids, real values (2-D and 1-D inputs), or both. trains: False for a method that leaves the initial
         encoder unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the protocol
         options of the method.
     """
@@ -180,12 +181,18 @@ class MethodSpec:
     note: str | Callable[[Any], str | None] | None = None
     encoder: type[Encoder] = TokenEncoder
     fixed_encoder: str | None = None
+    serves: Literal["both", "token ids", "real values"] = "both"
     trains: bool = True
     protocol: type[ProtocolOptions] = ProtocolOptions
     reads_targets: bool = False
 
     def __post_init__(self) -> None:
         check_declared(f"method {self.name!r}", self.options)
+
+    def refused(self, inputs: Sequence[Input]) -> tuple[str, ...]:
+        """Return the names of the inputs that the method cannot take."""
+        kinds = {spec.name: "token ids" if isinstance(spec, Tokens) else "real values" for spec in inputs}
+        return tuple(name for name, kind in kinds.items() if self.serves not in ("both", kind))
 
     def note_for(self, options: Any) -> str | None:
         """Return the footnote of the method's column for these options; None if it has no footnote."""
@@ -195,12 +202,17 @@ class MethodSpec:
 def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
     """Build the method around the encoder to train, and freeze the embedding modules if it does not train them.
 
-    Raises OptionError for illegal options, and for an encoder of a type that the method cannot use.
+    Raises OptionError for illegal options, and for an encoder or inputs that the method cannot use.
     """
     if not isinstance(encoder, spec.encoder):
         raise OptionError(
             f"method {spec.name!r} needs a {spec.encoder.__name__}; got {type(encoder).__name__}. Choose another "
             "encoder, such as encoder=transformer, or a method that takes any, such as method=none"
+        )
+    if refused := spec.refused(encoder.inputs):
+        raise OptionError(
+            f"method {spec.name!r} takes {spec.serves} only, not the input {', '.join(refused)} of this domain. Choose "
+            "another domain or method"
         )
     method: Method = spec.build(checked(spec.options, vars(options), "method."), encoder, encoder.inputs)
     method.reads_targets = spec.reads_targets

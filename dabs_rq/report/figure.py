@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WIDTH = 4.4  # inches: legible on a phone, and a column of a paper
 INK, FAINT = "#1f2329", "#8d959e"
 # Okabe and Ito's colours, which colour-blind readers can distinguish. Markers distinguish methods without colour.
-COLOURS = ("#6f7782", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = "osD^vPX"
+COLOURS = ("#6f7782", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b")
+MARKERS = "osD^vPXp"
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,

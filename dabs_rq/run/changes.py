@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from dabs_rq.errors import shown
-from dabs_rq.run.options import Names
+from dabs_rq.run.options import Names, TableOptions
 from dabs_rq.run.run import Run
 from dabs_rq.run.words import to_words
 
@@ -108,6 +108,7 @@ def _make_line(
         f"make {target}",
         f"DOMAIN={','.join(domains)}" if domains else "",
         f"METHOD={','.join(methods)}" if methods else "",
+        f"TABLE={options.table.columns}" if not methods and options.table.columns != TableOptions.columns else "",
         f"SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={','.join(map(str, seeds))}",
         f"DATA={shlex.quote(str(options.data))}" if options.data else "",
         f"ENCODER={changed['encoder.name']}" if changed.get("encoder.name") else "",

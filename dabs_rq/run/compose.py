@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from dabs_rq.methods.base import MethodSpec
 
 CONFIGS: Path = registry.PACKAGE / "configs"
-# The default methods: those of the published table, and the floor that they have to beat.
-TABLE_METHODS = ("none", "emix", "rq", "raw")
+# The default methods by published table (table.columns): those of the RQ paper's, and the floor that they have to beat;
+# those of DABS 2.0, and RQ.
+TABLE_METHODS = {"rq": ("none", "emix", "rq", "raw"), "dabs2": ("none", "emix", "shed", "mae", "capri", "rq")}
 # Options of a group that affects results, but on which no result depends.
 _NO_EFFECT = ("pretrain.checkpoint_every", "transfer.also")
+# The options that choose which others there are, and their defaults.
+_CHOICES = ("scale", "protocol", "method", "domain", "table.columns")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
     Raises OptionError for an unknown option or name, and for a value that is not legal.
     """
     options, values = _compose(given, frozenset(lenient))
-    choices = {key: value for key, value in given.items() if key in ("scale", "protocol", "method", "domain")}
+    choices = {key: value for key, value in given.items() if key in _CHOICES}
     if options.scores_network:
         choices["method"] = ["none"]
     _, known = _compose(choices, frozenset())
@@ -121,7 +124,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     names = dataclasses.replace(names, **unique)
     scale, budgets, sizes = _scale(names.scale)
     names = with_network(names)
-    method_names = names.method if names.method is not None else _default_methods()
+    method_names = names.method if names.method is not None else _default_methods(budgets, given)
     specs = [registry.method(name) for name in method_names]
     domains = registry.chosen_domains(names.domain)
     protocol_type = combined((*(domain.protocol for domain in domains), *(spec.protocol for spec in specs)))
@@ -168,9 +171,10 @@ def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:
     return next(iter(fixed)) or given if len(fixed) == 1 else given
 
 
-def _default_methods() -> tuple[str, ...]:
+def _default_methods(budgets: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> tuple[str, ...]:
     known = registry.method_names()
-    return tuple(name for name in TABLE_METHODS if name in known)
+    columns = {**budgets.get("table", {}), **_in_group(given, "table")}.get("columns")
+    return tuple(name for name in TABLE_METHODS.get(str(columns), TABLE_METHODS["rq"]) if name in known)
 
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:

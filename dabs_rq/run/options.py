@@ -180,11 +180,14 @@ class SuiteOptions:
 class TableOptions:
     """How results are shown; no recorded number depends on these options.
 
-    spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's t). published: show
-    the published scores if they compare. averages: add rows with the means of domains and the average rank of each
-    method. probes: show columns of the run's own probe or of all probes.
+    columns: the published table whose methods are the default columns and whose scores are shown: "rq" of the RQ paper,
+    "dabs2" of DABS 2.0. spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's
+    t). published: show the published scores if they compare; with columns=dabs2 they are also shown wherever there may
+    be a difference. averages: add rows with the means of domains and the average rank of each method. probes: show
+    columns of the run's own probe or of all probes.
     """
 
+    columns: Literal["rq", "dabs2"] = "rq"
     spread: Literal["std", "interval"] = "std"
     published: bool = False
     averages: bool = True

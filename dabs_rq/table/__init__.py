@@ -16,12 +16,13 @@ from dabs_rq.records.counts import shortfall
 from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
+from dabs_rq.run.options import TableOptions
 from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, of_other_options, table_title
-from dabs_rq.table.published import PUBLISHED, read_published
+from dabs_rq.table.published import PUBLISHED, read_published, shows_published
 from dabs_rq.table.records import Row, check_records, read_records, select_records
 from dabs_rq.table.stale import stale_notes
 from dabs_rq.table.text import to_csv, to_latex, to_markdown
@@ -47,7 +48,7 @@ def build(run: Run) -> Table:
     found = select_records(run, records, cells)
     shown = {one.method for of_task in found.by_task.values() for one in of_task}
     methods = tuple(name for name in chosen if name in shown or not is_network(name) or networks_given(run))
-    published = read_published(run, methods, changed) if options.table.published else None
+    published = read_published(run, methods, changed) if shows_published(run) else None
     by_probe = groups(run, methods)
     columns = tuple(name for group in by_probe for name in group.columns)
 
@@ -153,12 +154,14 @@ def table_order(domains: Sequence[str] | None = None, sources: str | None = None
 
 def write(run: Run, table: Table) -> Path:
     """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
-    subfolder for a variant or for the columns of all probes; a selection of domains goes to a subfolder of its own if
-    there is a table with others. Return the folder.
+    subfolder for the columns of another published table, for a variant or for the columns of all probes; a selection of
+    domains goes to a subfolder of its own if there is a table with others. Return the folder.
 
     Warns if the table there had more. Raises RecordError if the new one has no result at all and that one has, and if
     a file of these names is there that is not ours."""
-    below = Path() if table.variant == "default" else Path(f"variant-{table.variant}")
+    columns = table.options.columns
+    below = Path() if columns == TableOptions.columns else Path(columns)
+    below = below if table.variant == "default" else below / f"variant-{table.variant}"
     below = below if len(table.groups) == 1 else below / "probes"
     folder = run.places.table / below
     if run.places.selection and earlier.other_domains(folder, table):

@@ -52,14 +52,26 @@ def footnotes(
         notes.append(f"Options that differ from configs/: {listed}.")
     if published is not None:
         notes.append(
-            "Published: one number each, from results/published.csv. "
+            f"Published: one number each, from {published.file}. "
             + (f"No differences: {published.reason}." if published.reason else "Difference: this run minus published.")
         )
+        notes += _published_averages(run, methods, published)
     notes += _quantized_apart(run)
     for method in options.methods:
         if note := registry.method(method.name).note_for(method.options):
             notes.append(f"{method_title(method.name)}: {note}")
     return tuple(notes)
+
+
+def _published_averages(run: Run, methods: Sequence[str], published: Published) -> list[str]:
+    """Name the numbers that are published as averages of the rows of a domain only."""
+    return [
+        f"Published for {domain.title}, as the average of all its rows only: "
+        + ", ".join(f"{method_title(name)} {scores[name]:.2f}" for name in methods if name in scores)
+        + "."
+        for domain in run.domains
+        if (scores := published.averages.get(domain.name))
+    ]
 
 
 def of_other_options(left_out: Sequence[LeftOut]) -> list[str]:
