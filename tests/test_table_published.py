@@ -125,6 +125,8 @@ def test_the_columns_of_dabs2_stand_beside_its_numbers_where_they_compare(dabs2:
     assert any(note.startswith("ShED: 15% of the token embeddings") for note in built.notes)
     assert frame.loc["pamap2", "shed_difference"] == pytest.approx(90 - 88.69)
     assert frame.loc["vqa", "shed_difference"] == pytest.approx(50 - 54.25)
+    assert not [note for note in built.notes if "cannot be compared with ours" in note]
+    assert [note for note in table.build(dabs2.replace({"table.columns": "rq"})).notes if "cannot be compared" in note]
     assert table.write(dabs2, built) == dabs2.places.table / "dabs2"
 
 

@@ -78,11 +78,11 @@ def flags(chosen: Sequence[Chosen], sequence: int) -> Tensor:
     return valid.new_zeros(len(valid), sequence).scatter_(1, positions, valid)
 
 
-def flagged(flags: Tensor, most: int) -> Chosen:
-    """Return the positions at which bool (B, S) is True, in ascending order: (B, K) with K = `most`, which no example
-    exceeds."""
-    positions = flags.long().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return Chosen(positions, flags.gather(1, positions))
+def flagged(where: Tensor, most: int) -> Chosen:
+    """Return the positions at which `where`, bool (B, S), is True, in ascending order: (B, K) with K = `most`, which no
+    example exceeds."""
+    positions = where.long().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return Chosen(positions, where.gather(1, positions))
 
 
 def take(x: Tensor, positions: Tensor) -> Tensor:

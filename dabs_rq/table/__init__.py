@@ -75,7 +75,8 @@ def build(run: Run) -> Table:
         short = next(filter(None, (shortfall(task, one) for one in row_records)), "")
         if short and not run.made_up:
             row_notes.append(f"{task.row}: {short}.")
-        if task.note:
+        # The note of such a row is about the numbers of the RQ paper's table.
+        if task.note and (task.published_comparable or task.in_place_of or options.table.columns == "rq"):
             row_notes.append(f"{task.row}: {task.note}")
         if published is not None:
             values, reason = published.columns(task, row, row_records)
