@@ -21,7 +21,7 @@ from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
 from dabs_rq.table.html import to_html
-from dabs_rq.table.notes import footnotes, of_other_options, table_title
+from dabs_rq.table.notes import footnotes, of_other_options, of_undeclared, table_title
 from dabs_rq.table.published import PUBLISHED, read_published, shows_published
 from dabs_rq.table.records import Row, check_records, read_records, select_records
 from dabs_rq.table.stale import stale_notes
@@ -86,7 +86,8 @@ def build(run: Run) -> Table:
         results[domain_name, task_name] = result
         rows.append(row)
 
-    row_notes += [*of_other_options(found.left_out), *stale_notes(run, cells, results)]
+    row_notes += [*of_other_options(found.left_out), *of_undeclared(found.undeclared)]
+    row_notes += stale_notes(run, cells, results)
     if incomparable:
         row_notes.append(f"No difference from the published numbers in: {'; '.join(incomparable)}.")
     suffixes = ("std", "interval", "se", "seeds")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dabs_rq import registry
 from dabs_rq.records.fit import at_end_of_grid, unconverged
+from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table.columns import column as column_name
 from dabs_rq.table.columns import column_title, method_title
@@ -85,6 +86,20 @@ def of_other_options(left_out: Sequence[LeftOut]) -> list[str]:
         f"Left out, computed with other options ({'; '.join(changes)}): {', '.join(names)}. "
         "`make suite` with the same options computes them again."
         for changes, names in by_changes.items()
+    ]
+
+
+def of_undeclared(records: Sequence[Record]) -> list[str]:
+    """Show the results of tasks that nobody declares now, as their records say them; nothing can check them."""
+    by_task: dict[tuple[str, str], list[str]] = {}
+    for one in records:
+        score = "failed" if one.score is None else f"{100 * one.score:.2f}"
+        name = column_title(column_name(one.method, one.further_probe))
+        by_task.setdefault((one.domain, one.task), []).append(f"{name} {score} (seed {one.seed})")
+    return [
+        f"Not in the table and not checked, because nobody declares task {task!r} of domain {domain!r} (was it in a "
+        f"folder named in DABS_RQ_PATH?): {', '.join(results)}."
+        for (domain, task), results in sorted(by_task.items())
     ]
 
 

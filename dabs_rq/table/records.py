@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
-from dabs_rq.errors import RecordError, unknown
+from dabs_rq.errors import RecordError
 from dabs_rq.records import recheck, record, significance
 from dabs_rq.records.record import Record
 from dabs_rq.records.significance import Scored
@@ -18,8 +18,6 @@ from dabs_rq.run import Identity, Run
 from dabs_rq.run.changes import changed_options
 from dabs_rq.table.columns import column
 from dabs_rq.transfer.frozen import UNNAMED
-
-_PATH_HINT = "Was it in a folder named in DABS_RQ_PATH?"
 
 
 @dataclass
@@ -42,11 +40,12 @@ class LeftOut(NamedTuple):
 
 
 class Found(NamedTuple):
-    """by_task: (domain, task) -> records. left_out: those of other options. not_shown: why the other records that were
-    read have no place in the table."""
+    """by_task: (domain, task) -> records. left_out: those of other options. undeclared: those of tasks or domains that
+    nobody declares now. not_shown: why the other records that were read have no place in the table."""
 
     by_task: dict[tuple[str, str], list[Record]]
     left_out: list[LeftOut]
+    undeclared: list[Record]
     not_shown: tuple[str, ...]
 
 
@@ -68,10 +67,14 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
     the run that would compute them now."""
     by_task: dict[tuple[str, str], list[Record]] = {}
     left_out: list[LeftOut] = []
+    undeclared: list[Record] = []
     not_shown: dict[str, list[Record]] = {}
     variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
     columns = {name for _, name in cells}
     for result in records:
+        if not _is_declared(run, result):
+            undeclared.append(result)
+            continue
         if reason := _why_not_shown(run, result, columns, variants):
             not_shown.setdefault(reason, []).append(result)
             continue
@@ -80,7 +83,8 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
             left_out.append(LeftOut(result, tuple(changes)))
         else:
             by_task.setdefault((result.domain, result.task), []).append(result)
-    return Found(by_task, left_out, tuple(_counted(reason, of_reason) for reason, of_reason in not_shown.items()))
+    reasons = tuple(_counted(reason, of_reason) for reason, of_reason in not_shown.items())
+    return Found(by_task, left_out, undeclared, reasons)
 
 
 def _counted(reason: str, records: Sequence[Record]) -> str:
@@ -154,17 +158,19 @@ def _identity(result: Record) -> Identity:
     )
 
 
+def _is_declared(run: Run, result: Record) -> bool:
+    return result.domain in registry.domain_names() and run.domain_called(result.domain).task(result.task) is not None
+
+
 def _check_location(run: Run, file: Path, result: Record) -> None:
-    """Raise RecordError unless the fields of the record match its path and its task is declared."""
-    identity, domains = _identity(result), registry.domain_names()
-    if result.domain in domains:
-        tasks = [task.name for task in run.domain_called(result.domain).tasks]
-        if identity == run.places.identity(*identity[3:]) and file == record_file(run, result):
-            if result.task not in tasks:
-                problem = unknown(f"task of domain {result.domain!r}", result.task, tasks)
-                raise RecordError(f"{file}: {problem} {_PATH_HINT}")
-            return
-    elif file.parts[-5] == result.domain:
-        raise RecordError(f"{file}: {unknown('domain', result.domain, domains)} {_PATH_HINT}")
+    """Raise RecordError unless the fields of the record match its path."""
+    identity = _identity(result)
+    if result.domain in registry.domain_names():
+        fits = identity == run.places.identity(*identity[3:]) and file == record_file(run, result)
+    else:  # the plug-in that declared it is not there, so the path alone says where the record belongs
+        above, below = file.parts[-9:-6], file.parts[-5:]
+        fits = above == identity[:3] and below == (*identity[3:6], f"seed-{result.seed}", result.file_name)
+    if fits:
+        return
     listed = ", ".join(f"{name} {value}" for name, value in identity._asdict().items())
     raise RecordError(f"{file} does not match its path: it is of task {result.task} ({result.split}), {listed}")
