@@ -21,7 +21,8 @@ from dabs_rq.files import digest
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
-SHARED = {"method": ("base", "losses"), "encoder": ("base", "embed")}  # modules that declare no method or encoder
+# Modules that declare no method or encoder.
+SHARED = {"method": ("base", "lars", "losses", "pictures", "views"), "encoder": ("base", "embed", "resnet")}
 KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
 
