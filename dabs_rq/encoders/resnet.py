@@ -47,15 +47,15 @@ class _Network(torchvision_resnet.ResNet):
     def __init__(self, block: type[BasicBlock | Bottleneck], layers: list[int], channels: int, options: Options):
         self.stem_width = options.width  # read while the base class builds the layers
         super().__init__(block, layers, zero_init_residual=options.zero_init_residual)
-        self.fc = nn.Identity()  # type: ignore[assignment]
+        self.fc = nn.Identity()
         small = options.stem == "small"
         if small or channels != 3 or options.width != STEM_WIDTH:
-            size = {"kernel_size": 3, "padding": 1} if small else {"kernel_size": 7, "stride": 2, "padding": 3}
-            self.conv1 = nn.Conv2d(channels, options.width, **size, bias=False)
+            size, stride = (3, 1) if small else (7, 2)
+            self.conv1 = nn.Conv2d(channels, options.width, size, stride, padding=size // 2, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.bn1 = nn.BatchNorm2d(options.width)
         if small:
-            self.maxpool = nn.Identity()  # type: ignore[assignment]
+            self.maxpool = nn.Identity()
 
     def _make_layer(self, block: Any, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> nn.Sequential:
         if planes == STEM_WIDTH:
