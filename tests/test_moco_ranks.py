@@ -12,7 +12,6 @@ from dabs_rq.methods import moco
 from dabs_rq.ranks import Ranks
 from tests.imagenet_golden import Vectors
 
-
 CASES = ("loss_ranks/T1.0", "loss_ranks/T0.2")
 PROCESSES = 2
 
