@@ -7,6 +7,7 @@ Source: Chen et al., arXiv:2104.02057 and its code; Wu et al., arXiv:2212.08663.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Sequence
@@ -66,7 +67,9 @@ def momentum_at(step: int, steps: int, start: float) -> float:
 
 def contrastive(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Cross entropy of finding key i for query i among all keys, times 2 T: (N, P), (N, P) -> scalar, in float32."""
-    with torch.autocast(queries.device.type, enabled=False):
+    kind = queries.device.type
+    mixed = torch.amp.is_autocast_available(kind)  # not on tensors without data
+    with torch.autocast(kind, enabled=False) if mixed else contextlib.nullcontext():
         logits = F.normalize(queries.float(), dim=1) @ F.normalize(keys.float(), dim=1).T / temperature
         labels = torch.arange(len(queries), device=queries.device)
         return F.cross_entropy(logits, labels) * 2 * temperature
