@@ -90,8 +90,8 @@ report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views 
 ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
 	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each)
 
-experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without NAME= list them: NAME=rq_study [DOMAIN= SEEDS=]
-	$(RUN) experiment $(NAME) $(if $(NAME),$(call option,domain,$(DOMAIN)) $(common))
+experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without NAME= list them: NAME=granularity [SCALE= DATA= SEEDS= DRY_RUN=1]
+	$(RUN) experiment $(NAME) $(if $(NAME),$(call option,domain,$(DOMAIN)) $(common) $(if $(DRY_RUN),--dry-run))
 
 evidence: $(STAMP)  ## Compare raw inputs, None, e-Mix and RQ on real data that every install has, by all probes
 	$(RUN) experiment evidence $(call option,domain,$(DOMAIN)) $(common)

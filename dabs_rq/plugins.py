@@ -24,7 +24,10 @@ Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
 # Modules that declare no method or encoder.
-SHARED = {"method": ("base", "corruption", "losses"), "encoder": ("base", "embed")}
+SHARED = {
+    "method": ("base", "corruption", "lars", "losses", "pictures", "views"),
+    "encoder": ("base", "embed", "resnet"),
+}
 KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
 

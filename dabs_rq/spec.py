@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["present", "partial", "missing"]
-MetricName = Literal["accuracy", "auroc", "pearson", "spearman", "matthews"]
+MetricName = Literal["accuracy", "accuracy_top5", "auroc", "pearson", "spearman", "matthews"]
 
 
 # ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Multiclass:
     """One class of `classes`; the target is an int in [0, classes)."""
 
     classes: int
-    metrics = ("accuracy",)
+    metrics = ("accuracy", "accuracy_top5")
 
     @property
     def outputs(self) -> int:

@@ -6,9 +6,11 @@ Each failure says in a sentence what the method or encoder must do.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,6 +21,7 @@ from torch import Tensor
 from dabs_rq import checkpoint, registry
 from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.transformer import Transformer
+from dabs_rq.errors import OptionError
 from dabs_rq.methods.base import Batch, Method, build_method
 from dabs_rq.spec import Grid, Input, Series, Tokens
 
@@ -77,13 +80,35 @@ def transformer(inputs: tuple[Input, ...]) -> Transformer:
 
 
 def method_of(name: str, inputs: tuple[Input, ...]) -> Method:
-    """The method around a small transformer, with its default options. Skips the test for inputs it does not take."""
+    """The method around a small transformer, or a small ResNet if it refuses that, with its default options but narrow
+    layers. Skips the test of a method that refuses the inputs."""
     spec = registry.method(name)
     if refused := spec.refused(inputs):
         pytest.skip(f"method {name!r} takes {spec.serves} only, not {', '.join(refused)}")
     encoder = transformer(inputs)
     assert isinstance(encoder, spec.encoder), f"method {name!r} must declare a kind of encoder that has one in here"
-    return build_method(spec, spec.options(), encoder).eval()
+    narrow = {key: 8 for key in ("hidden", "dimension") if hasattr(spec.options(), key)}
+    options = dataclasses.replace(spec.options(), **narrow)
+    try:
+        return build_method(spec, options, encoder).eval()
+    except OptionError:
+        with skipped_if_refused():
+            return build_method(spec, options, resnet(inputs)).eval()
+
+
+def resnet(inputs: tuple[Input, ...]) -> Encoder:
+    torch.manual_seed(0)
+    spec = registry.encoder("resnet18")
+    return spec.build(spec.options(stem="small", width=8), inputs, True)
+
+
+@contextlib.contextmanager
+def skipped_if_refused() -> Iterator[None]:
+    """Skip the test of an encoder or method that says it does not take these inputs."""
+    try:
+        yield
+    except OptionError as error:
+        pytest.skip(str(error))
 
 
 def batch_of(method: Method, inputs: tuple[Tensor, ...]) -> Batch:
@@ -142,7 +167,9 @@ def encoder_of(name: str, inputs: tuple[Input, ...]) -> Encoder:
     sizes = {"width": 16, "depth": 2, "heads": 2, "head_width": 8, "mlp_width": 16, "out_width": 8}
     fields = {one.name for one in dataclasses.fields(spec.options)}
     torch.manual_seed(0)
-    return spec.build(spec.options(**{key: value for key, value in sizes.items() if key in fields}), inputs, True)
+    options = spec.options(**{key: value for key, value in sizes.items() if key in fields})
+    with skipped_if_refused():
+        return spec.build(options, inputs, True)
 
 
 @each_domain
@@ -172,7 +199,7 @@ def test_an_encoder_gives_a_feature_per_example_and_comes_back_from_its_checkpoi
     )
     torch.manual_seed(0)
     spec = registry.encoder(name)
-    options = spec.options()
+    options = dataclasses.replace(spec.options(), **({"width": 16} if hasattr(spec.options(), "width") else {}))
     built = spec.build(options, inputs, True)
     checkpoint.save(tmp_path / "encoder.safetensors", built, name, options, {}, {})
     back = checkpoint.load_encoder(tmp_path / "encoder.safetensors")
@@ -281,6 +308,7 @@ class Budget:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     steps: int = 10
+    batch_size: int | None = None
 
 
 # ---- padding -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,6 @@ def test_every_cell_of_a_declared_experiment_composes(name: str) -> None:
     assert {cell.name for cell in made} == set(experiment.cells)
     assert {cell.run.domain.name for cell in made} == set(experiment.domains)
     assert all(cell.run.options.seeds == experiment.seeds for cell in made)
-    assert experiment.cells[experiment.reference].method == "none"
 
 
 def test_a_cell_has_its_own_options_then_the_commands_then_the_experiments(declared: Path) -> None:
@@ -72,6 +71,8 @@ def test_a_cell_has_its_own_options_then_the_commands_then_the_experiments(decla
         ("about: Does it work?", "", r"small\.yaml: about"),
         ("  inputs: {title", "  inputs: {titel", r"small\.yaml: cells\.inputs\.ti"),
         ("cells:", "cell:", "`cells` is a mapping of names to cells; got None"),
+        ("method: raw}", "method: raw, published: 3}", "`published_source` says where they are from"),
+        ("method: raw}", "method: raw, published: many}", r"small\.yaml: cells\.raw\.published is a number"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_its_name_and_key(
@@ -158,3 +159,102 @@ def test_the_report_has_a_section_of_experiments_with_results(declared: Path, tm
     assert (page.parent / "figures" / "experiment-small-digits.svg").exists()
     for title in ("Raw", "None", "RQ on inputs"):
         assert title in text.split('id="experiments"')[1]
+
+
+# ---- the ImageNet experiments
+
+IMAGENET = ("granularity", "moco_full", "supervised")
+
+
+def imagenet_cells(name: str, tmp_path: Path, *words: str) -> list[cells.Cell]:
+    return cells.cells(cells.load(name), Run.of([f"data={tmp_path}", "scale=paper", *words]))
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_published_scores_compare_only_with_the_whole_recipe_on_real_data(name: str, tmp_path: Path) -> None:
+    declared = cells.load(name)
+    paper = imagenet_cells(name, tmp_path)
+    assert all(cell.published_compares for cell in paper)
+    for words in (["pretrain.batch_size=1024"], ["method.bins=4"], ["encoder.width=32"], ["encoder=resnet18"]):
+        changed = imagenet_cells(name, tmp_path, *words)
+        assert not any(cell.published_compares for cell in changed) and changed[0].changed == tuple(words)
+    assert all(cell.published_compares for cell in imagenet_cells(name, tmp_path, "seeds=0,1", "trainer.devices=8"))
+    for scale in ("mini", "small"):
+        words = [f"scale={scale}"] + ([f"data={tmp_path}"] if scale == "small" else [])
+        assert not any(cell.published_compares for cell in cells.cells(declared, Run.of(words)))
+
+
+def test_an_experiment_of_other_scales_says_so(declared: Path) -> None:
+    declared.write_text(FILE.replace("options: {", "scales: {paper: {pretrain.lr: 0.1}}\noptions: {", 1))
+    with pytest.raises(OptionError, match="experiment 'small' is declared for scale=paper; got mini"):
+        cells.cells(cells.load("small"), Run.of())
+
+
+def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
+    for name in ("granularity", "moco_full"):
+        options = imagenet_cells(name, tmp_path)[0].run.options
+        pretrain, transfer = options.pretrain, options.transfer
+        assert (pretrain.steps, pretrain.batch_size, pretrain.lr, pretrain.weight_decay) == (31_200, 4096, 0.6, 1e-6)
+        assert (transfer.probe, transfer.epochs, transfer.batch_size, transfer.lr) == ("sgd", 90, 1024, 0.1)
+        assert transfer.weight_decay == 0 and transfer.views == "crop_flip" and transfer.features == "reencode"
+        encoder = options.encoder
+        assert encoder.name == "resnet50" and encoder.options.zero_init_residual and encoder.options.crop == 224
+        method = options.method.options
+        assert (method.temperature, method.momentum, method.hidden, method.dimension) == (1.0, 0.99, 4096, 256)
+        assert (method.crop_min, method.warmup, method.view_size, method.bins, method.p) == (0.2, 0.1, 224, 8, 1.0)
+    options = imagenet_cells("supervised", tmp_path)[0].run.options
+    pretrain = options.pretrain
+    assert (pretrain.steps, pretrain.batch_size, pretrain.lr, pretrain.weight_decay) == (450_360, 256, 0.1, 1e-4)
+    assert not options.encoder.options.zero_init_residual and options.trainer.precision == "32-true"
+    assert options.method.options.augment == "crop_flip" and options.method.options.crop_min == 0.08
+
+
+def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None:
+    from dabs_rq.suite import cost
+
+    (arm, _) = imagenet_cells("granularity", tmp_path, "seeds=0")
+    (found,) = cost.costs(arm.run)
+    by_hand = 8 * 8.2e9 * 4096 * 31_200  # forward equivalents, operations of one, pictures of a step, steps
+    assert found.pretraining["moco"] == pytest.approx(by_hand, rel=0.02)
+    text = cost.describe_cells([("Arm", arm.run)])
+    assert "Arm " in text and "31,200 x 4096" in text and "8,3" in text
+
+
+def test_a_made_up_result_has_its_published_score_in_a_labelled_column(declared: Path, tmp_path: Path) -> None:
+    declared.with_name("pictures.yaml").write_text(
+        """\
+title: Pictures
+about: Does it run?
+domains: [imagenet]
+seeds: [0]
+reference: plain
+published_source: a paper
+assumptions: [the first, the second]
+options: {encoder: resnet18, encoder.stem: small, encoder.width: 8, transfer.probe: classifier, transfer.also: []}
+cells:
+  plain: {title: Plain, method: supervised, published: 75.56}
+  rq: {title: RQ, method: supervised, options: {method.rq: channel}}
+"""
+    )
+    words = ["pretrain.steps=2", "pretrain.batch_size=8", "pretrain.max_examples=64", "transfer.max_examples=32"]
+    words += ["suite.executor=in_process", "trainer.accelerator=cpu", f"runs={tmp_path / 'runs'}"]
+    assert main(["experiment", "pictures", *words, f"out={tmp_path / 'out'}"]) == 0
+    text = (tmp_path / "out/pictures.md").read_text()
+    assert "published, not comparable" in text and "| 75.56 " in text and "(difference)" not in text
+    assert "- Assumed: the first; the second." in text
+    assert (
+        "- Published scores (a paper) are of the full budget on real data; these are of scale mini, with pretrain"
+        in text
+    )
+    rows = list(csv.DictReader((tmp_path / "out/pictures.csv").open()))
+    assert [(row["published"], row["from_published"]) for row in rows] == [("75.56", "-"), ("-", "-")]
+    assert "Published, not comparable" in (tmp_path / "out/pictures.tex").read_text()
+
+
+def test_a_dry_run_of_an_experiment_says_what_remains_and_what_it_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["experiment", "supervised", "--dry-run", f"runs={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert "19 jobs left" in out and "RQ, p = 0.5" in out and "240 x 64" in out and "3 cells and 3 seeds" in out
+    assert not list(tmp_path.glob("*/mini"))

@@ -225,7 +225,7 @@ def test_a_method_that_reads_targets_needs_some(run: Callable[..., Run], monkeyp
 
 
 def test_an_encoder_is_found_by_name(folder: Path) -> None:
-    assert registry.encoder_names() == ("convolutional", "raw", "transformer")
+    assert registry.encoder_names() == ("convolutional", "raw", "resnet18", "resnet50", "transformer")
     assert registry.module_of_encoder("transformer") == "dabs_rq.encoders.transformer"
     assert registry.module_of_encoder("convolutional").startswith(registry.EXTRA)
     with pytest.raises(OptionError, match=r"unknown encoder 'transfomer'. Did you mean 'transformer'\?"):

@@ -26,7 +26,7 @@ from dabs_rq.typed import checked
 
 FORMAT = 2
 _KINDS: dict[str, Any] = {"grid": Grid, "series": Series, "tokens": Tokens}
-_PREFIX = "encoder."
+_PREFIX, _OWN = "encoder.", "method."
 _DESCRIPTION = {"encoder": dict, "inputs": list, "weights": str, "about": dict}
 _ENCODER = {"name": str, "options": dict, "mask_padding": bool, "architecture": dict}
 _EXPECTED = "Expected: an encoder.safetensors that `dabs_rq pretrain` wrote, or a .ckpt file of DABS."
@@ -66,7 +66,7 @@ def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str
         "about": about,
     }
     tensors = {f"{_PREFIX}{name}": tensor for name, tensor in encoder.state_dict().items()}
-    tensors |= {f"method.{name}": tensor for name, tensor in own.items()}
+    tensors |= {f"{_OWN}{name}": tensor for name, tensor in own.items()}
     with atomic_path(path) as temporary:
         save_file(
             # Copy each tensor: safetensors refuses tensors that share memory.
@@ -95,6 +95,17 @@ def verified(path: Path) -> dict[str, Any]:
         built, state = _read(path)
         _check_weights(path, built, _hash(state))
         return built
+
+
+def own_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of the method's own modules from one of our checkpoints. Raises CheckpointError as `describe`
+    does."""
+    from safetensors import safe_open
+
+    describe(path)
+    with _checked(path), safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(_OWN)]  # noqa: SIM118
+        return {name.removeprefix(_OWN): file.get_tensor(name) for name in names}
 
 
 def _checked(path: Path) -> AbstractContextManager[None]:

@@ -131,7 +131,7 @@ def ablate(words: list[str], over: str, each: bool) -> int:
     return _print_errors(done.errors)
 
 
-def experiment(words: list[str]) -> int:
+def experiment(words: list[str], dry_run: bool = False) -> int:
     from dabs_rq.experiment import cells as experiments
     from dabs_rq.experiment import results
     from dabs_rq.run import Run
@@ -143,9 +143,13 @@ def experiment(words: list[str]) -> int:
     declared = experiments.load(name)
     cells = experiments.cells(declared, Run.of(words))
     from dabs_rq.report import experiment as page
-    from dabs_rq.suite import plan, suite
+    from dabs_rq.suite import cost, plan, suite
 
-    outcome = suite.compute(cells[0].run, plan.plan_cells(cells))
+    planned = plan.plan_cells(cells)
+    if dry_run:
+        print(f"{plan.describe_plan(planned)}\n\n{cost.describe_cells([(cell.title, cell.run) for cell in cells])}")
+        return 0
+    outcome = suite.compute(cells[0].run, planned)
     found = results.collect(declared, cells)
     folder = results.folder(declared, cells)
     results.write(found, folder)

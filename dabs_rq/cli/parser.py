@@ -40,6 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
             command.add_argument("words", nargs="*", metavar="word", help="list, fetch or verify; sources; options")
         elif name == "experiment":
             command.add_argument("words", nargs="*", metavar="word", help="the experiment's name; options, see below")
+            command.add_argument("--dry-run", action="store_true", help="print what remains and its cost, and stop")
         else:
             command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
         command.add_argument("--show-options", action="store_true", help="print all options and stop")

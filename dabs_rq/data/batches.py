@@ -24,12 +24,14 @@ SINGLE_RANK = Ranks()
 class Order:
     """The order of shuffled batches: every epoch is a permutation of `examples` indices by (seed, epoch).
 
-    An incomplete last batch is dropped, as in DABS. A batch has `size` examples, or all of a smaller split.
+    An incomplete last batch is dropped, as in DABS, unless `keep_last`. A batch has `size` examples, or all of a
+    smaller split.
     """
 
     examples: int
     size: int
     seed: int
+    keep_last: bool = False
 
     @property
     def batch_size(self) -> int:
@@ -37,7 +39,8 @@ class Order:
 
     @property
     def per_epoch(self) -> int:
-        return self.examples // self.batch_size
+        whole, rest = divmod(self.examples, self.batch_size)
+        return whole + (self.keep_last and rest > 0)
 
     def batch(self, number: int) -> list[Key]:
         epoch, place = divmod(number, self.per_epoch)
@@ -49,8 +52,8 @@ class Order:
     def _epoch_batches(self, epoch: int, first: int, count: int) -> list[list[Key]]:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
         size = self.batch_size
-        chosen = order[first * size : (first + count) * size].reshape(count, size)
-        return [[(epoch, int(index)) for index in batch] for batch in chosen]
+        starts = range(first * size, (first + count) * size, size)
+        return [[(epoch, int(index)) for index in order[start : start + size]] for start in starts]
 
 
 class Endless(Sampler[list[Key]]):

@@ -13,17 +13,21 @@ from dabs_rq.run.compose import choices, read
 from dabs_rq.typed import checked
 
 GROUP = "experiment"
+# Words of options that make another recipe than that of the published scores.
+RECIPE = ("encoder", "pretrain.", "method.", "transfer.", "trainer.precision", "domain=")
+NOT_OF_RECIPE = ("pretrain.checkpoint_every",)
 
 
 @dataclass(frozen=True)
 class CellSpec:
     """A cell as its file declares it. title: of its column. method, options: of its run. domains: those that it applies
-    to; None for all of the experiment."""
+    to; None for all of the experiment. published: the published score of the full budget, in percent."""
 
     title: str
     method: str
     options: dict[str, Any] | None = None
     domains: tuple[str, ...] | None = None
+    published: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class Experiment:
     """An experiment as its file in configs/experiment/ declares it.
 
     about: the question it answers. domains, seeds: the default choice. options: of every cell; a command's own options
-    win. reference: the cell that differences refer to. cells: name -> cell, in order.
+    win. scales: name of a scale -> further options of every cell at that scale; if given, the experiment has no other
+    scale. reference: the cell that differences refer to. cells: name -> cell, in order. published_source: where the
+    cells' published scores are from. assumptions: what is not public, and what was assumed.
     """
 
     name: str
@@ -42,14 +48,24 @@ class Experiment:
     reference: str
     cells: dict[str, CellSpec]
     options: dict[str, Any] | None = None
+    scales: dict[str, dict[str, Any]] | None = None
+    published_source: str | None = None
+    assumptions: tuple[str, ...] = ()
 
 
 class Cell(NamedTuple):
-    """A cell on one domain. run: of one domain and method, for all seeds of the experiment."""
+    """A cell on one domain. run: of one domain and method, for all seeds of the experiment. changed: the options of the
+    recipe that the command changed, as words."""
 
     name: str
     title: str
     run: Run
+    changed: tuple[str, ...] = ()
+
+    @property
+    def published_compares(self) -> bool:
+        """Whether the run has the data, the budget and the recipe of a published score."""
+        return self.run.published_compares and not self.changed
 
 
 def names() -> dict[str, str]:
@@ -65,6 +81,8 @@ def load(name: str) -> Experiment:
         raise OptionError(f"{file}: `cells` is a mapping of names to cells; got {raw_cells!r}")
     cells = {key: checked(CellSpec, value or {}, f"{file}: cells.{key}.") for key, value in raw_cells.items()}
     experiment: Experiment = checked(Experiment, {**content, "name": name, "cells": cells}, f"{file}: ")
+    if experiment.published_source is None and any(cell.published is not None for cell in cells.values()):
+        raise OptionError(f"{file}: cells have published scores, so `published_source` says where they are from")
     if experiment.reference not in cells:
         raise OptionError(f"{file}: {unknown('cell', experiment.reference, cells)} It is the `reference`.")
     return experiment
@@ -77,7 +95,9 @@ def cells(experiment: Experiment, run: Run) -> list[Cell]:
     adds the domains of the table that have their pretraining source and a task's source there.
     Raises: OptionError for an option that a cell's method, encoder or domain does not declare.
     """
-    common = {**(experiment.options or {}), "seeds": list(experiment.seeds), **run.given}
+    of_scale = _of_scale(experiment, run.options.scale.name)
+    common = {**(experiment.options or {}), **of_scale, "seeds": list(experiment.seeds), **run.given}
+    changed = tuple(word for word in run.words if word.startswith(RECIPE) and not word.startswith(NOT_OF_RECIPE))
     domains = run.options.domains or (*experiment.domains, *_present(experiment, run))
     made = []
     for domain in domains:
@@ -86,8 +106,18 @@ def cells(experiment: Experiment, run: Run) -> list[Cell]:
             if spec.domains is not None and domain not in spec.domains:
                 continue
             given = {**common, "domain": [domain], "method": [spec.method], **(spec.options or {})}
-            made.append(Cell(name, spec.title, Run.compose(given)))
+            made.append(Cell(name, spec.title, Run.compose(given), changed))
     return made
+
+
+def _of_scale(experiment: Experiment, scale: str) -> dict[str, Any]:
+    if experiment.scales is None:
+        return {}
+    if scale not in experiment.scales:
+        raise OptionError(
+            f"experiment {experiment.name!r} is declared for scale={', scale='.join(experiment.scales)}; got {scale}"
+        )
+    return experiment.scales[scale]
 
 
 def _present(experiment: Experiment, run: Run) -> list[str]:

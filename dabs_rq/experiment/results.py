@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPECTRUM = ("effective_rank", "top_share")
+PUBLISHED = ("published", "from_published")
 COLUMNS = ("domain", "task", "row", "metric", "probe", "cell", "title", *NUMBERS, *SPECTRUM, "features")
 
 
 @dataclass(frozen=True)
 class Results:
-    """`frame`: a row per domain, task, probe and cell, with `COLUMNS`; scores and differences in percent.
+    """`frame`: a row per domain, task, probe and cell, with `COLUMNS`, and `PUBLISHED` if the experiment has published
+    scores; scores and differences in percent. `from_published` is a number only for what can be compared.
     `missing`: cells without a result, in words. `notes`: what the numbers are of."""
 
     experiment: Experiment
@@ -58,10 +60,23 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
                         continue
                     row = {"domain": domain, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title}
                     row |= {"probe": probe, "cell": cell.name, "title": cell.title}
-                    rows.append(row | numbers(task, results, reference) | _spectrum(results))
-    return Results(
-        experiment, pd.DataFrame(rows, columns=list(COLUMNS)), tuple(missing), _notes(experiment, cells, records)
-    )
+                    measured = numbers(task, results, reference)
+                    published = _published(experiment, cell, measured["score"])
+                    rows.append(row | measured | _spectrum(results) | published)
+    columns = [*COLUMNS, *(PUBLISHED if _has_published(experiment) else ())]
+    return Results(experiment, pd.DataFrame(rows, columns=columns), tuple(missing), _notes(experiment, cells, records))
+
+
+def _has_published(experiment: Experiment) -> bool:
+    return any(cell.published is not None for cell in experiment.cells.values())
+
+
+def _published(experiment: Experiment, cell: Cell, score: float) -> dict[str, float]:
+    """Return the published score of a cell, and the difference of `score` from it if they can be compared."""
+    if (published := experiment.cells[cell.name].published) is None:
+        return {}
+    compares = cell.published_compares
+    return {"published": published} | ({"from_published": score - published} if compares else {})
 
 
 def _read(run: Run, task: str, probe: str) -> list[Result]:
@@ -100,6 +115,7 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
     return (
         experiment.about.strip(),
         *data,
+        *_recipe_notes(experiment, cells),
         f"Scale {options.scale.name}, protocol {options.protocol.name}, {steps} steps of pretraining, seeds {seeds}.",
         f"Percent; 95 % intervals {of_seeds}. Differences are from {experiment.cells[experiment.reference].title}, "
         "paired by seed.",
@@ -107,6 +123,21 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
         "at most the number of features, the second is the share of the variance along one direction.",
         f"Computed on {days or 'no day yet'} at commit {commits or 'none'} on {machines or 'no machine'}.",
     )
+
+
+def _recipe_notes(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
+    """Write what is assumed, and what the published scores are worth beside these."""
+    notes = [f"Assumed: {'; '.join(experiment.assumptions)}."] if experiment.assumptions else []
+    if not _has_published(experiment):
+        return notes
+    if cells[0].published_compares:
+        return [*notes, f"Published scores: {experiment.published_source}."]
+    changed = f", with {', '.join(cells[0].changed)}" if cells[0].changed else ""
+    return [
+        *notes,
+        f"Published scores ({experiment.published_source}) are of the full budget on real data; these are of scale "
+        f"{cells[0].run.options.scale.name}{changed}, so they do not compare.",
+    ]
 
 
 def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:
@@ -156,6 +187,7 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
+    compares = "from_published" in part and bool(part["from_published"].notna().any())
     for _, row in part.iterrows():
         difference = with_interval(row["difference"], row["difference_low"], row["difference_high"], "+", 1)
         rows.append(
@@ -164,6 +196,7 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
                 "cell": row["title"],
                 "score [95 %]": with_interval(row["score"], row["low"], row["high"], "", 1),
                 "difference [95 %]": difference,
+                **_published_text(row, compares=compares),
                 "effective rank": f"{row['effective_rank']:.1f}",
                 "top share": f"{row['top_share']:.3f}",
             }
@@ -171,14 +204,27 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _published_text(row: pd.Series, *, compares: bool) -> dict[str, str]:
+    """Write the published score of a row, with the difference from it if that is a number."""
+    if "published" not in row:
+        return {}
+    score = "" if row["published"] != row["published"] else f"{row['published']:g}"
+    if not compares:
+        return {"published, not comparable": score}
+    return {"published (difference)": f"{score} ({row['from_published']:+.2f})" if score else ""}
+
+
 def to_latex(results: Results) -> str:
     """Write a booktabs table that compiles with \\input in an article, and the notes below it."""
     lines = ["% Needs \\usepackage{booktabs}.", r"\begingroup\footnotesize\setlength{\parindent}{0pt}"]
-    lines += [r"\begin{tabular}{llrrrr}", r"\toprule"]
-    heads = ("Task", "Column", r"Score [95\,\%]", r"Difference [95\,\%]", "Eff. rank", "Top share")
+    published = [column for _, wide in tables(results) for column in wide.columns if column.startswith("published")]
+    extra = [to_tex(column.capitalize()) for column in published[:1]]
+    count = 6 + len(extra)
+    lines += [rf"\begin{{tabular}}{{ll{'r' * (count - 2)}}}", r"\toprule"]
+    heads = ("Task", "Column", r"Score [95\,\%]", r"Difference [95\,\%]", *extra, "Eff. rank", "Top share")
     lines += [" & ".join(heads) + r" \\"]
     for title, wide in tables(results):
-        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\textit{{{to_tex(title)}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{{count}}}{{l}}{{\textit{{{to_tex(title)}}}}} \\"]
         for row in wide.itertuples(index=False):
             lines.append(" & ".join(to_tex(str(value)) for value in row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", "", r"\par\smallskip"]

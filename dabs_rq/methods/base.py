@@ -20,7 +20,7 @@ __all__ = ["Batch", "Method", "MethodSpec", "build_method", "choice", "number", 
 
 
 class Budget(Protocol):
-    """The options `pretrain.*` that `Method.optimizer` receives."""
+    """The options `pretrain.*` that `Method.optimizer` receives; `batch_size` counts the examples of all devices."""
 
     @property
     def lr(self) -> float: ...
@@ -30,6 +30,9 @@ class Budget(Protocol):
 
     @property
     def steps(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int | None: ...
 
 
 class Batch:
@@ -103,6 +106,8 @@ class Method(nn.Module):
 
     encoder: Any  # of the type MethodSpec.encoder
     reads_targets = False  # `build_method` copies it from MethodSpec
+    # Whether batch norm takes its statistics over all GPUs. Ranks on CPUs keep their own: torch cannot share them.
+    syncs_batch_norm = False
 
     def __init__(self, options: Any, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
         super().__init__()
@@ -125,6 +130,13 @@ class Method(nn.Module):
         Shape: each input (B, *shape) as the domain declares it, numbers as float32, ids as int64; the same is returned.
         """
         return inputs
+
+    def begin(self, budget: Budget, step: int, targets: Any) -> None:
+        """Run once before training. The default does nothing.
+
+        step: the number of finished steps, above 0 if training is resumed. targets: of all examples, (n, ...); None if
+        they have none. Raises DataError for targets that the method cannot use.
+        """
 
     def optimizer(self, parameters: Sequence[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
         """Make the optimizer of all trained parameters. Default: AdamW, weight decay on every parameter, as in DABS."""

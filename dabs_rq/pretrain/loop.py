@@ -6,6 +6,7 @@ stores no generator state.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import signal
 import warnings
@@ -55,6 +56,7 @@ class Pretraining(lightning.LightningModule):
         self.origin = dict(origin or {})
         self.run, self.method, self.batches, self.seed, self.ranks = run, method, batches, seed, ranks
         self.options = run.options
+        self.budget = dataclasses.replace(run.options.pretrain, batch_size=batches.size)
         self.batch_number = 0
         measures = run.options.trainer.health_every > 0 and ranks.rank == 0
         self.health = Health(run.options, method, batches, ranks) if measures else None
@@ -62,7 +64,7 @@ class Pretraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        budget = self.options.pretrain
+        budget = self.budget
         optimizer = self.method.optimizer(trained, budget)
         schedule = self.method.schedule(optimizer, budget.steps)
         if schedule is None:
@@ -194,6 +196,7 @@ def train(
     resume = folder / f"{RESUME}.ckpt"
     start = resume_step(run, resume, origin)
     module = Pretraining(run, method, batches, seed, ranks, origin)
+    method.begin(module.budget, start, getattr(getattr(batches, "examples", None), "targets", None))
     torch.set_float32_matmul_precision(options.trainer.matmul)
     if options.trainer.compile:
         method.compile_parts()
@@ -212,6 +215,7 @@ def train(
         log_every_n_steps=options.trainer.log_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        sync_batchnorm=method.syncs_batch_norm and ranks.count > 1 and _on_gpus(options.trainer.accelerator),
         default_root_dir=str(folder),
         plugins=[AtomicCheckpointIO()],
     )
@@ -224,6 +228,10 @@ def train(
         raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to resume")
     method.to("cpu")
     return list(module.health.warnings.values()) if module.health else []
+
+
+def _on_gpus(accelerator: str) -> bool:
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -35,6 +35,15 @@ def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(correct(outputs, targets).mean())
 
 
+def accuracy_top5(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Compute the share of examples whose class is among the five largest of (n, classes) outputs; of equal outputs the
+    first counts as larger."""
+    own = np.take_along_axis(outputs, targets.astype(np.int64)[:, None], axis=1)
+    earlier = np.arange(outputs.shape[1]) < targets[:, None]
+    larger = (outputs > own) | ((outputs == own) & earlier)
+    return float((larger.sum(1) < 5).mean())
+
+
 def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Compute the area under the ROC curve of each label of (n, labels), averaged over labels."""
     from sklearn.metrics import roc_auc_score
@@ -85,6 +94,7 @@ METRICS: dict[MetricName, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "Accuracy", accuracy, lowest=0.0),
+        Metric("accuracy_top5", "Top-5 accuracy", accuracy_top5, lowest=0.0),
         Metric("auroc", "Avg. AUROC", auroc, lowest=0.0),
         Metric("pearson", "Pearson Corr.", pearson),
         Metric("spearman", "Spearman Corr.", spearman),

@@ -31,11 +31,13 @@ def _without_null(path: Path) -> Path:
 
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**31 - 1)]
 Processes = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=4096)]
-Probe = Literal["lbfgs", "adamw", "adamw_standardised"]
+Probe = Literal["lbfgs", "adamw", "adamw_standardised", "sgd", "classifier"]
 PROBE_TITLES = {
     "lbfgs": "Regression on standardised features",
     "adamw": "AdamW on raw features",
     "adamw_standardised": "AdamW on standardised features",
+    "sgd": "SGD on raw features",
+    "classifier": "The classifier of pretraining",
 }
 Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
@@ -89,11 +91,13 @@ class TransferOptions:
     """Options of transfer.
 
     max_examples: of each split. features, probe: by default as the protocol says. probe: lbfgs (regression on
-    standardised features), adamw (on features as they are) or adamw_standardised. also: probes to fit beside it, on
-    cached features; each has records of its own, and table.probes=all shows them. epochs, batch_size, lr, weight_decay:
-    of the adamw probes. strengths: the lbfgs probe's grid of C (1 / alpha); one of several widens, see
-    `regression.fit_regression`. max_iterations: passes over the examples in each of its fits; records say whether the
-    last fit converged.
+    standardised features), adamw (on features as they are), adamw_standardised, sgd (MoCo-v3's), or classifier (that of
+    method=supervised, not fitted). also: probes to fit beside it, on cached features; each has records of its own, and
+    table.probes=all shows them. epochs, batch_size, lr, weight_decay: of the adamw and sgd probes; the rate of sgd is
+    that of a batch of 256. views, view_size: what the sgd probe trains on: pictures as they are, or random crops and
+    flips of this side (0: of the input), encoded again in every epoch. strengths: the lbfgs probe's grid of C
+    (1 / alpha); one of several widens, see `regression.fit_regression`. max_iterations: passes over the examples in
+    each of its fits; records say whether the last fit converged.
     """
 
     max_examples: Count | None = None
@@ -104,6 +108,8 @@ class TransferOptions:
     batch_size: Count | None = None
     lr: Positive = 1e-4
     weight_decay: NotNegative = 1e-4
+    views: Literal["none", "crop_flip"] = "none"
+    view_size: Annotated[int, Field(ge=0, le=65_536)] = 0
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = tuple(10.0**power for power in range(-4, 5))
     max_iterations: Count = 20_000
 

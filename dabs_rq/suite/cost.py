@@ -186,6 +186,25 @@ def describe(run: Run) -> str:
     return "\n".join(text)
 
 
+def describe_cells(cells: Sequence[tuple[str, Run]]) -> str:
+    """Describe the cost of the cells of an experiment, (title, run) each, for all seeds, from nothing."""
+    tflops = cells[0][1].options.suite.gpu_tflops
+    rows: list[tuple[str, ...]] = []
+    for title, run in cells:
+        (domain_cost,) = costs(run)
+        budget, *values = _line(domain_cost, len(run.options.seeds), 1, tflops)
+        rows.append((title, budget, *map(_short, values)))
+    headers = ("cell", *HEADERS[1:])
+    return "\n".join(
+        [
+            f"estimated cost of {len(cells)} cells and {len(cells[0][1].options.seeds)} seeds, from nothing:",
+            tabulate(rows, headers=headers, colalign=("left", "left", *["right"] * (len(headers) - 2))),
+            f"GPU hours at {tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), without reading and "
+            "probes.",
+        ]
+    )
+
+
 HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "stored GB")
 
 

@@ -45,11 +45,13 @@ def fit_adamw(
             steps += 1
         if not torch.isfinite(loss):
             raise TrainingError(f"the probe's loss is not finite in epoch {epoch}")
-    return _Linear(head.cpu(), {"probe": "adamw", "steps": steps, "last_loss": float(loss.detach())})
+    return Linear(head.cpu(), {"probe": "adamw", "steps": steps, "last_loss": float(loss.detach())})
 
 
 @dataclass
-class _Linear:
+class Linear:
+    """A linear layer as a fitted probe."""
+
     head: nn.Linear
     about: dict[str, Any]
 

@@ -208,15 +208,22 @@ class ReencodedFeatures:
 
 
 class CachedFeatures:
-    """Shuffled batches of training features that were computed once."""
+    """Shuffled batches of training features that were computed once. keep_last: also a smaller last batch."""
 
     def __init__(
-        self, features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, device: torch.device = CPU
+        self,
+        features: np.ndarray,
+        targets: np.ndarray,
+        batch_size: int,
+        seed: int,
+        device: torch.device = CPU,
+        *,
+        keep_last: bool = False,
     ) -> None:
         self.device = device
         self.features = torch.from_numpy(np.array(features)).to(device)
         self.targets = torch.from_numpy(targets).to(device)
-        self.order = Order(len(targets), batch_size, seed)
+        self.order = Order(len(targets), batch_size, seed, keep_last)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.order.epoch(epoch):

@@ -15,7 +15,8 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
 from dabs_rq.run.options import Probe
-from dabs_rq.transfer import adamw, features, regression
+from dabs_rq.transfer import adamw, features, regression, sgd
+from dabs_rq.transfer.classifier import read_classifier
 from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.standardise import Standardiser
 
@@ -40,8 +41,10 @@ def fit_probe(
     train: Examples,
     targets: np.ndarray,
     compute_features: Callable[[Examples], np.ndarray],
+    test: tuple[Examples, np.ndarray],
 ) -> Fitted:
-    """Fit one of the run's probes to the training split. compute_features: reads or computes cached features.
+    """Fit one of the run's probes to the training split. compute_features: reads or computes cached features. test: the
+    test split with its targets, of which the sgd probe notes the best epoch.
 
     Only the run's own probe may encode again in every epoch (transfer.features); the others use cached features.
     """
@@ -54,8 +57,15 @@ def fit_probe(
         return regression.fit_regression(
             compute_features(train), targets, train.groups, task.target, task.metric, options, seed, place
         )
+    if probe == "classifier":
+        file = run.options.checkpoint or run.checkpoint_file(seed)
+        return read_classifier(file.expanduser(), encoder.width, task.target)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
     size = options.batch_size or run.domain.batch_size
+    if probe == "sgd":
+        test_features = compute_features(test[0]), test[1]
+        batches = _sgd_batches(run, seed, encoder, train, targets, compute_features, size, reencode)
+        return sgd.fit_sgd(batches, encoder.width, task.target, outputs, options, seed, test_features)
     fit = partial(adamw.fit_adamw, target=task.target, outputs=outputs, options=options, seed=seed)
     if reencode:
         if probe == "adamw_standardised":
@@ -72,6 +82,29 @@ def fit_probe(
     scaled = standardise(raw).astype(np.float32)
     fitted = fit(features.CachedFeatures(scaled, targets, size, seed, place), raw.shape[1])
     return _Standardised(standardise, fitted, {**fitted.about, "probe": probe})
+
+
+def _sgd_batches(
+    run: Run,
+    seed: int,
+    encoder: Encoder,
+    train: Examples,
+    targets: np.ndarray,
+    compute_features: Callable[[Examples], np.ndarray],
+    size: int,
+    reencode: bool,
+) -> sgd.Batches:
+    options = run.options.transfer
+    place = features.device(run.options.trainer.accelerator)
+    if reencode != (options.views == "crop_flip"):
+        raise OptionError(
+            f"transfer.probe=sgd with transfer.views={options.views} and transfer.features={options.features}: views "
+            "are encoded again in every epoch. Give crop_flip and reencode, or none and cached"
+        )
+    if reencode:
+        workers = run.options.loader.workers
+        return sgd.ViewedFeatures(encoder, train, size, seed, options.view_size, workers, place)
+    return features.CachedFeatures(compute_features(train), targets, size, seed, place, keep_last=True)
 
 
 @dataclass

@@ -192,10 +192,12 @@ class _TaskWork:
         started = time.monotonic()
         run, seed, task = self.run, self.seed, self.task
         train, train_targets, evaluated = self._examples
-        key = (probe, train.key, train.labels_key, task.target, task.metric, task.unused_outputs)
+        *_, (_, test, test_targets) = evaluated
+        noted = test.key if probe == "sgd" else ""  # it notes its best epoch on the test split
+        key = (probe, train.key, train.labels_key, task.target, task.metric, task.unused_outputs, noted)
         if key not in self.fits:
             self.fits[key] = fit_probe(
-                run, seed, probe, task, self.frozen.encoder, train, train_targets, self._features
+                run, seed, probe, task, self.frozen.encoder, train, train_targets, self._features, (test, test_targets)
             )
         fitted = self.fits[key]
         files = []
