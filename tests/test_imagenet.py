@@ -17,11 +17,13 @@ from torchvision import transforms
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
-from dabs_rq.domains.imagenet import devkit, labelled, miniature
+from dabs_rq.domains.imagenet import devkit, labelled
+from dabs_rq.domains.imagenet import miniature as made_up
 from dabs_rq.domains.images import matlab
 from dabs_rq.errors import DataError, DataWarning, MissingDataError
 from dabs_rq.files import digest
 from dabs_rq.records import metrics
+from dabs_rq.run import Run
 from tests.imagenet_golden import Vectors
 
 WNIDS = ("n00000003", "n00000005", "n00000009")
@@ -208,7 +210,7 @@ def test_structs_are_read_compressed_or_not(tmp_path: Path) -> None:
 
 def test_the_miniature_has_another_version_if_its_pictures_are_drawn_otherwise() -> None:
     file = registry.PACKAGE / "domains/images/miniature.py"
-    assert digest(file.read_bytes()) == miniature.DRAWN_BY, "give miniature.DRAWN_BY the digest of the changed file"
+    assert digest(file.read_bytes()) == made_up.DRAWN_BY, "give miniature.DRAWN_BY the digest of the changed file"
 
 
 def test_top_1_and_top_5_equal_the_references() -> None:
@@ -222,3 +224,13 @@ def test_of_equal_outputs_the_first_counts_as_larger() -> None:
     outputs = np.zeros((7, 7), np.float32)
     assert metrics.score("accuracy_top5", outputs, np.arange(7)) == pytest.approx(5 / 7)
     assert metrics.score("accuracy", outputs, np.arange(7)) == pytest.approx(1 / 7)
+
+
+def test_scale_small_pretrains_and_probes_on_labelled_cifar(miniature: Callable[[str], Path], tmp_path: Path) -> None:
+    run = Run.of(["domain=imagenet", "scale=small", f"data={miniature('images')}", f"runs={tmp_path}"])
+    (task,) = run.tasks
+    train, test = (task.load(run.splits.request(split)) for split in ("train", "test"))
+    source = run.domain.pretraining.load(run.splits.request("train"))
+    assert isinstance(source, Examples) and source.targets is not None and train.targets is not None
+    assert np.array_equal(source.targets, train.targets) and set(train.targets) == set(range(10))
+    assert len(test) == 320 and task.target.outputs == 10 and not task.published_comparable

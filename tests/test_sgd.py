@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,15 +113,26 @@ def test_views_are_drawn_in_eval_mode_by_seed_and_epoch() -> None:
     assert views.Recipe(crop=0.08, flip=0.5) == sgd.VIEW
 
 
+FIT = "Give crop_flip and reencode, or none and cached"
+
+
 @pytest.mark.parametrize(
-    "words",
-    [["transfer.features=cached", "transfer.views=crop_flip"], ["transfer.features=reencode", "transfer.views=none"]],
+    ("probe", "words", "message"),
+    [
+        ("sgd", ["transfer.features=cached", "transfer.views=crop_flip"], FIT),
+        ("sgd", ["transfer.features=reencode", "transfer.views=none"], FIT),
+        (
+            "adamw",
+            ["transfer.features=reencode", "transfer.views=crop_flip"],
+            "is for transfer.probe=sgd; got .*=adamw",
+        ),
+    ],
 )
-def test_views_and_features_must_fit(words: list[str], tmp_path: Path) -> None:
-    run = Run.of(["domain=imagenet", "method=none", "encoder=resnet18", "transfer.probe=sgd", *words])
+def test_probe_views_and_features_must_fit(probe: Any, words: list[str], message: str) -> None:
+    run = Run.of(["domain=imagenet", "method=none", "encoder=resnet18", f"transfer.probe={probe}", *words])
     examples = in_memory(np.zeros((4, 3, 32, 32), np.uint8), np.arange(4))
     encoder = resnet(run.inputs)
-    with pytest.raises(OptionError, match="Give crop_flip and reencode, or none and cached"):
+    with pytest.raises(OptionError, match=message):
         probes.fit_probe(
             run,
             0,

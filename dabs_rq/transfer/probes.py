@@ -49,6 +49,10 @@ def fit_probe(
     Only the run's own probe may encode again in every epoch (transfer.features); the others use cached features.
     """
     options = run.options.transfer
+    if options.views != "none" and options.probe != "sgd":
+        raise OptionError(
+            f"transfer.views={options.views} is for transfer.probe=sgd; got transfer.probe={options.probe}"
+        )
     place = features.device(run.options.trainer.accelerator)
     reencode = options.features == "reencode" and probe == options.probe
     if probe == "lbfgs":

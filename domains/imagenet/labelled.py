@@ -33,7 +33,7 @@ def load(request: Request) -> Examples:
     split = SPLITS[request.split]
     root = request.folder(imagenet.SOURCE)
     folder = imagenet.split_folder(request.root, split)
-    names, labels = devkit.labelled(root, folder) if devkit.is_flat(folder) else imagenet.listed(request, folder, root)
+    names, labels = devkit.labelled(root, folder) if devkit.is_flat(folder) else imagenet.listed(folder, root)
     if split == "train":
         request.expect("ImageNet class folders (train)", imagenet.CLASSES, int(labels[-1]) + 1)
     return Examples(ids=names, inputs=(_column(names, root, request.inputs[0].shape),), targets=labels)

@@ -39,7 +39,7 @@ def load(request: Request) -> Examples:
     """Load all pictures of a split, sorted by class folder and name. Targets are the ranks of the class folders."""
     root = request.folder(SOURCE)
     folder = split_folder(request.root, request.split)
-    paths, labels = listed(request, folder, root)
+    paths, labels = listed(folder, root)
     request.expect(f"ImageNet class folders ({request.split})", CLASSES, len(np.unique(labels)))
     return Examples(
         ids=paths,
@@ -70,7 +70,7 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def listed(request: Request, folder: Path, root: Path) -> tuple[pa.ChunkedArray | pa.Array, np.ndarray]:
+def listed(folder: Path, root: Path) -> tuple[pa.ChunkedArray | pa.Array, np.ndarray]:
     """List the pictures of a split relative to `root`, by class folder and name, with their labels (n,): the ranks of
     their folders among those of the training split.
 
