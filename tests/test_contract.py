@@ -70,7 +70,7 @@ def test_domains_outside_the_table_are_in_it_only_if_they_are_chosen() -> None:
 
 
 def is_own(domain: Domain) -> bool:
-    return registry.module_of_domain(domain.name).startswith("domains.")
+    return registry.module_of_domain(domain.name).startswith("dabs_rq.domains.")
 
 
 def of_project(domain: Domain) -> list[Task]:

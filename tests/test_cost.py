@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dabs_rq import registry
+from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.methods.base import Batch
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
@@ -49,12 +50,16 @@ def test_a_limit_of_examples_counts_and_what_is_not_declared_is_named(tmp_path: 
 
 @pytest.mark.parametrize("method", [name for name in registry.method_names() if registry.method(name).trains])
 def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path) -> None:
-    run = Run.of(["domain=sensor", f"method={method}", f"methods=[{method}]", f"runs={tmp_path}", "encoder.depth=4"])
+    of_pictures = registry.method(method).encoder is Encoder
+    pictures = ["domain=imagenet", "encoder=resnet18", "encoder.width=8", "pretrain.batch_size=4"]
+    words = pictures if of_pictures else ["domain=sensor", "encoder.depth=4"]
+    run = Run.of([*words, f"method={method}", f"runs={tmp_path}", "loader.prepare=never"])
     encoder, module = build(run, 0)
     inputs, _ = source_batches(run, 0).batch(0)
     # Torch counts attention only in the kernel that is made of matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        batch = Batch(tuple(map(to_model_input, inputs)), encoder)
+        targets = torch.zeros(len(inputs[0])) if module.reads_targets else None
+        batch = Batch(tuple(map(to_model_input, inputs)), encoder, targets=targets)
         module.loss(batch, torch.Generator().manual_seed(0))[0].backward()
     estimated = cost.Operations(run).training(run.inputs, method) * len(inputs[0])
     assert estimated == pytest.approx(counter.get_total_flops(), rel=0.01)

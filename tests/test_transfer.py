@@ -22,7 +22,7 @@ from dabs_rq.errors import CheckpointError, MissingDataError, OptionError, Train
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
 from dabs_rq.run import Run
-from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.run.options import TransferOptions
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Binary
 from dabs_rq.suite.suite import suite
@@ -116,7 +116,8 @@ def test_finished_records_are_kept_and_features_shared(
     assert not transfer(other, 0)[1]
 
 
-ALL = ("transfer.also=[lbfgs,adamw,adamw_standardised]",)
+PROBES = TransferOptions().also
+ALL = (f"transfer.also=[{','.join(PROBES)}]",)
 
 
 @pytest.mark.parametrize("protocol", ["corrected", "published"])
@@ -128,7 +129,7 @@ def test_every_task_gets_a_record_of_each_probe(protocol: str, run: Callable[...
     assert not errors and [file.name for file in files if "+" not in file.name] == [f"{t.name}.json" for t in one.tasks]
     for task in one.tasks:
         of_task = [(file, record.read(file)) for file in files if file.name.startswith(task.name)]
-        assert [found.probe["probe"] for _, found in of_task] == list(dict.fromkeys([own, *PROBE_TITLES]))
+        assert [found.probe["probe"] for _, found in of_task] == list(dict.fromkeys([own, *PROBES]))
         for file, found in of_task:
             probe = found.probe["probe"]
             assert file.name == (f"{task.name}.json" if probe == own else f"{task.name}+{probe}.json")
@@ -214,7 +215,7 @@ def test_only_the_published_probe_itself_encodes_again_in_every_epoch(
     one = run("sensor", "protocol=published", "encoder.dropout=0.1", *ALL)
     pretrain(one, 0)
     files, errors = transfer(one, 0)
-    assert not errors and {record.read(file).probe["probe"] for file in files} == set(PROBE_TITLES)
+    assert not errors and {record.read(file).probe["probe"] for file in files} == set(PROBES)
     assert sum(training) == one.options.transfer.epochs * (120 // 64)
     further = [file for file in files if "+" in file.name]
     for file in further:
