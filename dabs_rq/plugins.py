@@ -30,6 +30,7 @@ SHARED = {
 }
 KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
+DOMAINS = _PACKAGE / "domains"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,13 +149,12 @@ def refresh() -> None:
 
 @once
 def domain_files() -> Files:
-    own = _PACKAGE / "domains"
-    if not (own / "__init__.py").is_file():
+    if not (DOMAINS / "__init__.py").is_file():
         raise OptionError(
-            f"{own} is not a folder with domains. In a clone it is a symbolic link: clone with core.symlinks=true"
+            f"{DOMAINS} is not a folder with domains. In a clone it is a symbolic link: clone with core.symlinks=true"
         )
     _tell_misplaced("domains", "*.py", "a domain is a folder with an __init__.py")
-    return _find("domain", own, "*/__init__.py", "domains")
+    return _find("domain", DOMAINS, "*/__init__.py", "domains")
 
 
 @once

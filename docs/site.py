@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(\.\./([^)#\s]+)(#[^)\s]*)?\)")
 API = {
     "The quantizer": ["dabs_rq.quantize"],
+    "Score a network": ["dabs_rq.api.scoring", "dabs_rq.api.encoders", "dabs_rq.api.frame", "dabs_rq.networks.declare"],
     "Runs and results": ["dabs_rq.run.run", "dabs_rq.table", "dabs_rq.records.record", "dabs_rq.checkpoint"],
     "Contracts": [
         "dabs_rq.domain",
@@ -29,7 +30,17 @@ API = {
         "dabs_rq.data.examples",
         "dabs_rq.errors",
     ],
-    "Methods and encoders": ["dabs_rq.methods.rq", "dabs_rq.methods.emix", "dabs_rq.encoders.transformer"],
+    "Methods and encoders": [
+        "dabs_rq.methods.rq",
+        "dabs_rq.methods.emix",
+        "dabs_rq.methods.shed",
+        "dabs_rq.methods.mae",
+        "dabs_rq.methods.capri",
+        "dabs_rq.methods.moco",
+        "dabs_rq.methods.supervised",
+        "dabs_rq.encoders.transformer",
+        "dabs_rq.encoders.resnet",
+    ],
 }
 
 

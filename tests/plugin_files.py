@@ -100,7 +100,7 @@ def build(options, inputs, mask_padding):
 ENCODER = EncoderSpec(name="convolutional", title="Convolutions", options=Options, build=build)
 '''
 
-SUPERVISED = '''
+TOLD = '''
 """Tells whether the mean of an example's target is above a half, with any encoder."""
 from dataclasses import dataclass
 
@@ -117,7 +117,7 @@ class Options:
     pass
 
 
-class Supervised(Method):
+class Told(Method):
     def __init__(self, options, encoder, inputs):
         super().__init__(options, encoder, inputs)
         self.predictor = nn.Linear(encoder.width, 1)
@@ -128,7 +128,7 @@ class Supervised(Method):
 
 
 METHOD = MethodSpec(
-    name="supervised", title="Supervised", options=Options, build=Supervised, encoder=Encoder, reads_targets=True
+    name="told", title="Told", options=Options, build=Told, encoder=Encoder, reads_targets=True
 )
 '''
 
@@ -137,7 +137,7 @@ def write(folder: Path) -> Path:
     """Write the plug-ins below `folder` and return it; DABS_RQ_PATH may name it."""
     for name, text in (
         ("methods/cosine", COSINE),
-        ("methods/supervised", SUPERVISED),
+        ("methods/told", TOLD),
         ("encoders/convolutional", CONVOLUTIONAL),
     ):
         file = folder / f"{name}.py"

@@ -150,7 +150,8 @@ def test_an_option_that_follows_a_protocol_option_nobody_declares_is_refused(run
 
 def test_columns_are_in_the_declared_order(folder: Path) -> None:
     names = registry.method_names()
-    assert names[:5] == ("none", "emix", "rq", "raw", "rq_embeddings") and names[-2:] == ("cosine", "supervised")
+    assert names[:5] == ("none", "emix", "rq", "raw", "rq_embeddings") and names[-1] == "told"
+    assert names.index("capri") < names.index("cosine") < names.index("moco")
     assert [registry.method(name).order for name in names] == sorted(registry.method(name).order for name in names)
     cosine, rq = registry.method("cosine"), registry.method("rq")
     assert cosine.note_for(cosine.options()) == "A test." and registry.method("none").note_for(None) is None
@@ -209,15 +210,15 @@ def test_targets_reach_a_method_that_reads_them_and_no_other(
         seen.append(self.targets)
 
     monkeypatch.setattr(Batch, "__init__", watched)
-    for method in ("supervised", "emix"):
+    for method in ("told", "emix"):
         pretrain(run(f"method={method}", "pretrain.steps=2"), 0)
     assert [targets is not None and len(targets) for targets in seen] == [8, 8, False, False]
 
 
 def test_a_method_that_reads_targets_needs_some(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    one = run("method=supervised", "pretrain.steps=2")
+    one = run("method=told", "pretrain.steps=2")
     labelled(one, monkeypatch, None)
-    with pytest.raises(OptionError, match=r"'supervised' reads targets, but .* 'sensor', PAMAP2.*, has none: choose"):
+    with pytest.raises(OptionError, match=r"'told' reads targets, but .* 'sensor', PAMAP2.*, has none: choose"):
         pretrain(one, 0)
 
 
@@ -238,7 +239,7 @@ def test_an_encoder_is_found_by_name(folder: Path) -> None:
 
 def test_an_encoder_without_tokens_fits_only_methods_that_need_none() -> None:
     encoder, _ = convolutional()
-    for name in ("none", "supervised"):
+    for name in ("none", "told"):
         spec = registry.method(name)
         assert build_method(spec, spec.options(), encoder).encoder is encoder
     rq = registry.method("rq")
@@ -310,7 +311,7 @@ def test_transfer_probes_an_encoder_that_is_no_transformer(run: Callable[..., Ru
 def test_a_method_for_any_encoder_trains_one_that_is_no_transformer(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = run("method=supervised", "pretrain.steps=3", "encoder=convolutional", "encoder.channels=4")
+    one = run("method=told", "pretrain.steps=3", "encoder=convolutional", "encoder.channels=4")
     labelled(one, monkeypatch, np.arange(40) % 2)
     file = pretrain(one, 0)
     trained = checkpoint.load_encoder(file, inputs=one.inputs)
@@ -319,13 +320,13 @@ def test_a_method_for_any_encoder_trains_one_that_is_no_transformer(
 
 
 def test_the_cost_of_an_encoder_that_is_no_transformer(run: Callable[..., Run]) -> None:
-    words = ("method=none,supervised", "pretrain.steps=10", "encoder=convolutional", "encoder.channels=4")
+    words = ("method=none,told", "pretrain.steps=10", "encoder=convolutional", "encoder.channels=4")
     (found,) = cost.costs(run(*words))
     one = 2 * 4 * 5 * 52 * (320 - 4)  # channels, kernel, channels of the input, places
     encoded = found.encoding / one
     assert encoded == pytest.approx(round(encoded)) and encoded > 0
     # The convolution forwards and backwards (its input needs no gradient), and the predictor three times.
-    assert found.pretraining["supervised"] == pytest.approx(10 * 8 * (2 * one + 3 * 2 * 4), rel=0.01)
+    assert found.pretraining["told"] == pytest.approx(10 * 8 * (2 * one + 3 * 2 * 4), rel=0.01)
 
 
 def test_features_of_encoders_of_other_architecture_are_kept_apart(tmp_path: Path) -> None:

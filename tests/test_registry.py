@@ -87,9 +87,9 @@ def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def alone(extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the project has no domains of its own."""
-    (tmp_path / "none" / "domains").mkdir(parents=True)
-    (tmp_path / "none" / "domains" / "__init__.py").write_text("")
-    monkeypatch.setattr(plugins, "_PACKAGE", tmp_path / "none")
+    monkeypatch.setattr(plugins, "DOMAINS", tmp_path / "none" / "domains")
+    plugins.DOMAINS.mkdir(parents=True)
+    (plugins.DOMAINS / "__init__.py").write_text("")
     return extra
 
 

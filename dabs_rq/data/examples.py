@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Examples:
         sampled = self.select(np.sort(rows))
         if (redraw := self.redraw) is None:
             return sampled
-        return replace(sampled, redraw=lambda run_seed, epoch: redraw(run_seed, epoch).sample(limit, seed))
+        return replace(sampled, redraw=partial(_redrawn_sample, redraw, limit, seed))
 
     def prepared(self, prepare: Callable[[Column], Column]) -> Examples:
         return replace(self, inputs=tuple(prepare(column) for column in self.inputs))
@@ -101,3 +101,10 @@ class Examples:
     def inputs_key(self) -> str:
         """Identity of ids and inputs without the targets, so that tasks with the same inputs share cached features."""
         return digest(self.ids_key, [column.key for column in self.inputs])
+
+
+def _redrawn_sample(
+    redraw: Callable[[int, int], Examples], limit: int, seed: int, run_seed: int, epoch: int
+) -> Examples:
+    """Sample a split that is redrawn. At the top of the module, so that a worker process can be given it."""
+    return redraw(run_seed, epoch).sample(limit, seed)
