@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tests.file_server import Server, tarred, zipped
 from tests.killed import ARCHIVES
 
+ROOT = Path(__file__).parents[1]
 SMALL = (
     *("pretrain.steps=4", "transfer.max_examples=60", "transfer.strengths=[1]", "transfer.also=[]"),
     *("suite.executor=in_process", "trainer.progress=false"),
@@ -155,7 +156,8 @@ class _Folder:
 
     def __init__(self, folder: Path, command: Command, server: str) -> None:
         self.folder, self.command = folder, command
-        self.words = [word.format(folder=folder, server=server) for word in command.words]
+        # Relative paths: a note may repeat the words, and then it is the same in every folder.
+        self.words = [word.format(folder=".", server=server) for word in command.words]
         self.seen: dict[Path, int] = {}
         folder.mkdir(parents=True)
 
@@ -166,11 +168,11 @@ class _Folder:
     def run(self, kill_at: int = -1, renames: Path | None = None) -> int:
         """Run the command; 0, or -9 if it was killed. Raises RuntimeError if it ends otherwise."""
         (self.folder / "root").mkdir(exist_ok=True)
-        environment = (
-            os.environ | {"CHAOS_KILL_AT": str(kill_at)} | ({"CHAOS_RENAMES": str(renames)} if renames else {})
-        )
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | {"CHAOS_KILL_AT": str(kill_at), "PYTHONPATH": path}
+        environment |= {"CHAOS_RENAMES": str(renames)} if renames else {}
         program = [sys.executable, "-m", "tests.killed", *self.words]
-        done = subprocess.run(program, capture_output=True, text=True, env=environment)
+        done = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=self.folder)
         if done.returncode not in (0, -9) or (kill_at < 0 and done.returncode):
             raise RuntimeError(f"{' '.join(self.words)} ended with exit code {done.returncode}\n{done.stderr[-3000:]}")
         return done.returncode
