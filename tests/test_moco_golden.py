@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabs_rq.methods import lars, moco, supervised
+from dabs_rq.methods import lars, moco, pictures, supervised
 from dabs_rq.methods.pictures import Views
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid
@@ -25,7 +25,7 @@ class Budget:
     def __init__(self, settings: dict[str, Any]) -> None:
         schedule = settings["schedule"]
         self.batch_size = settings["view_shape"][0]
-        self.lr = schedule["base_lr"] * moco.SCALED_TO / self.batch_size
+        self.lr = schedule["base_lr"] * pictures.SCALED_TO / self.batch_size
         self.weight_decay = settings["optimizer"]["weight_decay"]
         self.steps = schedule["epochs"] * schedule["iters_per_epoch"]
 

@@ -20,6 +20,11 @@ Key = tuple[int, int]  # (epoch, index of the example in that epoch)
 SINGLE_RANK = Ranks()
 
 
+def mix_seeds(*numbers: int) -> int:
+    """Derive one 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
 @dataclass(frozen=True)
 class Order:
     """The order of shuffled batches: every epoch is a permutation of `examples` indices by (seed, epoch).

@@ -79,6 +79,11 @@ class FeedForward(nn.Module):
         return self.dropout(self.contract(self.dropout(F.gelu(self.expand(self.norm(x))))))
 
 
+def with_class_token(mask: Tensor) -> Tensor:
+    """Put the class token, which is always real, before a mask: bool (B, S) -> (B, 1 + S)."""
+    return torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+
+
 class Block(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int, mlp_width: int, dropout: float) -> None:
         super().__init__()
@@ -174,7 +179,7 @@ class Transformer(TokenEncoder):
         x = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
         x = self.dropout(x + positions)
         if mask is not None:
-            mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+            mask = with_class_token(mask)
         for block in self.blocks:
             x = block(x, mask)
         return Encoded(x, self._pooled(x, mask))

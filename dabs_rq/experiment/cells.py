@@ -98,9 +98,8 @@ def cells(experiment: Experiment, run: Run) -> list[Cell]:
     of_scale = _of_scale(experiment, run.options.scale.name)
     common = {**(experiment.options or {}), **of_scale, "seeds": list(experiment.seeds), **run.given}
     changed = tuple(word for word in run.words if word.startswith(RECIPE) and not word.startswith(NOT_OF_RECIPE))
-    domains = run.options.domains or (*experiment.domains, *_present(experiment, run))
     made = []
-    for domain in domains:
+    for domain in domains(experiment, run):
         registry.domain(domain)
         for name, spec in experiment.cells.items():
             if spec.domains is not None and domain not in spec.domains:
@@ -108,6 +107,11 @@ def cells(experiment: Experiment, run: Run) -> list[Cell]:
             given = {**common, "domain": [domain], "method": [spec.method], **(spec.options or {})}
             made.append(Cell(name, spec.title, Run.compose(given), changed))
     return made
+
+
+def domains(experiment: Experiment, run: Run) -> tuple[str, ...]:
+    """List the domains on which the cells are computed."""
+    return run.options.domains or (*experiment.domains, *_present(experiment, run))
 
 
 def _of_scale(experiment: Experiment, scale: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dabs_rq.encoders.embed import patches
-from dabs_rq.encoders.transformer import Block, Transformer
+from dabs_rq.encoders.transformer import Block, Transformer, with_class_token
 from dabs_rq.errors import OptionError
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number
 from dabs_rq.methods.corruption import CorruptionRate, choose, count, draw, flagged, flags, lengths, mean_over, take
@@ -89,7 +89,7 @@ class Decoder(nn.Module):
         tokens = self.mask_token.expand(len(x), sequence, width).scatter(1, visible, x[:, 1:])
         x = torch.cat([x[:, :1], tokens], dim=1) + self.positions
         if mask is not None:
-            mask = torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+            mask = with_class_token(mask)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)[:, 1:]

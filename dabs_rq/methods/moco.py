@@ -23,12 +23,11 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.methods.base import Batch, Budget, Method, MethodSpec, number
 from dabs_rq.methods.lars import LARS, groups
 from dabs_rq.methods.losses import Temperature
-from dabs_rq.methods.pictures import PictureOptions, Views, check, check_batch
+from dabs_rq.methods.pictures import PictureOptions, Views, check, check_batch, scaled_rate
 from dabs_rq.methods.views import recipes
 from dabs_rq.spec import Input
 
 Size = Annotated[int, Interval(ge=1, le=65_536)]
-SCALED_TO = 256  # pretrain.lr is the rate of a batch of this size
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ class MoCo(Method):
                 kept.mul_(momentum).add_(new, alpha=1 - momentum)
 
     def optimizer(self, parameters: Sequence[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
-        highest = budget.lr * (budget.batch_size or SCALED_TO) / SCALED_TO
-        return LARS(groups(parameters, budget.weight_decay), lr=highest, trust=self.options.trust)
+        return LARS(groups(parameters, budget.weight_decay), lr=scaled_rate(budget), trust=self.options.trust)
 
     def schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps, self.options.warmup))

@@ -12,13 +12,14 @@ from torch import Tensor
 from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.resnet import MEAN, STD
 from dabs_rq.errors import OptionError
-from dabs_rq.methods.base import Batch, number
+from dabs_rq.methods.base import Batch, Budget, number
 from dabs_rq.methods.views import Recipe, view
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid, Input
 
 Share = Annotated[float, Interval(gt=0, le=1)]
+SCALED_TO = 256  # pretrain.lr is the rate of a batch of this size
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class PictureOptions:
     p: Annotated[float, Interval(ge=0, le=1)] = number(1.0, 0.5, 1.0)
     p_per: Literal["picture", "channel"] = "picture"
     place: Literal["before", "after"] = "after"
+
+
+def scaled_rate(budget: Budget) -> float:
+    """Return the learning rate for the batch of all devices, in proportion to its size."""
+    return budget.lr * (budget.batch_size or SCALED_TO) / SCALED_TO
 
 
 def check(name: str, options: PictureOptions, encoder: Encoder, inputs: tuple[Input, ...]) -> Grid:

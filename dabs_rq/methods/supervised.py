@@ -18,11 +18,10 @@ from torch.nn import functional as F
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import DataError
 from dabs_rq.methods.base import Batch, Budget, Method, MethodSpec
-from dabs_rq.methods.pictures import PictureOptions, Share, Views, check, check_batch
+from dabs_rq.methods.pictures import PictureOptions, Share, Views, check, check_batch, scaled_rate
 from dabs_rq.methods.views import recipes
 from dabs_rq.spec import Input
 
-SCALED_TO = 256  # pretrain.lr is the rate of a batch of this size
 PARTS, FACTOR = 3, 0.1  # the rate falls by this factor after each third of the steps (30 of 90 epochs)
 
 
@@ -72,8 +71,7 @@ class Supervised(Method):
         return F.cross_entropy(outputs, classes), {"accuracy": (outputs.detach().argmax(1) == classes).float().mean()}
 
     def optimizer(self, parameters: Sequence[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
-        rate = budget.lr * (budget.batch_size or SCALED_TO) / SCALED_TO
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=budget.weight_decay)
+        return torch.optim.SGD(parameters, lr=scaled_rate(budget), momentum=0.9, weight_decay=budget.weight_decay)
 
     def schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: FACTOR ** (PARTS * step // steps))

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as lightning
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -22,7 +21,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from dabs_rq.data.batches import Shuffled, Streamed
+from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
@@ -126,8 +125,8 @@ class Pretraining(lightning.LightningModule):
         number = self.batch_number
         self.batch_number += 1
         rank = self.ranks.rank
-        torch.manual_seed(_mix_seeds(self.seed, number, 1 + rank if rank else 0))  # dropout
-        generator = torch.Generator(self.device).manual_seed(_mix_seeds(self.seed, number, 1))
+        torch.manual_seed(mix_seeds(self.seed, number, 1 + rank if rank else 0))  # dropout
+        generator = torch.Generator(self.device).manual_seed(mix_seeds(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
         loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, batch[1]), generator)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
@@ -282,11 +281,6 @@ def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     except ModuleNotFoundError as error:
         raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
     return loggers
-
-
-def _mix_seeds(*numbers: int) -> int:
-    """Derive one 63-bit seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _silence_lightning() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment import cells as experiments
+from dabs_rq.experiment.cells import Experiment
 from dabs_rq.experiment.results import Results, collect, tables
 from dabs_rq.files import locked_folder, remove_leftovers, write_text
 from dabs_rq.report import figure, page
@@ -54,6 +55,8 @@ def section(run: Run, out: Path) -> Section:
     for name in experiments.names():
         try:
             declared = experiments.load(name)
+            if not _was_begun(declared, run):
+                continue
             computed = [cell for cell in experiments.cells(declared, run) if _has_records(cell.run)]
             results = collect(declared, computed) if computed else None
         except DabsRqError as error:
@@ -67,6 +70,14 @@ def section(run: Run, out: Path) -> Section:
             made.figures.append(Figure(str(part["domain"].iloc[0]), plot, caption, str(part["row"].iloc[0])))
         made.missing += [f"{name}: no result of {missing}." for missing in results.missing]
     return made
+
+
+def _was_begun(experiment: Experiment, run: Run) -> bool:
+    """Return whether there is a folder of records for a cell's domain and method: a quick look before options are
+    composed, which takes a while and may fail for an experiment that nobody asked for."""
+    methods = {spec.method for spec in experiment.cells.values()}
+    roots = [run.places.records_root(domain) / domain for domain in experiments.domains(experiment, run)]
+    return any((root / method).is_dir() for root in roots for method in methods)
 
 
 def _has_records(run: Run) -> bool:

@@ -70,12 +70,12 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
     undeclared: list[Record] = []
     not_shown: dict[str, list[Record]] = {}
     variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
-    columns = {name for _, name in cells}
+    domains, columns = {domain for domain, _ in cells}, {name for _, name in cells}
     for result in records:
         if not _is_declared(run, result):
             undeclared.append(result)
             continue
-        if reason := _why_not_shown(run, result, columns, variants):
+        if reason := _why_not_shown(run, result, domains, columns, variants):
             not_shown.setdefault(reason, []).append(result)
             continue
         cell = cells[result.domain, result.method]
@@ -100,7 +100,11 @@ _OTHER_OPTIONS = "with other options than these"
 
 
 def _why_not_shown(
-    run: Run, result: Record, columns: Collection[str], variants: Mapping[tuple[str, str], str]
+    run: Run,
+    result: Record,
+    domains: Collection[str],
+    columns: Collection[str],
+    variants: Mapping[tuple[str, str], str],
 ) -> str | None:
     """Say why a record has no place in the table; None if it has one."""
     if result.method.startswith((UNNAMED, "checkpoint:")):
@@ -108,7 +112,7 @@ def _why_not_shown(
     if result.method not in columns:
         choice = "ENCODERS= (encoders=)" if result.architecture else "METHOD= (method=)"
         return f"of {result.method}, which is not chosen: add it by {choice}"
-    if result.domain not in {domain for domain, _ in variants}:
+    if result.domain not in domains:
         return f"of domain {result.domain}, which is not chosen: add it by DOMAIN= (domain=)"
     if result.seed not in run.options.seeds:
         return f"of seed {result.seed}, which is not chosen: add it by SEEDS= (seeds=)"

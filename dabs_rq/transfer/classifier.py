@@ -10,8 +10,8 @@ from torch import nn
 from dabs_rq import checkpoint
 from dabs_rq.errors import OptionError
 from dabs_rq.spec import Multiclass, Target
-from dabs_rq.transfer.adamw import Linear
 from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.transfer.linear import Linear
 
 
 def read_classifier(file: Path, width: int, target: Target) -> Fitted:

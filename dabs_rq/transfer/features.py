@@ -68,12 +68,10 @@ def extract(
             features[done : done + len(encoded)] = encoded
             done += len(encoded)
             bar.update(len(encoded))
-    if not np.isfinite(features).all():
-        finite = np.flatnonzero(np.isfinite(features).all(axis=1))
-        bad = int(np.setdiff1d(np.arange(len(features)), finite)[0])
+    if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
         raise TrainingError(
-            f"the feature of example {examples.ids[bad].as_py()} is not finite (NaN or infinite), and so are those of "
-            f"{len(features) - len(finite) - 1:,} others of {len(features):,} examples"
+            f"the feature of example {examples.ids[int(bad[0])].as_py()} is not finite (NaN or infinite), and so are "
+            f"those of {len(bad) - 1:,} others of {len(features):,} examples"
         )
     return features
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dabs_rq.data.batches import Order, loader
+from dabs_rq.data.batches import Order, loader, mix_seeds
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
@@ -22,8 +22,8 @@ from dabs_rq.methods.views import Recipe, view
 from dabs_rq.records.metrics import accuracy
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Grid, Multiclass, Target
-from dabs_rq.transfer.adamw import Linear
-from dabs_rq.transfer.fitted import Fitted, probe_loss
+from dabs_rq.transfer.fitted import Fitted
+from dabs_rq.transfer.linear import Linear, train_epoch
 
 SCALED_TO = 256  # transfer.lr is the rate of a batch of this size
 VIEW = Recipe(crop=0.08, flip=0.5)
@@ -61,8 +61,7 @@ class ViewedFeatures:
     @torch.no_grad()
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         self.encoder.eval()
-        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(mix_seeds(self.seed, epoch))
         batches: Any = self.order.epoch(epoch)
         for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):
             images = to_model_input(inputs[0].to(self.device))
@@ -104,12 +103,8 @@ def fit_sgd(
     for epoch in range(options.epochs):
         for group in optimizer.param_groups:
             group["lr"] = highest * rate(epoch, options.epochs)
-        for features, targets in batches.epoch(epoch):
-            loss = probe_loss(target, head(features), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            steps += 1
+        taken, loss = train_epoch(head, optimizer, target, batches.epoch(epoch))
+        steps += taken
         if not torch.isfinite(loss):
             raise TrainingError(f"the probe's loss is not finite in epoch {epoch}: try a lower transfer.lr")
         if isinstance(target, Multiclass):
