@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,8 @@ REASON = "one class </script><script>alert(1)</script> & 'more'"
 
 @cache
 def written(miniature: Callable[[str], Path]) -> report.Report:
-    """The report of the run, once for all modules that share the session's miniatures. Only to be read."""
-    folder = miniature("sensor").parent / "report"
+    """The report of the run, once for all modules of a worker. Only to be read."""
+    folder = miniature("sensor").parent / f"report-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     _link(folder / "runs", miniature)
     run = Run.of([*WORDS, f"runs={folder / 'runs'}", f"out={folder / 'out'}"])
     _fill(run)
