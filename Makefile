@@ -81,7 +81,7 @@ suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,
 shown = $(given_method) $(call option,table.columns,$(TABLE)) $(call option,domain,$(DOMAIN)) $(common) \
 	$(call option,encoders,$(ENCODERS))
 
-table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records: [ENCODERS=a,b] [PROBES=all] [TABLE=dabs2]
+table: $(STAMP)  ## Write the table as CSV, LaTeX and Markdown from the records: [ENCODERS=a,b] [PROBES=all] [TABLE=dabs2]
 	$(RUN) table $(shown) $(call option,table.probes,$(PROBES))
 
 report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record

@@ -103,7 +103,7 @@ def _show_table(run: Run) -> int:
     built = table.build(run)
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
-    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
+    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, averages.csv and comparisons.csv")
     if built.not_shown:
         print("\nNot shown:")
         print("\n".join(f"  {reason}" for reason in built.not_shown))

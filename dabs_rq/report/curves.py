@@ -24,7 +24,8 @@ POINTS = 200  # of a curve; longer ones are averaged down
 def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | None, list[str]]:
     """Draw the curves of a domain. `runs`: method -> its run in this domain.
 
-    Returns the figure (None without any curve), and a message for each missing curve."""
+    Returns the figure (None without any curve), and messages of what is missing: one for each curve, or one for all if
+    there is none."""
     import pandas as pd
 
     curves, missing = [], []
@@ -40,7 +41,9 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
             else:
                 curves.append(log.assign(method=method, seed=seed))
     if not curves:
-        return None, missing
+        titles = [method_title(method) for method in runs if registry.method(method).trains]
+        named = f"{domain.title}: no loss was logged in pretraining with {', '.join(titles)}"
+        return None, [f"{named}; `make pretrain DOMAIN={domain.name}` trains one."] if missing else []
     return _draw(pd.concat(curves), domain, out), missing
 
 
@@ -97,7 +100,7 @@ def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
     for axes in grid[len(scalars) :]:
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
-    plot.legend(handles, labels, loc="outside upper center", ncols=4)
+    plot.legend(handles, labels, loc="outside upper center", ncols=figure.legend_columns(labels))
     steps = curves.dropna(subset="loss")["step"].max() + 1  # features are also measured after the last step
     alternative = f"Curves of pretraining in {domain.title} over {steps:.0f} steps: {'; '.join(ends)}."
     return figure.save(plot, out, f"pretraining-{domain.name}", alternative)

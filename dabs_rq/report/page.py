@@ -25,6 +25,15 @@ class Figure:
     heading: str = ""
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A text that the page offers to copy and to save. title: of the text. name: of the file."""
+
+    title: str
+    name: str
+    text: str
+
+
 @dataclass
 class Section:
     """A section of figures. `texts`: how to read them. `warnings`: about what they show. `missing`: a message for each
@@ -46,10 +55,15 @@ def render(
     layout: Layout,
     page_cells: Cells,
     sections: Sequence[Section],
+    copies: Sequence[Copy],
+    beside: Sequence[tuple[str, Sequence[str]]],
+    reference: str,
     problems: Sequence[str],
     folder: str,
 ) -> str:
-    """Render the page. `titles`: name of each shown domain -> its title. `folder`: of figures, relative to the page."""
+    """Render the page. `titles`: name of each shown domain -> its title. `copies`: the table in other formats, and what
+    to cite. `beside`: of each method, its title and the kinds of hidden columns beside its own. `reference`: the title
+    of the method that differences are from. `folder`: of figures, relative to the page."""
     from markupsafe import Markup
 
     templates = environment()
@@ -73,6 +87,10 @@ def render(
         meanings=MEANINGS,
         dash=DASH,
         sections=sections,
+        copies=copies,
+        texts={copy.title: {"name": copy.name, "text": copy.text} for copy in copies},
+        beside=beside,
+        reference=reference,
         folder=folder,
         problems=problems,
         notes=layout.notes,
