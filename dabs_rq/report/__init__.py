@@ -93,7 +93,7 @@ def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     if QUANTIZER in runs and any(page_cells.records.values()):  # without results, write no miniature
         sections.append(_views(runs[QUANTIZER], domains, figures))
     experiments = experiment.section(run, figures)
-    if experiments.figures or experiments.missing:
+    if experiments.figures or experiments.missing or experiments.links:
         sections.append(experiments)
     html = page.render(
         title=built.title,

@@ -37,7 +37,7 @@ class Copy:
 @dataclass
 class Section:
     """A section of figures. `texts`: how to read them. `warnings`: about what they show. `missing`: a message for each
-    missing figure."""
+    missing figure. `links`: title and address, relative to the page, of pages that show more."""
 
     anchor: str
     title: str
@@ -45,6 +45,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def render(
