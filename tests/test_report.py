@@ -18,6 +18,7 @@ import pytest
 from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
+from dabs_rq.pretrain import logs
 from dabs_rq.report import curves, scores
 from dabs_rq.run import Run
 from tests import report_run
@@ -310,10 +311,10 @@ def test_of_a_resumed_run_the_later_log_counts(tmp_path: Path) -> None:
     log(tmp_path, 100, "accuracy,epoch,loss,step\n0.5,0,2.5,100\n0.6,0,2.4,110\n")
     log(tmp_path, 0, "accuracy,epoch,loss,step\n0.1,0,3.0,90\n0.2,0,9.0,100\nnonsense\n0.3,0,")
     log(tmp_path, 20, "")
-    found = curves.read_log(tmp_path)
+    found = logs.read(tmp_path)
     assert found is not None and found.columns.tolist() == ["step", "accuracy", "loss"]
     assert found["step"].tolist() == [90, 100, 110] and found["loss"].tolist() == [3.0, 2.5, 2.4]
-    assert curves.read_log(tmp_path / "nowhere") is None
+    assert logs.read(tmp_path / "nowhere") is None
 
 
 def test_long_curves_are_averaged(tmp_path: Path) -> None:
