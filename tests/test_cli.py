@@ -179,7 +179,7 @@ def test_show_options_prints_what_a_command_would_use(call: Callable[..., Output
         code, out, _ = call("table", *given)
         lines = out.splitlines()
         assert code == 0 and lines == sorted(lines)
-        assert {"pretrain.steps=7", 'method=["emix"]', "method.weighting=per_example", "seeds=[0, 2]"} <= set(lines)
+        assert {"pretrain.steps=7", "method=emix", "method.weighting=per_example", "seeds=[0, 2]"} <= set(lines)
         assert {"protocol.probe=lbfgs", "transfer.probe=lbfgs", "data=null"} <= set(lines)
     code, out, _ = call("suite", "protocol=published", "--show-options")
     assert code == 0 and {"transfer.probe=adamw", "method.gradient=extremes"} <= set(out.splitlines())

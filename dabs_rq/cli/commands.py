@@ -23,7 +23,15 @@ def pretrain(words: list[str]) -> int:
     run = Run.of(words)
     for seed in run.options.seeds:
         pretrain(run, seed)
+    _print_next("transfer", run, "scores the encoder on the domain's tasks")
     return 0
+
+
+def _print_next(command: str, run: Run, what: str) -> None:
+    """Print the command that goes on from here, with the same options, and what it does."""
+    from dabs_rq.run.words import shell_line
+
+    print(f"next: {shell_line(command, run.words)}  # {what}", flush=True)
 
 
 def transfer(words: list[str]) -> int:
@@ -37,6 +45,8 @@ def transfer(words: list[str]) -> int:
         for file in files:
             print(f"record: {file}")
         code = max(code, _print_errors(errors))
+    if code == 0:
+        _print_next("table", run, "shows the scores")
     return code
 
 
@@ -91,6 +101,8 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         print("\nfailed (the others are done; run again to retry):", file=sys.stderr)
         print("\n".join(f"  {problem}" for problem in outcome.errors), file=sys.stderr)
         return 1
+    if code == 0:
+        _print_next("report", run, "shows the table with plots, curves and every record on a page")
     return code
 
 

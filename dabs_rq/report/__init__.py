@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from dabs_rq.report import cells, citation, curves, experiment, figure, page, sc
 from dabs_rq.report.cells import Cells
 from dabs_rq.report.page import Copy, Figure, Section
 from dabs_rq.run import Run
+from dabs_rq.run.words import shell_line
 from dabs_rq.table import ours
 from dabs_rq.table.columns import is_network, method_title, run_of
 from dabs_rq.table.contents import Table
@@ -135,7 +135,7 @@ def _facts(run: Run, runs: Mapping[str, Run], built: Table, page_cells: Cells) -
         ("Computed", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"),
         ("Commit", _distinct(_short(record.commit or "unknown") for record in shown)),
         ("Machine", _distinct(record.hardware for record in shown)),
-        ("Command", shlex.join(["python", "-m", "dabs_rq", "report" if shown else "suite", *run.words])),
+        ("Command", shell_line("report" if shown else "suite", run.words)),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from dabs_rq.errors import OptionError
 from dabs_rq.run.options import PATHS, PLURALS, SEVERAL
 
+_PLAIN = re.compile(r"[\w.+-]+")
 _WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -57,6 +59,11 @@ def to_words(given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{key}={_text(key, value)}" for key, value in given.items())
 
 
+def shell_line(command: str, words: Iterable[str]) -> str:
+    """Write a command as one types it in a shell."""
+    return shlex.join(["python", "-m", "dabs_rq", command, *words])
+
+
 def value_text(value: Any) -> str:
     """Write a single value as on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -68,6 +75,9 @@ def _text(key: str, value: Any) -> str:
     if key in PATHS:
         return str(value)
     if isinstance(value, list | tuple):
+        plain = value and all(isinstance(part, str) and _PLAIN.fullmatch(part) for part in value)
+        if key in SEVERAL and plain and value != ["null"]:
+            return ",".join(value)
         return json.dumps([str(part) if isinstance(part, Path) else part for part in value], ensure_ascii=False)
     text = value_text(value)
     return json.dumps(text, ensure_ascii=False) if text.strip().startswith(("[", '"', "'")) or text == "null" else text
