@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,22 @@ def verified(path: Path) -> dict[str, Any]:
         return built
 
 
+def copy(path: Path, target: Path, change: Callable[[Any], Any]) -> None:
+    """Copy one of our checkpoints, its tensors unchanged and `about` in its description as `change` returns it.
+
+    Raises CheckpointError as `verified` does.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    built = verified(path)
+    described = json.dumps(built | {"about": change(built["about"])})
+    with _checked(path), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with atomic_path(target) as temporary:
+        save_file(tensors, temporary, metadata={"dabs_rq": described})
+
+
 def own_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of the method's own modules from one of our checkpoints. Raises CheckpointError as `describe`
     does."""
@@ -156,8 +172,10 @@ def export_dabs(path: str | Path, target: Path) -> None:
     if (name := describe(path)["encoder"]["name"]) != "transformer":
         raise CheckpointError(f"{path} holds encoder {name!r}; DABS has only the transformer")
     encoder = load_encoder(path)
+    # The first entry says whose file it is (`dabs_rq.table.ours`); DABS reads only the state dict.
+    content = {"dabs_rq": weights_hash(encoder), "state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}
     with atomic_path(target) as temporary:
-        torch.save({"state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}, temporary)
+        torch.save(content, temporary)
 
 
 def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:
