@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -79,7 +80,9 @@ def _write_zip(folder: Path, target: Path) -> None:
             member.external_attr = 0o100644 << 16
             stored = name == contents.MANIFEST  # so that the file's beginning says whose it is
             member.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-            archive.writestr(member, file.read_bytes())
+            member.file_size = file.stat().st_size
+            with file.open("rb") as content, archive.open(member, "w") as packed:
+                shutil.copyfileobj(content, packed)
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ def check_files(bundle: Path, folder: Path) -> dict[str, Any]:
     manifest = _read_manifest(bundle, folder)
     found = dict(contents.files_of(folder))
     listed = manifest["files"]
-    faults = [f"{name} is missing" for name in listed if name not in found]
-    faults += [f"{name} is not in its manifest" for name in found if name not in listed and name != contents.MANIFEST]
+    faults = [f"{name!r} is missing" for name in listed if name not in found]
+    faults += [f"{name!r} is not in its manifest" for name in found if name not in listed and name != contents.MANIFEST]
     faults += [
-        f"{name} has changed (SHA-256)"
+        f"{name!r} has changed (SHA-256)"
         for name, file in found.items()
         if name in listed and contents.sha256(file) != listed[name].get("sha256")
     ]
@@ -143,7 +146,7 @@ def _read_manifest(bundle: Path, folder: Path) -> dict[str, Any]:
             raise RecordError(f"{bundle} has format {manifest['format']!r}; this version reads {contents.FORMAT}")
         if not all(isinstance(one.get("sha256"), str) for one in manifest["files"].values()):
             raise TypeError("each file needs its sha256")
-        if not all(isinstance(what, str) for what in manifest["missing"]):
+        if not all(isinstance(what, str) and what.isprintable() for what in manifest["missing"]):
             raise TypeError("missing is a list of texts")
         return manifest
 

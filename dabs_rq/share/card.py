@@ -14,6 +14,7 @@ from tabulate import tabulate
 from dabs_rq.errors import RecordError
 from dabs_rq.experiment.compare import with_interval
 from dabs_rq.share.cells import Cell, Chosen, command
+from dabs_rq.share.private import without_private
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
@@ -75,7 +76,7 @@ def _eval_result(cell: Cell) -> EvalResult:
 
 def _body(chosen: Chosen, cells: Sequence[Cell], name: str, files: tuple[str, ...]) -> str:
     made_up = [cell for cell in cells if cell.made_up]
-    parts = [f"# {name}", f"{chosen.title}."]
+    parts = [f"# {name}", _title(cells)]
     if made_up:
         which = "" if len(made_up) == len(cells) else f" ({', '.join(sorted({cell.task.row for cell in made_up}))})"
         parts.append(f"**Made-up miniature data{which}: these numbers say nothing about the published data sets.**")
@@ -87,10 +88,18 @@ def _body(chosen: Chosen, cells: Sequence[Cell], name: str, files: tuple[str, ..
     return "\n\n".join(parts) + "\n"
 
 
+def _title(cells: Sequence[Cell]) -> str:
+    kinds = {"made-up miniature data" if cell.made_up else "real data" for cell in cells}
+    one = cells[0].record
+    return (
+        f"Linear probes of frozen encoders, computed by dabs_rq: scale {one.scale}, protocol {one.protocol}, "
+        f"{' and '.join(sorted(kinds))}."
+    )
+
+
 def _notes(chosen: Chosen) -> list[str]:
-    """The notes of the table, without the data root of this machine."""
-    root = chosen.run.options.data
-    return [note if root is None else note.replace(str(root), "the data root") for note in chosen.notes]
+    """The notes of the table, without the paths of this machine."""
+    return without_private(chosen.notes, chosen.places)
 
 
 def _scores(cells: Sequence[Cell]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,12 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The title of the method or network."""
-        return column_title(self.column)
+        """The title of the method or network, with that of a further probe. In published tables a method may be called
+        "Ours", which says nothing elsewhere."""
+        method = self.record.method
+        if method not in registry.method_names():
+            return column_title(self.column)
+        return column_title(self.column).replace(column_title(method), registry.method(method).title, 1)
 
     @property
     def metric(self) -> str:
@@ -83,7 +88,6 @@ class Chosen:
     predictions."""
 
     run: Run
-    title: str
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -92,6 +96,12 @@ class Chosen:
     @property
     def made_up(self) -> bool:
         return any(cell.made_up for cell in self.cells)
+
+    @property
+    def places(self) -> tuple[Path | None, ...]:
+        """The paths of this machine that the run names."""
+        options = self.run.options
+        return (options.data, self.run.places.data, options.runs, self.run.places.runs)
 
     @property
     def models(self) -> dict[tuple[str, str], list[Cell]]:
@@ -122,7 +132,7 @@ def choose(run: Run) -> Chosen:
             f"no results of this selection. Expected records below {', '.join(places)}; found: {'; '.join(why)}. "
             "`suite` with the same options computes them."
         )
-    return Chosen(run, built.title, tuple(cells), built.notes, tuple(left_out), built.errors)
+    return Chosen(run, tuple(cells), built.notes, tuple(left_out), built.errors)
 
 
 def _cell(domain: Domain, task: Task, name: str, results: Sequence[Result]) -> Cell:
@@ -143,4 +153,4 @@ def command(run: Run) -> str:
     """Return the command that computes these results, without the paths of this machine."""
     given = {key: value for key, value in run.given.items() if key not in PATHS}
     data = ["data=/root/of/the/data"] if run.options.data is not None else []
-    return " ".join(["python -m dabs_rq suite", *words.to_words(given), *data])
+    return shlex.join(["python", "-m", "dabs_rq", "suite", *words.to_words(given), *data])

@@ -16,7 +16,8 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,10 @@ def write(chosen: Chosen, folder: Path, name: str) -> list[str]:
         run = chosen.run.replace({"loader.prepare": "never"}, domain=domain, tasks=None)
         for cell in of_domain:
             for result in cell.results:
-                _write_record(chosen.run, folder, result)
+                _write_record(chosen.run, folder, result, chosen.places)
         missing += _write_splits(run, folder, of_domain)
-        missing += _write_checkpoints(run, folder, of_domain)
-    missing = list(dict.fromkeys(private.without_private(missing)))
+        missing += _write_checkpoints(run, folder, of_domain, chosen.places)
+    missing = list(dict.fromkeys(private.without_private(missing, chosen.places)))
     files = [*_FILES, *(f"Missing: {what}" for what in missing)]
     write_text(folder / CARD, str(card(chosen, chosen.cells, name, files)))
     write_text(folder / MANIFEST, json.dumps(_manifest(folder, chosen.made_up, missing), indent=1) + "\n")
@@ -96,10 +97,10 @@ def _manifest(folder: Path, made_up: bool, missing: list[str]) -> dict[str, Any]
     }
 
 
-def _write_record(run: Run, folder: Path, result: Result) -> None:
+def _write_record(run: Run, folder: Path, result: Result, places: Collection[Path | None]) -> None:
     target = folder / RUNS / result.file.relative_to(run.places.runs)
     target.parent.mkdir(parents=True, exist_ok=True)
-    values = private.without_private(dataclasses.asdict(result.record))
+    values = private.without_private(dataclasses.asdict(result.record), places)
     write_text(target, json.dumps(values, indent=1, allow_nan=False) + "\n")
     private.check_ids(result.file, record.predictions(result.file).ids)
     shutil.copyfile(result.file.with_suffix(".parquet"), target.with_suffix(".parquet"))
@@ -146,13 +147,12 @@ def _write_split(folder: Path, cell: Cell, split: str, examples: Examples) -> No
     write_text(target, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_checkpoints(run: Run, folder: Path, cells: list[Cell]) -> list[str]:
+def _write_checkpoints(run: Run, folder: Path, cells: list[Cell], places: Collection[Path | None]) -> list[str]:
     missing = []
-    wanted: Mapping[tuple[str, int], str] = {
-        (cell.record.method, result.record.seed): result.record.checkpoint for cell in cells for result in cell.results
-    }
+    records = [result.record for cell in cells for result in cell.results]
+    wanted = sorted({(one.method, one.seed, one.checkpoint) for one in records})
     networks = {cell.record.method for cell in cells if cell.record.architecture}
-    for (method, seed), weights in wanted.items():
+    for method, seed, weights in wanted:
         what = f"checkpoint of {run.domain.name} with {method}, seed {seed}"
         if method in networks:
             missing.append(f"{what}: the network brings its weights, which are not in the runs folder")
@@ -162,7 +162,8 @@ def _write_checkpoints(run: Run, folder: Path, cells: list[Cell]) -> list[str]:
             if (found := checkpoint.describe(file)["weights"]) != weights:
                 missing.append(f"{what}: its weights are {found} now, the record is of {weights}")
                 continue
-            checkpoint.copy(file, folder / RUNS / file.relative_to(run.places.runs), private.without_private)
+            target = folder / RUNS / file.relative_to(run.places.runs)
+            checkpoint.copy(file, target, partial(private.without_private, places=places))
         except DabsRqError as error:
             missing.append(f"{what}: {first_line(error)}")
     return missing

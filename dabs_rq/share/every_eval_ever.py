@@ -86,7 +86,7 @@ def to_values(chosen: Chosen, cells: Sequence[Cell]) -> dict[str, Any]:
             "source_organization_name": "unknown",
             # Whoever runs dabs_rq pretrains and scores its methods; who made another network is not known here.
             "evaluator_relationship": "other" if one.architecture else "first_party",
-            "additional_details": _texts({"made_up_data": any(cell.made_up for cell in cells), "table": chosen.title}),
+            "additional_details": _texts({"made_up_data": any(cell.made_up for cell in cells)}),
         },
         "eval_library": {
             "name": "dabs_rq",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,33 @@ FREE_TEXT = ("reason", "warnings")  # fields that hold texts of errors, which ma
 _PATH = re.compile(r"""(?<![\w.~/:<])(?:~[\w.-]*/|/(?=[^/\s]+/)|[A-Za-z]:[\\/]|\\\\)[^\s'",;:()\[\]{}<>|]+""")
 
 
-def without_private(values: Any) -> Any:
+def without_private(values: Any, places: Collection[Path | None] = ()) -> Any:
     """Return a JSON value of a record or a checkpoint's description with the `PRIVATE` among its options set to null,
     absolute paths in texts replaced by "<path>" and, in `FREE_TEXT`, the names of the user and the host by "<user>" and
-    "<host>"."""
+    "<host>".
+
+    places: paths that are replaced in whatever form they were given, such as the data root.
+    """
     if isinstance(values, dict):
-        return {key: _field(key, value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [without_private(value) for value in values]
-    return _PATH.sub("<path>", values) if isinstance(values, str) else values
+        return {key: _field(key, value, places) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [without_private(value, places) for value in values]
+    return _without_paths(values, places) if isinstance(values, str) else values
 
 
-def _field(key: str, value: Any) -> Any:
+def _field(key: str, value: Any, places: Collection[Path | None]) -> Any:
     if key == "options" and isinstance(value, dict):
         value = value | {name: None for name in PRIVATE if name in value}
-    cleaned = without_private(value)
+    cleaned = without_private(value, places)
     return _without_names(cleaned) if key in FREE_TEXT else cleaned
+
+
+def _without_paths(text: str, places: Collection[Path | None]) -> str:
+    known = [str(place) for place in places if place is not None and place != Path()]
+    known += [str(place) for place in (Path.home(), Path.cwd()) if len(place.parts) > 2]
+    for place in sorted(known, key=len, reverse=True):  # the pattern ends at a space, a known place need not
+        text = re.sub(rf"(?<![\w.~/-]){re.escape(place)}(?![\w.-])[^\s'\",;:()]*", "<path>", text)
+    return _PATH.sub("<path>", text)
 
 
 def _without_names(value: Any) -> Any:
