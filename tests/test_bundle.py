@@ -68,6 +68,7 @@ def test_a_bundle_holds_everything_and_equal_results_give_equal_bytes(
     time.sleep(1.1)  # what an archive or a gzip header would tell of the time
     first = file.read_bytes()
     assert packed(suffix).read_bytes() == first, "the same results, packed over the first"
+    assert packed(suffix, "another name").read_bytes() == first
     files = unpacked(file, tmp_path / "unpacked")
     manifest = json.loads(files["manifest.json"])
     assert manifest["files"].keys() | {"manifest.json"} == files.keys() and manifest["made_up_data"] is True

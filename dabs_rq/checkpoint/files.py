@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -95,22 +95,6 @@ def verified(path: Path) -> dict[str, Any]:
         built, state = _read(path)
         _check_weights(path, built, _hash(state))
         return built
-
-
-def copy(path: Path, target: Path, change: Callable[[Any], Any]) -> None:
-    """Copy one of our checkpoints, its tensors unchanged and `about` in its description as `change` returns it.
-
-    Raises CheckpointError as `verified` does.
-    """
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    built = verified(path)
-    described = json.dumps(built | {"about": change(built["about"])})
-    with _checked(path), safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    with atomic_path(target) as temporary:
-        save_file(tensors, temporary, metadata={"dabs_rq": described})
 
 
 def own_tensors(path: Path) -> dict[str, Tensor]:

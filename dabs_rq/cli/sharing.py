@@ -24,7 +24,7 @@ def export_results(words: list[str], form: str) -> int:
     if without:
         print("\nin the model cards, but not in .eval_results, which is for data sets of the hub:")
         print("\n".join(f"  {why}" for why in without))
-    _say("left out", chosen.left_out)
+    _say("left out", [*chosen.without_score, *chosen.not_chosen])
     return print_errors(chosen.errors, " (left out)")
 
 
@@ -73,7 +73,7 @@ def push(words: list[str], repo: str | None, dry_run: bool, create: bool, packed
     if repo is None:
         raise OptionError("give --repo user/name (make: REPO=user/name)")
     push.check_repo(repo)
-    timeout = NetworkOptions.hub_timeout
+    timeout, code = NetworkOptions.hub_timeout, 0
     with tempfile.TemporaryDirectory(prefix="dabs_rq-") as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
         if packed is not None:
@@ -85,15 +85,15 @@ def push(words: list[str], repo: str | None, dry_run: bool, create: bool, packed
         else:
             run, _ = selection(words)
             timeout, chosen = run.options.network.hub_timeout, choose(run)
-            missing = contents.write(chosen, folder, repo.rpartition("/")[2])
-            print_errors(chosen.errors, " (left out)")
+            missing = contents.write(chosen, folder)
+            code = print_errors(chosen.errors, " (left out)")
         print(push.listing(folder, repo), flush=True)
         _say("missing in it", missing)
         if dry_run:
             print("\nnothing was sent (--dry-run)")
-            return 0
-        print(f"committed {push.push(folder, repo, create=create, timeout=timeout)}")
-    return 0
+        else:
+            print(f"committed {push.push(folder, repo, create=create, timeout=timeout)}")
+    return code
 
 
 def compare(words: list[str]) -> int:
@@ -103,7 +103,7 @@ def compare(words: list[str]) -> int:
     from dabs_rq.share import compared
     from dabs_rq.share.compare import compare
 
-    places = [word for word in words if not word.startswith("out=")]
+    places = [word for word in words if word and not word.startswith("out=")]
     if len(places) != 2:
         raise OptionError(
             f"give two folders of runs, or two bundles: compare A B [out=folder]; got {' '.join(words)!r}"

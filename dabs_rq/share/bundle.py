@@ -53,7 +53,7 @@ def pack(chosen: Chosen, out: Path | None) -> tuple[Path, list[str]]:
     ours.check_replaceable([file], file.suffix)
     with tempfile.TemporaryDirectory(prefix="dabs_rq-") as temporary:
         folder = Path(temporary)
-        missing = contents.write(chosen, folder, file.name.removesuffix(".zip").removesuffix(".tar.gz"))
+        missing = contents.write(chosen, folder)
         with atomic_path(file) as target:
             (_write_zip if file.suffix == ".zip" else _write_tar)(folder, target)
     return file, missing

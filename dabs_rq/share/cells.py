@@ -83,19 +83,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The chosen results. run: of the selection. cells: in table order. notes: the footnotes of the table. left_out:
-    why results of the selection are not among the cells. errors: records that are damaged or differ from their
-    predictions."""
+    """The chosen results. run: of the selection. cells: in table order. notes: the footnotes of the table. not_chosen:
+    how many other records there are, and why they are not of the selection. without_score: results of the selection
+    that have no score, and why. errors: records that are damaged or differ from their predictions."""
 
     run: Run
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
-    left_out: tuple[str, ...]
+    not_chosen: tuple[str, ...]
+    without_score: tuple[str, ...]
     errors: tuple[RecordError, ...]
 
     @property
     def made_up(self) -> bool:
         return any(cell.made_up for cell in self.cells)
+
+    @property
+    def name(self) -> str:
+        """The name of the collection of models."""
+        return f"dabs_rq-{self.run.options.scale.name}-{self.run.options.protocol.name}"
 
     @property
     def places(self) -> tuple[Path | None, ...]:
@@ -115,24 +121,25 @@ class Chosen:
 def choose(run: Run) -> Chosen:
     """Choose the results that the table of `run` shows. Raises RecordError if there are none."""
     built = table.build(run)
-    cells, left_out = [], list(built.not_shown)
+    cells: list[Cell] = []
+    without_score: list[str] = []
     for (domain_name, task_name), row in built.results.items():
         domain, task = run.domain_called(domain_name), registry.task(domain_name, task_name)
         for name, by_seed in row.records.items():
             results = [Result(one, record_file(run, one)) for _, one in sorted(by_seed.items())]
             cells.append(_cell(domain, task, name, results))
-        left_out += [
+        without_score += [
             f"{domain_name}/{task_name} with {name}, seed {seed}: no score ({failed.why_no_score})"
             for (name, seed), failed in row.failed.items()
         ]
     if not cells:
         places = sorted({str(run.places.records_root(domain.name)) for domain in run.domains})
-        why = [str(error) for error in built.errors] or left_out or ["no records there"]
+        why = [str(error) for error in built.errors] or without_score or list(built.not_shown) or ["no records there"]
         raise RecordError(
             f"no results of this selection. Expected records below {', '.join(places)}; found: {'; '.join(why)}. "
             "`suite` with the same options computes them."
         )
-    return Chosen(run, tuple(cells), built.notes, tuple(left_out), built.errors)
+    return Chosen(run, tuple(cells), built.notes, built.not_shown, tuple(without_score), built.errors)
 
 
 def _cell(domain: Domain, task: Task, name: str, results: Sequence[Result]) -> Cell:

@@ -47,12 +47,12 @@ _FILES = (
 )
 
 
-def write(chosen: Chosen, folder: Path, name: str) -> list[str]:
+def write(chosen: Chosen, folder: Path) -> list[str]:
     """Write the contents of a bundle into the empty `folder`. Returns what is missing, in words.
 
     Raises RecordError if nothing can be packed.
     """
-    missing = [f"{error}" for error in chosen.errors] + list(chosen.left_out)
+    missing = [*map(str, chosen.errors), *chosen.without_score]
     for domain, of_domain in _by(chosen, "domain").items():
         run = chosen.run.replace({"loader.prepare": "never"}, domain=domain, tasks=None)
         for cell in of_domain:
@@ -62,7 +62,7 @@ def write(chosen: Chosen, folder: Path, name: str) -> list[str]:
         missing += _write_checkpoints(run, folder, of_domain, chosen.places)
     missing = list(dict.fromkeys(private.without_private(missing, chosen.places)))
     files = [*_FILES, *(f"Missing: {what}" for what in missing)]
-    write_text(folder / CARD, str(card(chosen, chosen.cells, name, files)))
+    write_text(folder / CARD, str(card(chosen, chosen.cells, chosen.name, files)))
     write_text(folder / MANIFEST, json.dumps(_manifest(folder, chosen.made_up, missing), indent=1) + "\n")
     return missing
 

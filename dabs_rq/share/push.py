@@ -135,6 +135,10 @@ def _told(repo: str, endpoint: str, token: str, timeout: float) -> Iterator[None
         raise HubError(
             f"{endpoint} refused {repo} ({status}): {_without(token, why)}. Nothing was committed."
         ) from None
+    except ValueError as error:
+        raise HubError(
+            f"{endpoint} does not take the model card: {first_line(error)}. Nothing was committed."
+        ) from None
     except (httpx2.HTTPError, OSError) as error:
         why = _without(token, f"{type(error).__name__}: {first_line(error)}")
         raise HubError(

@@ -29,7 +29,7 @@ _FORMS = {
     ".gz": rb'\Amanifest\.json\0.*?\{\s*"made_by": "dabs_rq ',
     ".zip": rb'\APK\x03\x04.{26}manifest\.json\{\s*"made_by": "dabs_rq ',
     # A checkpoint under DABS's names: a zip file of torch whose first part is a pickle of a dict with our name.
-    ".ckpt": rb"\APK\x03\x04.{26,600}?\x80\x02\}q\x00X\x07\x00\x00\x00dabs_rqq",
+    ".ckpt": rb"\APK\x03\x04.{26,600}?\x80\x02\}q\x00\(X\x07\x00\x00\x00dabs_rqq",
 }
 
 
