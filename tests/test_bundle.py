@@ -19,14 +19,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import ModelCard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dabs_rq import checkpoint, cli
 from dabs_rq.errors import DabsRqError, DataError, OptionError, RecordError
 from dabs_rq.records import record
+from dabs_rq.run import Run
 from dabs_rq.share import bundle, private
 from dabs_rq.share.cells import choose
 from dabs_rq.table import ours
+from dabs_rq.table.columns import run_of
 from tests import shared_run
+from tests.test_records_and_table import fill
 
 SUFFIXES = (".tar.gz", ".zip")
 
@@ -101,7 +106,15 @@ def test_what_is_missing_is_named(runs: Path, tmp_path: Path, capsys: pytest.Cap
         file.unlink()
     broken = shared_run.file_of(copied, "cola", "none")
     broken.with_suffix(".parquet").unlink()
-    words = [*shared_run.WORDS, f"runs={copied}", "domains=[text]"]
+    words = [*shared_run.WORDS, f"runs={copied}", "domains=[text]", "encoders=mine"]
+    run = Run.of(words)
+    of_rq = run.replace(method="rq", encoders=None).composed.variant(of_pretraining=False)
+    fill(run, "rte", "rq", None, variant=of_rq, reason=f"one class in\n{tmp_path}/x")
+    mine = run_of(run, "mine").replace(domain="text")
+    file = shared_run.file_of(copied, "sst2", "none")
+    fields = {"method": "mine", "architecture": "0" * 16, "options": mine.composed.recorded}
+    network = dataclasses.replace(record.read(file), variant=mine.composed.variant(of_pretraining=False), **fields)
+    record.write(mine.places.records(mine.identity(0, method="mine")), network, *record.predictions(file))
     assert cli.main(["bundle", *words, f"out={tmp_path / 'b.zip'}"]) == 1
     told = capsys.readouterr()
     assert "cola.parquet: no readable predictions" in told.err
@@ -109,6 +122,8 @@ def test_what_is_missing_is_named(runs: Path, tmp_path: Path, capsys: pytest.Cap
     missing = "\n".join(manifest["missing"])
     assert "checkpoint of text with rq, seed 0: no checkpoint at <path>" in missing
     assert "training split of text/sst2: the data have changed since the records were computed" in missing
+    assert "text/rte with rq, seed 0: no score (one class in <path>)" in missing
+    assert "checkpoint of text with mine, seed 0: the network brings its weights" in missing
     assert "no readable predictions" in missing and all(line in told.out for line in manifest["missing"])
     assert str(tmp_path) not in missing
     assert cli.main(["bundle", "--check", str(tmp_path / "b.zip")]) == 0
@@ -214,6 +229,16 @@ def test_an_example_id_that_is_a_path_of_this_machine_is_refused(runs: Path, tmp
     with pytest.raises(RecordError, match=r"example id '/home/jane/x\.wav' is a path of this machine"):
         bundle.pack(choose(shared_run.of(copied)), tmp_path / "b.tar.gz")
     assert not (tmp_path / "b.tar.gz").exists()
+
+
+NAMES = st.text(st.sampled_from("abcXYZ09_.- é"), min_size=1, max_size=8).map(str.strip).filter(lambda name: name > ".")
+
+
+@given(st.lists(NAMES, min_size=2, max_size=5), st.sampled_from(["", "C:", "~jane"]))
+def test_no_absolute_path_is_left_in_a_text(parts: list[str], root: str) -> None:
+    place = Path(f"{root}/{'/'.join(parts)}")
+    told = private.without_private({"reason": [f"{place}: no such file", f"see '{place}/x.wav'"]}, [place])
+    assert told == {"reason": ["<path>: no such file", "see '<path>'"]}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

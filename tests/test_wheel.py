@@ -56,7 +56,7 @@ def test_the_wheel_holds_one_top_level_name_and_all_our_files(wheel: Path) -> No
         ("dabs_rq/share", "*"),
     ):
         inside = "" if folder.startswith("dabs_rq") else "dabs_rq/"
-        ours = {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern)}
+        ours = {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern) if file.is_file()}
         missing = {f"{inside}{file}" for file in ours if "__pycache__" not in file} - set(names)
         assert not missing, f"add these to package-data in pyproject.toml: {sorted(missing)}"
     assert {f"dabs_rq/table/{name}" for name in PUBLISHED} <= set(names)

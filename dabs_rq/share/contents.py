@@ -60,11 +60,16 @@ def write(chosen: Chosen, folder: Path) -> list[str]:
                 _write_record(chosen.run, folder, result, chosen.places)
         missing += _write_splits(run, folder, of_domain)
         missing += _write_checkpoints(run, folder, of_domain, chosen.places)
-    missing = list(dict.fromkeys(private.without_private(missing, chosen.places)))
+    missing = list(dict.fromkeys(_printable(what) for what in private.without_private(missing, chosen.places)))
     files = [*_FILES, *(f"Missing: {what}" for what in missing)]
     write_text(folder / CARD, str(card(chosen, chosen.cells, chosen.name, files)))
     write_text(folder / MANIFEST, json.dumps(_manifest(folder, chosen.made_up, missing), indent=1) + "\n")
     return missing
+
+
+def _printable(text: str) -> str:
+    """Return the text in one line, as `bundle.check` wants it."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _by(chosen: Chosen, what: str) -> dict[str, list[Cell]]:

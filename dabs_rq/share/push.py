@@ -136,14 +136,13 @@ def _told(repo: str, endpoint: str, token: str, timeout: float) -> Iterator[None
             f"{endpoint} refused {repo} ({status}): {_without(token, why)}. Nothing was committed."
         ) from None
     except ValueError as error:
-        raise HubError(
-            f"{endpoint} does not take the model card: {first_line(error)}. Nothing was committed."
-        ) from None
+        why = _without(token, first_line(error))
+        raise HubError(f"{endpoint} does not take the contents: {why}. Nothing was committed.") from None
     except (httpx2.HTTPError, OSError) as error:
         why = _without(token, f"{type(error).__name__}: {first_line(error)}")
         raise HubError(
-            f"{endpoint} does not answer ({why}). Nothing was committed. network.hub_timeout={timeout:g} is how many "
-            "seconds it has."
+            f"{endpoint} does not answer ({why}). network.hub_timeout={timeout:g} is how many seconds it has. Look at "
+            f"{repo} before you send it again: the commit is whole or not there."
         ) from None
 
 
