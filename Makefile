@@ -106,7 +106,7 @@ data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
 
 export: $(STAMP)  ## Write results in a published form: FORMAT=eval-results|every-eval-ever; or a checkpoint for DABS: CHECKPOINT= OUT=
-	$(RUN) export $(if $(FORMAT),--format '$(FORMAT)') $(shown) $(call option,checkpoint,$(CHECKPOINT))
+	$(RUN) export $(if $(FORMAT),--format '$(FORMAT)' $(call option,table.probes,$(PROBES))) $(shown) $(call option,checkpoint,$(CHECKPOINT))
 
 bundle: $(STAMP)  ## Pack results, predictions, checkpoints and splits in one archive: [OUT=file.tar.gz], or verify one: CHECK=file
 	$(RUN) bundle $(if $(CHECK),--check '$(CHECK)',$(shown) $(call option,table.probes,$(PROBES)))

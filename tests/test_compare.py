@@ -119,12 +119,15 @@ def test_cells_of_one_run_alone_and_broken_records_are_listed(
     gone = shared_run.file_of(b, "cola", "none")
     for file in (gone, gone.with_suffix(".parquet")):
         file.unlink()
+    failed = shared_run.file_of(b, "sst2", "none", 1)
+    failed.write_text(json.dumps(json.loads(failed.read_text()) | {"score": None, "status": "failed", "reason": "NaN"}))
     broken = shared_run.file_of(b, "digits", "none")
     broken.write_text(json.dumps(json.loads(broken.read_text()) | {"score": 0.99}))
     assert cli.main(["compare", str(a), str(b), f"out={tmp_path / 'out'}"]) == 1
     told = capsys.readouterr()
     assert "only in A:" in told.out and "text/cola with none" in told.out and "| text/cola with rq" in told.out
     assert "differs from its predictions: score 0.99" in told.err
+    assert "B: text/sst2 with none, seed 1: no score (NaN)" in told.out and "NaN" not in told.err
     with (tmp_path / "out" / "compare.csv").open() as opened:
         lines = list(csv.DictReader(opened))
     sides = {(line["task"], line["method"], line["split"]): line["in"] for line in lines}
@@ -133,7 +136,7 @@ def test_cells_of_one_run_alone_and_broken_records_are_listed(
         and sides["cola", "rq", "test"] == "both"
     )
     text = (tmp_path / "out" / "compare.md").read_text()
-    assert "## Only in A" in text and "## Left out" in text and f"- B: {b}" in text
+    assert "## Only in A" in text and "## Without a score" in text and "## Left out" in text and f"- B: {b}" in text
 
 
 def test_a_place_without_records_is_refused_by_what_was_expected_and_found(

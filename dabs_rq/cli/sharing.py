@@ -114,5 +114,6 @@ def compare(words: list[str]) -> int:
     print(compared.to_table(found) if found.pairs else "no cell is in both")
     for side, names in found.only.items():
         _say(f"only in {side}", (name for _, name in names))
+    _say("without a score", found.without_score)
     print(f"\nwrote {folder / 'compare.csv'} and compare.md: also what else differs, and how differences are computed")
     return print_errors(found.errors, " (left out)")

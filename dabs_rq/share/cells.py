@@ -16,6 +16,7 @@ from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run, words
 from dabs_rq.run.options import PATHS
+from dabs_rq.share.private import without_private
 from dabs_rq.table.columns import column_title
 from dabs_rq.table.records import record_file
 
@@ -124,7 +125,8 @@ def choose(run: Run) -> Chosen:
     cells: list[Cell] = []
     without_score: list[str] = []
     for (domain_name, task_name), row in built.results.items():
-        domain, task = run.domain_called(domain_name), registry.task(domain_name, task_name)
+        domain = run.domain_called(domain_name)  # with the sources of the scale
+        task = domain.task(task_name) or registry.task(domain_name, task_name)
         for name, by_seed in row.records.items():
             results = [Result(one, record_file(run, one)) for _, one in sorted(by_seed.items())]
             cells.append(_cell(domain, task, name, results))
@@ -158,6 +160,6 @@ def selection(given: Sequence[str]) -> tuple[Run, Path | None]:
 
 def command(run: Run) -> str:
     """Return the command that computes these results, without the paths of this machine."""
-    given = {key: value for key, value in run.given.items() if key not in PATHS}
+    given = without_private({key: value for key, value in run.given.items() if key not in PATHS})
     data = ["data=/root/of/the/data"] if run.options.data is not None else []
     return shlex.join(["python", "-m", "dabs_rq", "suite", *words.to_words(given), *data])

@@ -47,10 +47,12 @@ class Group(NamedTuple):
 
 @dataclass
 class Side:
-    """One of the two runs. place: as given. cells: key -> group -> seed -> result. errors: of records left out."""
+    """One of the two runs. place: as given. cells: key -> group -> seed -> result. without_score: results that have
+    none, and why. errors: of records left out."""
 
     place: Path
     cells: dict[Key, dict[Group, dict[int, Result]]] = field(default_factory=dict)
+    without_score: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -81,12 +83,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """pairs: cells in both. only: side -> cells that the other lacks, with their names. errors: records left out."""
+    """pairs: cells in both. only: side -> cells that the other lacks, with their names. without_score: results that
+    have none, and why. errors: of records left out."""
 
     a: Path
     b: Path
     pairs: tuple[Pair, ...]
     only: Mapping[str, tuple[tuple[Key, str], ...]]
+    without_score: tuple[str, ...]
     errors: tuple[str, ...]
 
 
@@ -105,8 +109,10 @@ def compare(a: Path, b: Path) -> Comparison:
             pairs += [_pair(key, first, second) for first, second in matched]
         for name, groups_left in zip((A, B), left, strict=True):
             only[name] = tuple((key, _named(key, group)) for key, groups in groups_left.items() for group in groups)
-        errors = [f"{name}: {error}" for name, side in zip((A, B), sides, strict=True) for error in side.errors]
-    return Comparison(a, b, tuple(pairs), only, tuple(errors))
+        named = list(zip((A, B), sides, strict=True))
+        without_score = [f"{name}: {one}" for name, side in named for one in side.without_score]
+        errors = [f"{name}: {error}" for name, side in named for error in side.errors]
+    return Comparison(a, b, tuple(pairs), only, tuple(without_score), tuple(errors))
 
 
 @contextlib.contextmanager
@@ -134,7 +140,7 @@ def _read(place: Path, folder: Path) -> Side:
         try:
             result = record.read(file)
             if result.score is None:
-                side.errors.append(f"{_key(result).name}, seed {result.seed}: no score ({result.why_no_score})")
+                side.without_score.append(f"{_key(result).name}, seed {result.seed}: no score ({result.why_no_score})")
                 continue
             recheck.predictions(file, result)
         except DabsRqError as error:
@@ -144,7 +150,9 @@ def _read(place: Path, folder: Path) -> Side:
         side.cells.setdefault(_key(result), {}).setdefault(group, {})[result.seed] = Result(result, file)
     if not side.cells:
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        found = f"{count} records, none of them whole: {side.errors[0]}" if count else there
+        found = (
+            f"{count} records, none of them with a score: {(side.errors + side.without_score)[0]}" if count else there
+        )
         raise RecordError(
             f"{place}: expected records with predictions, <data>/<scale>/<protocol>/records/<domain>/<method>/"
             f"<variant>/seed-<n>/<task>.json and .parquet, as a runs folder and a bundle have them; found: {found}"

@@ -90,8 +90,9 @@ def to_markdown(comparison: Comparison) -> str:
     for side, names in comparison.only.items():
         if names:
             parts.append(f"## Only in {side}\n\n{_bullets([name for _, name in names])}")
-    if comparison.errors:
-        parts.append(f"## Left out\n\n{_bullets(list(comparison.errors))}")
+    for title, lines in (("Without a score", comparison.without_score), ("Left out", comparison.errors)):
+        if lines:
+            parts.append(f"## {title}\n\n{_bullets(list(lines))}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -50,10 +50,10 @@ _FILES = (
 def write(chosen: Chosen, folder: Path) -> list[str]:
     """Write the contents of a bundle into the empty `folder`. Returns what is missing, in words.
 
-    Raises RecordError if nothing can be packed.
+    Raises RecordError if predictions have ids that are paths of this machine.
     """
     missing = [*map(str, chosen.errors), *chosen.without_score]
-    for domain, of_domain in _by(chosen, "domain").items():
+    for domain, of_domain in _by_domain(chosen).items():
         run = chosen.run.replace({"loader.prepare": "never"}, domain=domain, tasks=None)
         for cell in of_domain:
             for result in cell.results:
@@ -72,10 +72,10 @@ def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def _by(chosen: Chosen, what: str) -> dict[str, list[Cell]]:
+def _by_domain(chosen: Chosen) -> dict[str, list[Cell]]:
     groups: dict[str, list[Cell]] = {}
     for cell in chosen.cells:
-        groups.setdefault(getattr(cell.record, what), []).append(cell)
+        groups.setdefault(cell.domain.name, []).append(cell)
     return groups
 
 
@@ -116,7 +116,7 @@ def _write_splits(run: Run, folder: Path, cells: list[Cell]) -> list[str]:
     missing = []
     for cell in {cell.task.name: cell for cell in cells}.values():
         labels: set[str] = set()
-        for result in (result for one in cells if one.task is cell.task for result in one.results):
+        for result in (result for one in cells if one.task.name == cell.task.name for result in one.results):
             stored = record.predictions(result.file)
             _write_split(folder, cell, "test", Examples(pa.array(stored.ids, pa.string()), (), stored.targets))
             labels.add(result.record.train_labels)
