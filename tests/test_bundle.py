@@ -215,6 +215,8 @@ def test_nothing_private_is_in_a_bundle(runs: Path, tmp_path: Path) -> None:
     assert described["weights"] == checkpoint.describe(theirs)["weights"]
     assert checkpoint.weights_hash(checkpoint.load_encoder(own)) == described["weights"]
     said = private.without_private({"reason": f"{user} on {host}: C:\\Users\\me\\x.wav and //nas/me/x", "task": user})
+    kept = {"domain": "text", "reason": "text is empty", "also": {"pearson": 0.5}, "n": 3}
+    assert private.without_private(kept, [Path("text"), Path("text").absolute(), None]) == kept
     assert said["task"] == user and "Users" not in said["reason"] and f"{host}:" not in said["reason"]
 
 

@@ -44,8 +44,10 @@ def _field(key: str, value: Any, places: Collection[Path | None]) -> Any:
 
 
 def _without_paths(text: str, places: Collection[Path | None]) -> str:
-    known = [str(place) for place in places if place is not None and place != Path()]
-    known += [str(place) for place in (Path.home(), Path.cwd()) if len(place.parts) > 2]
+    given = [form for place in places if place is not None for form in (place, place.absolute())]
+    own = [place for place in (Path.home(), Path.cwd()) if len(place.parts) > 2]
+    # A name alone, such as that of a folder `text`, may also be a domain, and tells of nobody.
+    known = {str(place) for place in (*given, *own) if len(place.parts) > 1}
     for place in sorted(known, key=len, reverse=True):  # the pattern ends at a space, a known place need not
         text = re.sub(rf"(?<![\w.~/-]){re.escape(place)}(?![\w.-])[^\s'\",;:()]*", "<path>", text)
     return _PATH.sub("<path>", text)
