@@ -22,7 +22,7 @@ many_methods = $(given_method) $(call option,table.columns,$(TABLE)) $(common) $
 	$(call option,encoders,$(ENCODERS)) $(if $(DRY_RUN),--dry-run) $(if $(VERIFY),--verify) $(if $(REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-all fuzz trust lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data docs clean
+.PHONY: help setup lock demo test test-all fuzz trust lint format bench pretrain transfer suite table report ablate experiment evidence chaos domains data export bundle push compare docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -104,6 +104,19 @@ domains: $(STAMP)  ## List domains, sources and tasks, and where their data belo
 
 data: $(STAMP)  ## List, fetch or verify sources: [ACTION=fetch|verify SOURCES='dtd cifar10' SCALE=small] DATA=/root
 	$(RUN) data $(or $(ACTION),list) $(SOURCES) scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(OPTIONS)
+
+export: $(STAMP)  ## Write results in a published form: FORMAT=eval-results|every-eval-ever; or a checkpoint for DABS: CHECKPOINT= OUT=
+	$(RUN) export $(if $(FORMAT),--format '$(FORMAT)' $(call option,table.probes,$(PROBES))) $(shown) $(call option,checkpoint,$(CHECKPOINT))
+
+bundle: $(STAMP)  ## Pack results, predictions, checkpoints and splits in one archive: [OUT=file.tar.gz], or verify one: CHECK=file
+	$(RUN) bundle $(if $(CHECK),--check '$(CHECK)',$(shown) $(call option,table.probes,$(PROBES)))
+
+push: $(STAMP)  ## Send what a bundle holds to the Hugging Face hub: REPO=user/name [BUNDLE=file] [DRY_RUN=1] [CREATE=1]
+	$(RUN) push --repo '$(REPO)' $(if $(DRY_RUN),--dry-run) $(if $(CREATE),--create) \
+		$(if $(BUNDLE),--bundle '$(BUNDLE)',$(shown) $(call option,table.probes,$(PROBES)))
+
+compare: $(STAMP)  ## Compare two folders of runs, or two bundles, cell by cell: A=runs B=theirs/runs [OUT=folder]
+	$(RUN) compare '$(A)' '$(B)' $(call option,out,$(OUT))
 
 docs: $(STAMP)  ## Write the documentation as a static site to build/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --site-dir build/docs

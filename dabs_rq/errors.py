@@ -73,6 +73,10 @@ class WriteError(DabsRqError, OSError):
         return cls(f"{target} cannot be written: {error.strerror or first_line(error)}{where}. {advice}.")
 
 
+class HubError(DabsRqError):
+    """The Hugging Face hub cannot be asked, or does not take what is sent."""
+
+
 class ResourceError(DabsRqError):
     """The processor or a GPU ran out of memory."""
 

@@ -15,7 +15,9 @@ from dabs_rq.errors import DataWarning
 from dabs_rq.records import record
 from dabs_rq.run import Run
 
-COMMANDS = ("pretrain", "transfer", "suite", "table", "ablate", "export", "domains", "data")
+COMMANDS = (
+    *("pretrain", "transfer", "suite", "table", "ablate", "export", "bundle", "push", "compare", "domains", "data"),
+)
 Output = tuple[int, str, str]
 
 

@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import DataWarning, RecordError
 from dabs_rq.experiment import cells, results
 from dabs_rq.files import atomic_path, locked_folder
+from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.report import experiment as page
 from dabs_rq.run import Run
 from dabs_rq.table import ours
+from tests.test_pretrain import SMALL
 from tests.test_records_and_table import put
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +111,21 @@ def test_export_never_overwrites_its_own_checkpoint(
         target = Path("../" + tmp_path.name) / file.name
     assert cli.main(["export", f"checkpoint={file}", f"out={target}"]) == 2
     assert "is the checkpoint itself" in capsys.readouterr().err and file.read_bytes() == b"weights"
+
+
+def test_export_replaces_only_what_it_wrote(
+    tmp_path: Path, miniature: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run.of(["domain=digits", "method=none", f"runs={tmp_path}", *SMALL])
+    words = ["export", f"checkpoint={pretrain(run, 0)}", f"out={tmp_path / 'mine.pth'}"]
+    theirs = {"epoch": 4, "state_dict": {"model.pos_embedding": torch.zeros(2)}}
+    for mine in (b"a thesis", b"PK\x03\x04", theirs, {"state_dict": theirs["state_dict"]}):
+        torch.save(mine, tmp_path / "mine.pth") if isinstance(mine, dict) else (tmp_path / "mine.pth").write_bytes(mine)
+        before = (tmp_path / "mine.pth").read_bytes()
+        assert cli.main(words) == 1 and (tmp_path / "mine.pth").read_bytes() == before
+        assert "is there already" in (told := capsys.readouterr().err) and "Give another file: out=" in told
+    (tmp_path / "mine.pth").unlink()
+    assert cli.main(words) == cli.main(words) == 0
 
 
 @pytest.mark.parametrize("content", [None, "raise SystemExit('not ours')"])

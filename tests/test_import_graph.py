@@ -16,6 +16,7 @@ STAGES = [
     "api",
     "report",
     "suite",
+    "share",
     "experiment",
     "table",
     "transfer",

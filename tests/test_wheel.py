@@ -48,9 +48,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_one_top_level_name_and_all_our_files(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"dabs_rq"}
-    for folder, pattern in (("dabs_rq", "*.py"), ("domains", "*.py"), ("configs", "*.yaml"), ("dabs_rq/report", "*.*")):
+    for folder, pattern in (
+        ("dabs_rq", "*.py"),
+        ("domains", "*.py"),
+        ("configs", "*.yaml"),
+        ("dabs_rq/report", "*.*"),
+        ("dabs_rq/share", "*"),
+    ):
         inside = "" if folder.startswith("dabs_rq") else "dabs_rq/"
-        ours = {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern)}
+        ours = {file.relative_to(ROOT).as_posix() for file in (ROOT / folder).rglob(pattern) if file.is_file()}
         missing = {f"{inside}{file}" for file in ours if "__pycache__" not in file} - set(names)
         assert not missing, f"add these to package-data in pyproject.toml: {sorted(missing)}"
     assert {f"dabs_rq/table/{name}" for name in PUBLISHED} <= set(names)

@@ -1,5 +1,6 @@
 """Checkpoints: reads and writes our safetensors files and files of DABS."""
 
+from dabs_rq.checkpoint.copies import copy as copy
 from dabs_rq.checkpoint.files import describe as describe
 from dabs_rq.checkpoint.files import export_dabs as export_dabs
 from dabs_rq.checkpoint.files import is_of_torch as is_of_torch

@@ -160,8 +160,10 @@ def export_dabs(path: str | Path, target: Path) -> None:
     if (name := describe(path)["encoder"]["name"]) != "transformer":
         raise CheckpointError(f"{path} holds encoder {name!r}; DABS has only the transformer")
     encoder = load_encoder(path)
+    # The first entry says whose file it is (`dabs_rq.table.ours`); DABS reads only the state dict.
+    content = {"dabs_rq": weights_hash(encoder), "state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}
     with atomic_path(target) as temporary:
-        torch.save({"state_dict": dabs_checkpoint.to_dabs(encoder.state_dict())}, temporary)
+        torch.save(content, temporary)
 
 
 def _load_ours(path: Path, inputs: tuple[Input, ...] | None) -> Encoder:

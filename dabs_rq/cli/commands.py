@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dabs_rq.cli import sharing
+from dabs_rq.cli.printing import print_errors
 from dabs_rq.errors import OptionError, RecordError
 
 if TYPE_CHECKING:
@@ -44,18 +46,9 @@ def transfer(words: list[str]) -> int:
         files, errors = transfer(run, seed)
         for file in files:
             print(f"record: {file}")
-        code = max(code, _print_errors(errors))
+        code = max(code, print_errors(errors))
     if code == 0:
         _print_next("table", run, "shows the scores")
-    return code
-
-
-def _print_errors(errors: Iterable[object], note: str = "") -> int:
-    """Print one line for each error. Returns the exit code: 1 if there are errors."""
-    code = 0
-    for error in errors:
-        print(f"error: {error}{note}", file=sys.stderr)
-        code = 1
     return code
 
 
@@ -122,7 +115,7 @@ def _show_table(run: Run) -> int:
     if built.not_shown:
         print("\nNot shown:")
         print("\n".join(f"  {reason}" for reason in built.not_shown))
-    return _print_errors(built.errors, " (skipped in the table)")
+    return print_errors(built.errors, " (skipped in the table)")
 
 
 def report(words: list[str]) -> int:
@@ -131,7 +124,7 @@ def report(words: list[str]) -> int:
 
     page = report.write(Run.of(words))
     print(f"wrote {page.page}, and its figures as PDF and SVG beside it")
-    return _print_errors(page.table.errors, " (left out of the report)")
+    return print_errors(page.table.errors, " (left out of the report)")
 
 
 def ablate(words: list[str], over: str, each: bool, dry_run: bool) -> int:
@@ -140,7 +133,7 @@ def ablate(words: list[str], over: str, each: bool, dry_run: bool) -> int:
 
     planned = ablation(Run.of(words), over, each=each)
     code = _compute_cells(planned.experiment, planned.cells, planned.folder, dry_run=dry_run)
-    return max(code, _print_errors(planned.errors))
+    return max(code, print_errors(planned.errors))
 
 
 def experiment(words: list[str], dry_run: bool) -> int:
@@ -173,22 +166,28 @@ def _compute_cells(declared: Experiment, cells: Sequence[Cell], folder: Path, *,
     page.write(found, folder)
     print(f"\n{results.to_markdown(found)}")
     print(f"wrote {folder / declared.name}.csv, .md, .tex, .html and figures; {outcome.seconds:.0f} s")
-    return _print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
+    return print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
 
 
-def export(words: list[str]) -> int:
+def export(words: list[str], form: str | None) -> int:
+    if form is not None:
+        return sharing.export_results(words, form)
     from dabs_rq import checkpoint
     from dabs_rq.run.compose import compose
     from dabs_rq.run.words import parse
+    from dabs_rq.table import ours
 
     options = compose(parse(words)).options
     if options.checkpoint is None or options.out is None:
-        raise OptionError("give checkpoint=encoder.safetensors and out=dabs.ckpt")
+        raise OptionError(
+            "give checkpoint=encoder.safetensors and out=dabs.ckpt, or --format (make: FORMAT=) to export results"
+        )
     source, target = options.checkpoint.expanduser(), options.out.expanduser()
     if target.is_dir():
         raise OptionError(f"out={target} is a folder; give a file such as {target / 'dabs.ckpt'}")
     if target.exists() and source.exists() and target.samefile(source):
         raise OptionError(f"out={target} is the checkpoint itself; give another file, so that the checkpoint stays")
+    ours.check_replaceable([target], ".ckpt")
     checkpoint.export_dabs(source, target)
     print(f"wrote {options.out}")
     return 0
@@ -245,8 +244,18 @@ COMMANDS = {
         experiment, "compute and compare the cells of an experiment in configs/experiment/; without a name, list them"
     ),
     "export": Command(
-        export, "write one of our checkpoints under DABS's names: checkpoint=encoder.safetensors out=dabs.ckpt"
+        export,
+        "write results in a published form (--format), or one of our checkpoints under DABS's names: "
+        "checkpoint=encoder.safetensors out=dabs.ckpt",
     ),
+    "bundle": Command(
+        sharing.bundle,
+        "pack results with records, predictions, checkpoints and splits in one archive, or verify one (--check)",
+    ),
+    "push": Command(
+        sharing.push, "send what a bundle holds to a model repository of the Hugging Face hub: --repo user/name"
+    ),
+    "compare": Command(sharing.compare, "compare two folders of runs, or two bundles: compare A B out=folder"),
     "domains": Command(
         domains, "list domains, sources and tasks, where their data are expected and whether they are there"
     ),

@@ -41,6 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
         elif name == "experiment":
             command.add_argument("words", nargs="*", metavar="word", help="the experiment's name; options, see below")
             command.add_argument("--dry-run", action="store_true", help="print what remains and its cost, and stop")
+        elif name == "compare":
+            command.add_argument("words", nargs="*", metavar="word", help="A and B, folders or bundles; out=folder")
         else:
             command.add_argument("words", nargs="*", metavar="key=value", help="options, see below")
         command.add_argument("--show-options", action="store_true", help="print all options and stop")
@@ -53,6 +55,20 @@ def make_parser() -> argparse.ArgumentParser:
             )
             command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
             command.add_argument("--dry-run", action="store_true", help="print what remains and its cost, and stop")
+        if name == "export":
+            command.add_argument(
+                "--format",
+                dest="form",
+                choices=("eval-results", "every-eval-ever"),
+                help="the results of the selection, as the Hugging Face hub or Every Eval Ever takes them",
+            )
+        if name == "bundle":
+            command.add_argument("--check", metavar="FILE", help="verify a bundle: hashes, weights, and every score")
+        if name == "push":
+            command.add_argument("--repo", metavar="user/name", help="the model repository")
+            command.add_argument("--dry-run", action="store_true", help="list what would be sent, and stop")
+            command.add_argument("--create", action="store_true", help="make the repository, as a private one")
+            command.add_argument("--bundle", dest="packed", metavar="FILE", help="send this bundle, verified first")
         if name == "suite":
             only = command.add_mutually_exclusive_group()
             only.add_argument("--dry-run", action="store_true", help="print what is done and what remains, and stop")

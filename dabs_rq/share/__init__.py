@@ -1,0 +1,1 @@
+"""Results that travel: exported in published forms, packed with their evidence, sent to a hub, compared across runs."""
