@@ -18,7 +18,7 @@ from dabs_rq import metrics, registry
 from dabs_rq.errors import OptionError, PluginError, PluginWarning
 from dabs_rq.metrics.base import Metric, Undefined, answers
 from dabs_rq.records import bootstrap, provenance
-from dabs_rq.records.metrics import score
+from dabs_rq.records.metrics import constant, score
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, Multiclass, Multilabel, Regression, Target
 from dabs_rq.transfer.regression import fit_regression
@@ -158,6 +158,32 @@ def test_labels_without_examples_and_constant_numbers_are_undefined() -> None:
     with pytest.raises(Undefined, match="R2 needs targets that vary; these 3 are constant"):
         score("r2", np.arange(3.0), np.ones(3))
     assert score("r2", np.array([10.0, -10.0]), np.array([0.0, 1.0])) < -100
+
+
+@pytest.mark.parametrize(("target", "name"), FITS)
+def test_a_constant_answer_scores_what_no_example_can_change(target: Target, name: str) -> None:
+    targets = split(target, 5)[1]
+    share = np.bincount(targets).max() / len(targets) if isinstance(target, Multiclass | Binary) else math.nan
+    value = constant(name, target, targets)
+    match name:
+        case "accuracy":
+            assert value == pytest.approx(share)
+        case "balanced_accuracy":
+            assert value == pytest.approx(1 / len(np.unique(targets)))
+        case "f1":
+            assert value == pytest.approx(2 * share / (1 + share) / len(np.unique(targets)))
+        case "f1_weighted":
+            assert value == pytest.approx(2 * share**2 / (1 + share))
+        case "f1_positive":
+            assert value == pytest.approx(2 * targets.mean() / (1 + targets.mean()))
+        case "accuracy_top5":
+            assert value == pytest.approx(np.sort(np.bincount(targets))[-5:].sum() / len(targets))
+        case "auroc":
+            assert value == 0.5
+        case "mean_average_precision":
+            assert value == pytest.approx(targets.mean())
+        case _:
+            assert value == pytest.approx(0, abs=1e-6)
 
 
 def test_top5_refuses_few_classes() -> None:

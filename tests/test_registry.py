@@ -133,7 +133,7 @@ BROKEN = {
     "x = (": r"__init__\.py, line 1: SyntaxError: '\(' was never closed",
     "\n\nraise SystemExit(1)": r"__init__\.py, line 3: SystemExit: 1",
     "import nothing_of_that_name": r"__init__\.py, line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'",
-    TASK.replace('"accuracy"', '"auroc"'): r"__init__\.py, line 10: ValueError: task 'broken': metric 'auroc' does not",
+    TASK.replace('"accuracy"', '"r2"'): r"__init__\.py, line 10: ValueError: task 'broken': metric 'r2' does not",
     TASK.replace('name="{name}", row', 'name="other", row'): r"__init__\.py: TASK\.name is 'other', but .* 'broken'",
     "TASK = 1": r"must define TASK, of type Task; got int",
 }

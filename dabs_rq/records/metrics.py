@@ -12,7 +12,7 @@ from dabs_rq.metrics import metric, module_of_metric
 from dabs_rq.metrics.base import Metric, Undefined
 from dabs_rq.metrics.spearman import spearman_ordinal
 from dabs_rq.plugins import is_added, metric_files, plugin_error
-from dabs_rq.spec import Binary, Multiclass, Target
+from dabs_rq.spec import Binary, Multiclass, Multilabel, Target
 
 _ROUNDING = 1e-9  # by which a score may leave its range
 
@@ -76,6 +76,27 @@ def guarded(found: Metric, compute: Callable[..., Any], *arguments: np.ndarray) 
         if not is_added(module_of_metric(found.name)):
             raise
         raise plugin_error(metric_files()[found.name][0], error) from error
+
+
+def constant(name: str, target: Target, targets: np.ndarray) -> float:
+    """Compute the score of the best answer that is the same for all examples: the most frequent class, yes or no, the
+    shares of the labels, or the mean. It is 0 where the metric is undefined for such answers."""
+    if isinstance(target, Multiclass):
+        shares = np.bincount(targets.astype(np.int64), minlength=target.classes) / len(targets)
+        each = [np.broadcast_to(shares, (len(targets), target.classes))]
+    elif isinstance(target, Multilabel):
+        each = [np.broadcast_to(targets.mean(0), targets.shape)]
+    else:
+        values = (-1.0, 1.0) if isinstance(target, Binary) else (float(targets.mean()),)
+        each = [np.full(len(targets), value) for value in values]
+    return max(_constant_score(name, outputs, targets) for outputs in each)
+
+
+def _constant_score(name: str, outputs: np.ndarray, targets: np.ndarray) -> float:
+    try:
+        return score(name, outputs, targets)
+    except Undefined:
+        return 0.0
 
 
 def majority(target: Target, targets: np.ndarray) -> float | None:

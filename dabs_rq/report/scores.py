@@ -39,7 +39,7 @@ def draw(
     plot = figure.new(0.75 + len(rows) * max(0.3, 0.11 * len(methods)))
     axes = plot.add_subplot()
     for position, row in enumerate(rows):
-        if not math.isnan(row["majority"]) and _metric(row) == "accuracy":
+        if _has_majority(row):
             axes.plot([row["majority"]] * 2, [position - 0.42, position + 0.42], color=FAINT, lw=1.6)
         if position:
             axes.axhline(position - 0.5, color=FAINT, lw=0.5, alpha=0.3)
@@ -71,6 +71,10 @@ def _metric(row: Row) -> str:
     return registry.task(row["domain"], row["task"]).metric
 
 
+def _has_majority(row: Row) -> bool:
+    return _metric(row) == "accuracy" and not math.isnan(row["majority"])
+
+
 def _title(row: Row) -> str:
     accuracy = _metric(row) == "accuracy"
     return str(row["row"]) if accuracy else f"{row['row']} ({row['metric']})"
@@ -86,7 +90,7 @@ def _legend(methods: Sequence[str], rows: Sequence[Row], published: Mapping[str,
     for method in methods:
         colour, marker = figure.method_style(method)
         entries.append(entry(method_title(method), marker=marker, color=colour, ms=4.5, mew=0))
-    if any(not math.isnan(row["majority"]) for row in rows):
+    if any(map(_has_majority, rows)):
         entries.append(entry("most frequent class", marker="|", color=FAINT, ms=8, mew=1.6))
     if any(method in published.get(row["task"], {}) for row in rows for method in methods):
         entries.append(entry("published", marker="o", color=FAINT, mfc="none", ms=5, mew=0.9))
