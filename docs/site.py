@@ -28,7 +28,17 @@ API = {
         "dabs_rq.methods.base",
         "dabs_rq.encoders.base",
         "dabs_rq.data.examples",
+        "dabs_rq.metrics.base",
         "dabs_rq.errors",
+    ],
+    "Your own data": [
+        "dabs_rq.data.readers.own_source",
+        "dabs_rq.data.readers.folder_of_images",
+        "dabs_rq.data.readers.csv_rows",
+        "dabs_rq.data.readers.parquet_rows",
+        "dabs_rq.data.readers.hub_dataset",
+        "dabs_rq.data.readers.rows",
+        "dabs_rq.data.readers.cells",
     ],
     "Methods and encoders": [
         "dabs_rq.methods.rq",

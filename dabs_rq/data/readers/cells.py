@@ -134,7 +134,8 @@ class Numbers:
             raise DataError(
                 f"{rows.where(int(chosen[0]))}: {values.shape[1]} numbers in a row; input {spec.name!r} takes {size}"
             )
-        arrays = values.astype(spec.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
+            arrays = values.astype(spec.dtype)
         legal = np.isfinite(arrays).all(1) if np.dtype(spec.dtype).kind == "f" else (arrays == values).all(1)
         if isinstance(spec, Tokens):
             legal &= ((values >= 0) & (values < spec.vocabulary)).all(1)

@@ -47,11 +47,10 @@ def check_declared(target: Target | None, classes: Sequence[str]) -> None:
         raise OptionError(f"classes= must name the target's {count} classes, each once; got {classes!r}")
 
 
-def strata(target: Target | None, cells: Sequence[Sequence[str]]) -> list[str]:
-    """Name the class of each example, of which a seeded split takes equal parts; one name for all without classes."""
-    if isinstance(target, Multiclass | Binary):
-        return list(cells[0])
-    return [""] * len(cells[0]) if cells else []
+def strata(target: Target | None, cells: Sequence[Sequence[str]], count: int) -> list[str]:
+    """Name the class of each of `count` examples, of which a seeded split takes equal parts; without classes they have
+    one name."""
+    return list(cells[0]) if isinstance(target, Multiclass | Binary) else [""] * count
 
 
 def targets(

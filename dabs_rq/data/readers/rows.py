@@ -167,7 +167,7 @@ def _divided(tables: Mapping[str, Rows] | Rows, columns: Columns) -> dict[str, P
         return {split: (tables, np.flatnonzero(of_rows == split)) for split in dict.fromkeys(named)}
     ids = _ids(tables, every, columns, "row")
     groups = None if columns.group is None else tables.texts(columns.group, every)
-    strata = labels.strata(columns.target, [tables.texts(name, every) for name in columns.labelled_by])
+    strata = labels.strata(columns.target, [tables.texts(name, every) for name in columns.labelled_by], len(every))
     held_out = divide(ids, strata, groups, columns.test_share, columns.seed)
     return {"train": (tables, np.flatnonzero(~held_out)), "test": (tables, np.flatnonzero(held_out))}
 
