@@ -309,6 +309,10 @@ def test_paths_of_pictures(root: Path) -> None:
     assert examples.targets is not None and examples.targets.tolist() == [31, 29.5]
     named = csv_rows(SOURCE, {"train": "train.csv"}, dataclasses.replace(columns, ids="name"))
     assert read(named, root, "train", IMAGE).ids.to_pylist() == ["one", "two"]
+    write(root, "test.csv", text)
+    both = csv_rows(SOURCE, {"train": "train.csv", "test": "test.csv"}, columns)
+    with pytest.raises(DataError, match=r"test\.csv:2: id 'pictures/a\.jpg' of column path is in split 'test' and in"):
+        read(both, root, "train", IMAGE)
     for bad, problem in (
         ("/etc/passwd", r"train\.csv:3: path '/etc/passwd' leads out of .*mine; expected one relative to it"),
         ("../mine/pictures/a.jpg", r"train\.csv:3: path .* leads out of"),

@@ -118,8 +118,8 @@ def examples(request: Request, tables: Mapping[str, Rows] | Rows, columns: Colum
     """Make the examples of a split. tables: one per split, or one that `columns` divides.
 
     Raises DataError, with file and line: a split that nobody declares, a label that is unknown, not a number or only
-    outside "train", a class without training examples, an id that repeats, a group in two splits, and what the inputs
-    refuse.
+    outside "train", a class without training examples, an id that repeats, an id or a group in two splits, and what the
+    inputs refuse.
     """
     check_inputs(request, columns)
     parts = _divided(tables, columns)
@@ -130,8 +130,11 @@ def examples(request: Request, tables: Mapping[str, Rows] | Rows, columns: Colum
         raise DataError(f"{_place(tables)}: no split {request.split!r}; there are {', '.join(sorted(parts))}")
     rows, chosen = parts[wanted]
     if not len(chosen):
-        raise DataError(f"{', '.join(map(str, rows.files))}: split {request.split!r} has no row")
-    _check_groups(parts, columns)
+        advice = "Give more examples, or say which they are, by files or with split="
+        raise DataError(f"{_place(tables)}: split {request.split!r} has no example. {advice}")
+    for what, name in (("id", _id_column(rows, columns)), ("group", columns.group)):
+        if name is not None:
+            _check_apart(parts, what, name)
     return Examples(
         ids=_ids(rows, chosen, columns, wanted),
         inputs=tuple(columns.inputs[spec.name].column(rows, chosen, spec, request) for spec in request.inputs),
@@ -172,9 +175,14 @@ def _divided(tables: Mapping[str, Rows] | Rows, columns: Columns) -> dict[str, P
     return {"train": (tables, np.flatnonzero(~held_out)), "test": (tables, np.flatnonzero(held_out))}
 
 
-def _ids(rows: Rows, chosen: np.ndarray, columns: Columns, split: str) -> list[str]:
+def _id_column(rows: Rows, columns: Columns) -> str | None:
+    """Return the column of unique names: the declared one, else that of the paths of pictures or recordings."""
     files = [each.columns[0] for each in columns.inputs.values() if getattr(each, "holds_paths", False)]
-    named = columns.ids or next((name for name in files if holds_text(rows.table[name].type)), None)
+    return columns.ids or next((name for name in files if holds_text(rows.table[name].type)), None)
+
+
+def _ids(rows: Rows, chosen: np.ndarray, columns: Columns, split: str) -> list[str]:
+    named = _id_column(rows, columns)
     if named is None:
         return [f"{split}/{row}" for row in chosen]
     ids = rows.texts(named, chosen)
@@ -206,16 +214,17 @@ def _where(rows: Rows, chosen: np.ndarray) -> Callable[[int], str]:
     return lambda number: rows.where(int(chosen[number]))
 
 
-def _check_groups(parts: Mapping[str, Part], columns: Columns) -> None:
-    if columns.group is None:
-        return
+def _check_apart(parts: Mapping[str, Part], what: str, name: str) -> None:
+    """Raise DataError if a value of column `name`, an id or a group, is in two splits, or missing."""
     owner: dict[str, str] = {}
     for split, (rows, chosen) in parts.items():
-        for number, group in enumerate(rows.texts(columns.group, chosen)):
-            if not group:
-                raise DataError(f"{rows.where(int(chosen[number]))}: no group in column {columns.group}")
-            if owner.setdefault(group, split) != split:
-                raise DataError(
-                    f"{rows.where(int(chosen[number]))}: group {group!r} of column {columns.group} is in split "
-                    f"{split!r} and in {owner[group]!r}; expected each group in one"
-                )
+        for number, value in enumerate(rows.texts(name, chosen)):
+            if value and owner.setdefault(value, split) == split:
+                continue
+            where = rows.where(int(chosen[number]))
+            if not value:
+                raise DataError(f"{where}: no value in column {name}")
+            raise DataError(
+                f"{where}: {what} {value!r} of column {name} is in split {split!r} and in {owner[value]!r}; expected "
+                "each in one"
+            )
