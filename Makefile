@@ -81,14 +81,14 @@ suite: $(STAMP)  ## Compute every missing cell, then write the table: [DOMAIN=a,
 shown = $(given_method) $(call option,table.columns,$(TABLE)) $(call option,domain,$(DOMAIN)) $(common) \
 	$(call option,encoders,$(ENCODERS))
 
-table: $(STAMP)  ## Write the table as CSV, LaTeX, Markdown and HTML from the records: [ENCODERS=a,b] [PROBES=all] [TABLE=dabs2]
+table: $(STAMP)  ## Write the table as CSV, LaTeX and Markdown from the records: [ENCODERS=a,b] [PROBES=all] [TABLE=dabs2]
 	$(RUN) table $(shown) $(call option,table.probes,$(PROBES))
 
 report: $(STAMP)  ## Write the table and an HTML page with plots, curves, views of the quantizer and every record
 	$(RUN) report $(shown)
 
-ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1]
-	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each)
+ablate: $(STAMP)  ## Compare values of options: DOMAIN= METHOD= OVER=method.granularity,method.bins SEEDS=0,1,2 [EACH=1 DRY_RUN=1]
+	$(RUN) ablate $(one_method) $(call option,tasks,$(TASKS)) --over '$(OVER)' $(if $(EACH),--each) $(if $(DRY_RUN),--dry-run)
 
 experiment: $(STAMP)  ## Compute and compare the cells of an experiment; without NAME= list them: NAME=granularity [SCALE= DATA= SEEDS= DRY_RUN=1]
 	$(RUN) experiment $(NAME) $(if $(NAME),$(call option,domain,$(DOMAIN)) $(common) $(if $(DRY_RUN),--dry-run))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dabs_rq import registry
@@ -94,32 +95,61 @@ def test_the_command_computes_a_grid_once_and_writes_it_with_intervals(
     assert main(command) == 0
     (folder,) = (tmp_path / "out").glob("ablation-sensor-rq-*")
     shown = (folder / "ablation.md").read_text()
-    assert shown in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert shown in said and f"wrote {folder / 'ablation'}.csv, .md, .tex, .html and figures" in said
     assert "over seeds (Student's t)" in shown and "seeds 0, 1" in shown
 
-    done = ablate.ablate(Run.of([*words, "seeds=[0,1]"]), "method.granularity,method.views")
-    assert "pretrained already" in capsys.readouterr().out
-    frame = done.frame
-    assert list(frame["method.granularity"]) == ["channel", "channel", "instance", "instance"]
+    assert main(command) == 0 and "nothing left to compute" in capsys.readouterr().out
+    frame = pd.read_csv(folder / "ablation.csv", na_values="-")
+    assert frame["cell"].tolist() == [
+        "rq",
+        "rq method.views=1",
+        "rq method.granularity=instance",
+        "rq method.granularity=instance method.views=1",
+    ]
+    assert frame["title"][1] == "RQ, method.granularity=channel, method.views=1" and set(frame["probe"]) == {"lbfgs"}
     assert (frame["low"] <= frame["score"]).all() and (frame["score"] <= frame["high"]).all()
     assert frame["difference"].isna().tolist() == [True, False, False, False]
-    assert frame["difference"].iloc[1] == pytest.approx(frame["score"].iloc[1] - frame["score"].iloc[0])
+    assert frame["difference"].iloc[1] == pytest.approx(frame["score"].iloc[1] - frame["score"].iloc[0], abs=1e-3)
     assert (frame["seeds"] == 2).all() and (frame["n_examples"] == 60).all()
     of_default = [one for one in record.read_all(tmp_path / "runs")[0] if one.variant != "default"]
     assert len({one.variant for one in of_default}) == 4  # small budgets differ from configs/, so all are variants
+    assert main(["report", *words, "seeds=[0,1]"]) == 0
+    assert f"{folder.name}/ablation.html" in next((tmp_path / "out").rglob("report.html")).read_text()
 
 
-def test_only_what_an_option_moves_is_computed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run.of(words)
-    done = ablate.ablate(run, "protocol.correlation,protocol.pamap2_windows", each=True)
-    assert set(done.frame["compared"]) == {"protocol.pamap2_windows"} and not done.errors
-    shown = ablate.to_markdown(run, done)
-    assert "sweep to draws" in shown and "| RQ" in shown
+def test_a_dry_run_writes_nothing(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", *words, "--over", "method.views", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "pretrain sensor with rq method.views=1, seed 0" in said and not (tmp_path / "runs").exists()
 
 
-def test_a_setting_that_cannot_be_is_reported_and_the_others_go_on(words: list[str]) -> None:
-    done = ablate.ablate(Run.of(words), "method.bins=1,4")
-    assert len(done.frame) == 1 and "method.bins=1" in done.errors[0]
+def test_only_what_an_option_moves_is_computed(words: list[str]) -> None:
+    found = ablate.ablation(Run.of(words), "protocol.correlation,protocol.pamap2_windows", each=True)
+    assert {cell.title for cell in found.cells} == {"RQ", "RQ, protocol.pamap2_windows=draws"} and not found.errors
+
+
+def test_one_at_a_time_the_unchanged_setting_is_one_cell_with_the_tasks_of_all() -> None:
+    run = Run.of(["domain=images", "method=emix,rq", "tasks=cifar10,traffic_sign"])
+    found = ablate.ablation(run, "method.bins=8,4,protocol.gtsrb_split", each=True)
+    tasks = {cell.name: [task.name for task in cell.run.tasks] for cell in found.cells}
+    assert tasks == {
+        "rq": ["cifar10", "traffic_sign"],
+        "rq method.bins=4": ["cifar10", "traffic_sign"],
+        "emix": ["traffic_sign"],
+        "emix protocol.gtsrb_split=image": ["traffic_sign"],
+        "rq protocol.gtsrb_split=image": ["traffic_sign"],
+    }
+    assert {name: found.experiment.reference_of(name) for name in tasks}["emix protocol.gtsrb_split=image"] == "emix"
+
+
+def test_a_setting_that_cannot_be_is_reported_and_the_others_go_on(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ablate.ablation(Run.of(words), "method.bins=1,4")
+    assert [cell.name for cell in found.cells] == ["rq method.bins=4"] and "method.bins=1" in found.errors[0]
+    with pytest.raises(OptionError, match=r"nothing to compare.*method\.bins=1"):
+        ablate.ablation(Run.of(words), "method.bins=1")
 
 
 def test_the_interval_of_one_seed_is_that_of_its_test_examples_and_of_several_students() -> None:
@@ -156,11 +186,6 @@ def test_without_a_domain_only_those_that_declare_a_protocol_option_are_compared
 
 
 @pytest.mark.parametrize("methods", ["none,rq", "rq,none"])
-def test_a_method_without_the_option_is_left_out(
-    methods: str, words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr(ablate, "pretrain", lambda run, _: seen.append(run.method.name))
-    monkeypatch.setattr(ablate, "transfer", lambda *_: ([], []))
-    ablate.ablate(Run.of([*words, f"method={methods}"]), "method.bins=4,8")
-    assert set(seen) == {"rq"}
+def test_a_method_without_the_option_is_left_out(methods: str, words: list[str]) -> None:
+    found = ablate.ablation(Run.of([*words, f"method={methods}"]), "method.bins=4,8")
+    assert {cell.run.method.name for cell in found.cells} == {"rq"}

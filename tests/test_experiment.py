@@ -67,6 +67,7 @@ def test_a_cell_has_its_own_options_then_the_commands_then_the_experiments(decla
     ("old", "new", "message"),
     [
         ("reference: none", "reference: nobody", "unknown cell 'nobody'.*`reference`"),
+        ("method: raw}", "method: raw, against: nobody}", r"unknown cell 'nobody'.*`cells\.raw\.against`"),
         ("method: raw", "methods: raw", r"small\.yaml: cells\.raw\.methods"),
         ("about: Does it work?", "", r"small\.yaml: about"),
         ("  inputs: {title", "  inputs: {titel", r"small\.yaml: cells\.inputs\.ti"),

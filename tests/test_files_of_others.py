@@ -58,7 +58,8 @@ def test_what_is_in_the_users_folder_stays(tmp_path: Path) -> None:
 
 
 def test_only_figures_in_the_list_that_have_not_changed_are_removed(tmp_path: Path) -> None:
-    run = Run.of(["domain=sensor", f"out={tmp_path / 'out'}"])
+    run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    row(run, "rq")
     figures = report.write(run).page.parent / "figures"
     drawn = sorted(file.name for file in figures.glob("*.svg"))
     assert drawn
@@ -172,7 +173,6 @@ NAMES = {
     "table.csv": ROWS,
     "table.tex": "\\documentclass{article}\n",
     "table.md": "# My notes\n| Dataset | Score |\n",
-    "table.html": "<!doctype html>\n<title>My page</title>\n",
     "averages.csv": "a,b\n1\n",
     "comparisons.csv": "\0\xff",
     "report.html": "<!doctype html>\n<title>My thesis</title>\n",
@@ -209,7 +209,8 @@ def test_what_is_no_file_under_a_name_of_ours_is_not_replaced(make: Callable[[Pa
 
 
 def test_a_figure_of_the_user_under_a_name_of_ours_is_not_replaced(tmp_path: Path) -> None:
-    run = Run.of(["domain=sensor", f"out={tmp_path / 'out'}"])
+    run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    row(run, "rq")
     figures = report.write(run).page.parent / "figures"
     for kind, mine in (("svg", "<svg><text>mine</text></svg>"), ("pdf", "%PDF-1.4 /Creator (Inkscape)")):
         report.write(run)

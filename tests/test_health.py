@@ -22,7 +22,7 @@ from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import ResourceError, TrainingError
 from dabs_rq.methods.emix import EMix
 from dabs_rq.methods.rq import RandomizedQuantizationMethod
-from dabs_rq.pretrain import health
+from dabs_rq.pretrain import health, logs
 from dabs_rq.pretrain.loop import Pretraining
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
 from dabs_rq.ranks import Ranks
@@ -35,7 +35,7 @@ MEASURES = ["effective_rank", "top_share", "norm", "spread"]
 
 
 def log(run: Run) -> pd.DataFrame:  # noqa: F811
-    found = curves.read_log(run.checkpoint_folder(0) / "log")
+    found = logs.read(run.checkpoint_folder(0) / "log")
     assert found is not None
     return found.set_index("step")
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from dabs_rq import checkpoint, registry
-from dabs_rq.errors import DataError, OptionError
+from dabs_rq.errors import CheckpointError, DataError, OptionError
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.ranks import Ranks
@@ -197,3 +199,16 @@ def test_a_classifier_that_is_missing_or_of_other_classes_is_refused(tmp_path: P
         checkpoint.save(file, resnet(PICTURE), "resnet18", options, own, {})
         with pytest.raises(OptionError, match=message):
             read_classifier(file, 64, Multiclass(10))
+
+
+def test_a_classifier_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """The hash of the weights is of the encoder; the classifier that is scored has a hash of its own."""
+    file, spec = tmp_path / "encoder.safetensors", registry.encoder("resnet18")
+    own = {"classifier.weight": torch.zeros(10, 64), "classifier.bias": torch.zeros(10)}
+    checkpoint.save(file, resnet(PICTURE), "resnet18", spec.options(stem="small", width=8), own, {})
+    content = load_file(file)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(content | {"method.classifier.bias": torch.ones(10)}, file, metadata=metadata)
+    with pytest.raises(CheckpointError, match="is damaged: its method's tensors hash to"):
+        read_classifier(file, 64, Multiclass(10))

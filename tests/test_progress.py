@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
 from dabs_rq.run import Run
 from dabs_rq.suite.jobs import Job, Outcome
 from dabs_rq.suite.progress import LiveProgress, Progress
+
+
+def write_log(job: Job, step: int, text: str) -> None:
+    folder = job.run.checkpoint_folder(job.seed) / "log" / f"from-step-{step}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.csv").write_text(text)
 
 
 class Clock:
@@ -41,7 +49,8 @@ def test_time_left_is_told_by_kind_of_job() -> None:
 
 
 def alike() -> list[Job]:
-    return [Job("pretrain", domain, Run.of(), "rq") for domain in ("images", "speech", "text", "sensor", "xray")]
+    domains = ("images", "speech", "text", "sensor", "xray")
+    return [Job("pretrain", domain, Run.of([f"domain={domain}", "method=rq"]), "rq") for domain in domains]
 
 
 def test_time_left_is_shared_by_jobs_that_run_together() -> None:
@@ -95,3 +104,28 @@ def test_the_live_view_counts_and_names_what_runs() -> None:
         console.print(progress.view())
     shown = captured.get()
     assert "1 done, 1 failed, 1 running, 2 left, about" in shown and "pretrain text with rq, seed 0  0:00:0" in shown
+
+
+def test_the_live_view_tells_step_loss_and_speed_of_what_trains(tmp_path: Path) -> None:
+    run = Run.of([f"runs={tmp_path}", "domain=sensor", "method=rq", "pretrain.steps=300", "pretrain.batch_size=64"])
+    (job,), clock, console = [Job("pretrain", "sensor", run, "rq")], Clock(), Console(width=120)
+    write_log(job, 0, "accuracy,epoch,loss,step\n0.1,0,4.0,99\n")  # of a start that was interrupted
+    progress = LiveProgress([job])
+    progress.clock = clock
+
+    def shown() -> str:
+        clock.now += 10
+        with console.capture() as captured:
+            console.print(progress.view())
+        return captured.get()
+
+    progress.started(job)
+    assert "step" not in shown()
+    write_log(job, 100, "accuracy,epoch,loss,step\n0.1,0,3.0,109\n0.1,0,2.5,149\n,0,,150\n0.1,0,2.4")
+    assert "step 150 of 300, loss 2.5" in shown() and "examples/s" not in shown()
+    write_log(job, 100, "accuracy,epoch,loss,step\n0.1,0,2.0,199\n")
+    assert "step 200 of 300, loss 2, 160 examples/s" in shown()  # 50 steps of 64 in 20 seconds
+    write_log(job, 100, "\0half")
+    assert "step 200 of 300" in shown()
+    progress.finished(job, Outcome(seconds=1.0))
+    assert "step" not in shown()

@@ -18,6 +18,7 @@ import pytest
 from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
+from dabs_rq.pretrain import logs
 from dabs_rq.report import curves, scores
 from dabs_rq.run import Run
 from tests import report_run
@@ -99,7 +100,7 @@ def test_the_numbers_are_those_of_the_table(written: report.Report) -> None:
 
 def test_a_cell_opens_its_record(written: report.Report) -> None:
     known = Page(written.page).records()
-    facts = known["PAMAP2, Ours"]
+    facts = known["PAMAP2, RQ"]
     (file,) = facts["Record"]
     record = json.loads(Path(file).read_text())
     shown = {name: facts[name] for name in ("Accuracy", "Standard error", "Checkpoint", "Training split", "Test split")}
@@ -112,7 +113,7 @@ def test_a_cell_opens_its_record(written: report.Report) -> None:
     }
     assert "strength 1" in facts["Probe"][0] and "pretrain.steps=3" in facts["Options that differ"][0]
     assert f"torch {record['versions']['torch']}" in facts["Versions"][0] and facts["Commit"] == [record["commit"]]
-    assert known["COLA, Ours"]["Pearson Corr."] == [f"no score: {REASON}"]
+    assert known["COLA, RQ"]["Pearson Corr."] == [f"no score: {REASON}"]
     assert not any(title.startswith("WNLI") for title in known)
 
 
@@ -120,7 +121,7 @@ def test_what_is_missing_or_failed_is_said(written: report.Report) -> None:
     text, _, notes = Page(written.page).text.rpartition("Missing and failed\n")[2].partition("\nNotes\n")
     (error,) = written.table.errors
     assert f"Left out: {error}" in text and "Was it edited?" in text
-    assert f"COLA, Ours, seed 0: no score ({REASON})." in text
+    assert f"COLA, RQ, seed 0: no score ({REASON})." in text
     assert "e-Mix has no result in 9 of 12 rows: COLA, MNLI_Matched" in text
     assert "Sensor, e-Mix, seed 0: no log of pretraining in " in Page(written.page).text
     assert "Made-up miniature data: these numbers say nothing about the published data sets." in notes
@@ -181,6 +182,43 @@ def test_without_records(run: Callable[..., Run], tmp_path: Path, capsys: pytest
     for text in ("Sensor: no scores yet.", "None has no result in 1 of 1 rows.", "There are no results yet"):
         assert text in page.text
     assert not list((tmp_path / "out" / "figures").glob("*"))
+    assert "python -m dabs_rq suite" in page.text and not (tmp_path / "runs").exists()  # no miniature is written
+
+
+def test_hidden_columns_have_intervals_and_differences(run: Callable[..., Run]) -> None:
+    one = run(*QUICK)
+    for method, value in (("none", 0.5), ("emix", 0.75)):
+        fill(one, "pamap2", method, value, predictions=answers(value, 100), with_error=True)
+    made = report.write(one)
+    text = made.page.read_text()
+    assert re.findall(r'<td class="number spread" data-value="[\d.]+">([^<]*)', text) == ["± 9.80", "± 8.49"]
+    (pair,) = made.table.comparisons.to_dict("records")
+    expected = f"+25.00 [{pair['low']:.2f}, {pair['high']:.2f}]"
+    assert re.findall(r'<td class="number difference"[^>]*>([^<]*)', text) == [expected]
+    assert "<strong>75.00</strong>" in text and "Difference from None" in text
+
+
+def test_the_page_holds_the_table_in_other_formats_and_what_to_cite(written: report.Report) -> None:
+    known = json.loads(
+        re.search(r'<script type="application/json" id="texts">(.*?)</script>', written.page.read_text())[1]
+    )  # type: ignore[index]
+    assert {title: one["name"] for title, one in known.items()} == {
+        "CSV": "table.csv",
+        "LaTeX": "table.tex",
+        "BibTeX": "references.bib",
+    }
+    for title in ("CSV", "LaTeX"):
+        assert known[title]["text"] == (written.page.parent / known[title]["name"]).read_text()
+    entries = re.findall(r"^@(\w+)\{(\w+),$", known["BibTeX"]["text"], re.M)
+    assert entries == [("article", "tamkin2021"), ("article", "wu2022"), ("misc", "dabs_rq")]
+
+
+def test_where_the_numbers_come_from_stands_on_top(written: report.Report) -> None:
+    head = written.page.read_text().partition("<nav")[0]
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", head))
+    record = json.loads(Path(Page(written.page).records()["PAMAP2, RQ"]["Record"][0]).read_text())
+    assert record["hardware"] in facts["Machine"] and (record["commit"] or "unknown")[:12] in facts["Commit"]
+    assert facts["Command"].startswith("python -m dabs_rq report ") and "pretrain.steps=3" in facts["Command"]
 
 
 def test_a_record_that_does_not_hold_is_an_error(run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,10 +311,10 @@ def test_of_a_resumed_run_the_later_log_counts(tmp_path: Path) -> None:
     log(tmp_path, 100, "accuracy,epoch,loss,step\n0.5,0,2.5,100\n0.6,0,2.4,110\n")
     log(tmp_path, 0, "accuracy,epoch,loss,step\n0.1,0,3.0,90\n0.2,0,9.0,100\nnonsense\n0.3,0,")
     log(tmp_path, 20, "")
-    found = curves.read_log(tmp_path)
+    found = logs.read(tmp_path)
     assert found is not None and found.columns.tolist() == ["step", "accuracy", "loss"]
     assert found["step"].tolist() == [90, 100, 110] and found["loss"].tolist() == [3.0, 2.5, 2.4]
-    assert curves.read_log(tmp_path / "nowhere") is None
+    assert logs.read(tmp_path / "nowhere") is None
 
 
 def test_long_curves_are_averaged(tmp_path: Path) -> None:
@@ -293,4 +331,4 @@ def test_a_log_without_a_loss_is_named(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "metrics.csv").write_text("epoch,features/norm,step\n0,2.5,4\n")
     plot, missing = curves.draw({"rq": one}, one.domain, tmp_path / "figures")
-    assert plot is None and len(missing) == 1 and "no loss in the log of pretraining in" in missing[0]
+    assert plot is None and len(missing) == 1 and "no loss was logged in pretraining with RQ" in missing[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import report_run
 
@@ -123,6 +124,40 @@ def test_a_header_sorts_by_click_and_by_keyboard(opened: Any) -> None:
     assert opened.execute_script("return document.querySelectorAll('[aria-sort]:not([aria-sort=none])').length") == 1
     press(opened, " ", " ")
     assert column(opened, 0) == before
+
+
+def test_columns_of_intervals_and_differences_are_switched_on(opened: Any) -> None:
+    def seen(kind: str) -> int:
+        return len([one for one in opened.find_elements("css selector", f"td.{kind}") if one.is_displayed()])
+
+    assert seen("spread") == seen("difference") == 0
+    focus(opened, "[name=column][value=spread]")
+    press(opened, " ")
+    assert seen("spread") > 3 * 12 and seen("difference") == 0
+    focus(opened, "[name=column][value=difference]")
+    press(opened, " ")
+    header = opened.find_element("css selector", "th.difference")
+    header.find_element("css selector", "button").click()
+    numbers = [float(value) for value in column(opened, 7) if value]
+    assert header.get_attribute("aria-sort") == "descending" and len(numbers) > 2
+    assert numbers == sorted(numbers, reverse=True)
+    for box in opened.find_elements("css selector", "[name=column]"):
+        box.click()
+    assert seen("spread") == seen("difference") == 0
+
+
+def test_the_table_is_copied_and_saved(opened: Any, page: Path, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    opened.find_element("css selector", "[data-copy=LaTeX]").click()
+    said = opened.find_element("css selector", ".said")
+    WebDriverWait(opened, 10).until(lambda _: said.text)
+    assert said.text == "LaTeX copied."
+    copied = opened.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == (page.parent / "table.tex").read_text()
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    opened.find_element("css selector", "[data-save=CSV]").click()
+    saved, expected = tmp_path / "table.csv", (page.parent / "table.csv").read_bytes()
+    WebDriverWait(opened, 10).until(lambda _: saved.exists() and saved.read_bytes() == expected)
 
 
 def test_a_domain_is_chosen_by_keyboard(opened: Any) -> None:

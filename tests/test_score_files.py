@@ -139,7 +139,7 @@ def test_three_networks_are_columns_of_one_table(
     capsys.readouterr()
     assert cli.main(["table", *words("images")]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"None +\| +e-Mix +\| +Ours +\| +Raw +\| +DABS +\| +ViT +\| +my CNN", said)
+    assert re.search(r"None +\| +e-Mix +\| +RQ +\| +Raw +\| +DABS +\| +ViT +\| +my CNN", said)
     assert re.search(r"Not shown:\n  1 record of checkpoint-\w+, which has no name: transfer it again with NAME=", said)
     shown = table.build(Run.of(words("images"))).frame.set_index("task")
     columns = ["none", "DABS", "hf_vision", "my CNN"]

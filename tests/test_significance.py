@@ -114,7 +114,7 @@ def test_without_the_initial_encoder_the_first_method_is_the_reference(run: Call
     fill(one, "pamap2", "emix", 0.9)
     built = table.build(one)
     assert built.comparisons[["method", "against"]].to_numpy().tolist() == [["emix", "rq"]]
-    assert "90.00 †" in table.to_markdown(built) and "differs from Ours" in table.to_markdown(built)
+    assert "90.00** †" in table.to_markdown(built) and "differs from RQ" in table.to_markdown(built)
     named = table.build(run("methods=[rq,none]"))
     assert significance.reference(named.methods) == "none"
 

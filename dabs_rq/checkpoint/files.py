@@ -63,6 +63,7 @@ def save(path: Path, encoder: Encoder, name: str, options: Any, own: Mapping[str
         },
         "inputs": [_described(spec) for spec in encoder.inputs],
         "weights": weights_hash(encoder),
+        "own_weights": _hash(own),
         "about": about,
     }
     tensors = {f"{_PREFIX}{name}": tensor for name, tensor in encoder.state_dict().items()}
@@ -98,14 +99,17 @@ def verified(path: Path) -> dict[str, Any]:
 
 
 def own_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of the method's own modules from one of our checkpoints. Raises CheckpointError as `describe`
-    does."""
+    """Read the tensors of the method's own modules from one of our checkpoints, and check them against their hash; a
+    checkpoint of an earlier version has none. Raises CheckpointError as `describe` does."""
     from safetensors import safe_open
 
-    describe(path)
+    built = describe(path)
     with _checked(path), safe_open(path, framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(_OWN)]  # noqa: SIM118
-        return {name.removeprefix(_OWN): file.get_tensor(name) for name in names}
+        own = {name.removeprefix(_OWN): file.get_tensor(name) for name in names}
+    if built.get("own_weights", actual := _hash(own)) != actual:
+        raise CheckpointError(f"{path} is damaged: its method's tensors hash to {actual}, not {built['own_weights']}")
+    return own
 
 
 def _checked(path: Path) -> AbstractContextManager[None]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dabs_rq.errors import OptionError, RecordError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dabs_rq.experiment.cells import Cell, Experiment
     from dabs_rq.run import Run
 
 
@@ -103,7 +106,7 @@ def _show_table(run: Run) -> int:
     built = table.build(run)
     folder = table.write(run, built)
     print(f"\n{table.to_markdown(built)}")
-    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, table.html, averages.csv and comparisons.csv")
+    print(f"wrote {folder / 'table.csv'}, table.tex, table.md, averages.csv and comparisons.csv")
     if built.not_shown:
         print("\nNot shown:")
         print("\n".join(f"  {reason}" for reason in built.not_shown))
@@ -119,19 +122,16 @@ def report(words: list[str]) -> int:
     return _print_errors(page.table.errors, " (left out of the report)")
 
 
-def ablate(words: list[str], over: str, each: bool) -> int:
-    from dabs_rq.experiment import ablate
+def ablate(words: list[str], over: str, each: bool, dry_run: bool) -> int:
+    from dabs_rq.experiment.ablate import ablation
     from dabs_rq.run import Run
 
-    run = Run.of(words)
-    done = ablate.ablate(run, over, each=each)
-    folder = ablate.write(run, done)
-    print(f"\n{ablate.to_markdown(run, done)}")
-    print(f"wrote {folder / 'ablation.csv'} and ablation.md")
-    return _print_errors(done.errors)
+    planned = ablation(Run.of(words), over, each=each)
+    code = _compute_cells(planned.experiment, planned.cells, planned.folder, dry_run=dry_run)
+    return max(code, _print_errors(planned.errors))
 
 
-def experiment(words: list[str], dry_run: bool = False) -> int:
+def experiment(words: list[str], dry_run: bool) -> int:
     from dabs_rq.experiment import cells as experiments
     from dabs_rq.experiment import results
     from dabs_rq.run import Run
@@ -142,6 +142,12 @@ def experiment(words: list[str], dry_run: bool = False) -> int:
         return 0
     declared = experiments.load(name)
     cells = experiments.cells(declared, Run.of(words))
+    return _compute_cells(declared, cells, results.folder(declared, cells), dry_run=dry_run)
+
+
+def _compute_cells(declared: Experiment, cells: Sequence[Cell], folder: Path, *, dry_run: bool) -> int:
+    """Compute what the cells of an experiment lack, and write its results to the folder."""
+    from dabs_rq.experiment import results
     from dabs_rq.report import experiment as page
     from dabs_rq.suite import cost, plan, suite
 
@@ -151,11 +157,10 @@ def experiment(words: list[str], dry_run: bool = False) -> int:
         return 0
     outcome = suite.compute(cells[0].run, planned)
     found = results.collect(declared, cells)
-    folder = results.folder(declared, cells)
     results.write(found, folder)
     page.write(found, folder)
     print(f"\n{results.to_markdown(found)}")
-    print(f"wrote {folder / name}.csv, .md, .tex, .html and figures; {outcome.seconds:.0f} s")
+    print(f"wrote {folder / declared.name}.csv, .md, .tex, .html and figures; {outcome.seconds:.0f} s")
     return _print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
 
 
@@ -219,7 +224,7 @@ COMMANDS = {
     "suite": Command(
         suite, "compute every missing cell of the table (domain=a,b, tasks=a,b, method=a,b for some), then write it"
     ),
-    "table": Command(table, "write the table as CSV, LaTeX, Markdown and HTML from the records, and print it"),
+    "table": Command(table, "write the table as CSV, LaTeX and Markdown from the records, and print it"),
     "report": Command(report, "write the table and an HTML page: plots, curves, quantizer examples, every record"),
     "ablate": Command(
         ablate, "compare values of options on the same cells, with intervals: --over method.granularity,method.bins=4"

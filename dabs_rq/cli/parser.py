@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
                 help="options to compare; default values: those declared with the option; `protocol`: all its options",
             )
             command.add_argument("--each", action="store_true", help="one option at a time instead of the grid of all")
+            command.add_argument("--dry-run", action="store_true", help="print what remains and its cost, and stop")
         if name == "suite":
             only = command.add_mutually_exclusive_group()
             only.add_argument("--dry-run", action="store_true", help="print what is done and what remains, and stop")

@@ -1,4 +1,4 @@
-"""Ablations: compute the same cells under several values of some options, and compare them with intervals.
+"""Ablations: experiments without a file, whose cells are settings of some options.
 
 Every setting is an ordinary variant: its checkpoints and records are saved, and finished settings are not computed
 again.
@@ -6,73 +6,114 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
-from dabs_rq.errors import DabsRqError
-from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
-from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons
-from dabs_rq.files import digest, write_text
-from dabs_rq.metrics import metric
-from dabs_rq.pretrain.pretrain import pretrain
-from dabs_rq.records import record
+from dabs_rq.errors import DabsRqError, OptionError
+from dabs_rq.experiment.cells import Cell, CellSpec, Experiment
+from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons, known_options
+from dabs_rq.files import digest
 from dabs_rq.run import Run
 from dabs_rq.run.words import value_text
-from dabs_rq.transfer.transfer import transfer
+from dabs_rq.table.columns import method_title
 from dabs_rq.typed import field_names
 
-if TYPE_CHECKING:
-    import pandas as pd
+NAME = "ablation"  # of its files
+PREFIX = "ablation-"  # of its folders
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ablation:
-    """`frame`: a row per setting and task: the values of the options, domain, method, task, row, metric; score, low and
-    high of its 95 % interval, seeds, n_examples, majority; and the difference from the first setting of the comparison,
-    with low and high of its interval. Scores and differences are in percent. `each`: whether options change one at a
-    time. `errors`: messages of settings that could not be computed."""
+    """`errors`: messages of settings that cannot be composed. `folder`: where its results go."""
 
-    frame: pd.DataFrame
-    options: tuple[str, ...]
-    each: bool
-    errors: list[str] = field(default_factory=list)
+    experiment: Experiment
+    cells: tuple[Cell, ...]
+    errors: tuple[str, ...]
+    folder: Path
 
 
-def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
-    """Compute what is missing of every setting, for the run's domains (default: all), methods and seeds.
+def ablation(run: Run, over: str, *, each: bool = False) -> Ablation:
+    """Make the cells: settings of options, for the run's domains (default: all that they affect), methods and seeds.
+    Differences are from the first setting of a comparison.
 
-    over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations."""
-    import pandas as pd
-
+    over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations.
+    Raises OptionError if nothing can be compared."""
     if not run.options.method_given:
         run = run.of_one_method()
     compared = comparisons(axes(run, over), each=each)
-    options = tuple(dict.fromkeys(name for part in compared for setting in part.settings for name in setting))
-    rows: list[dict[str, Any]] = []
-    errors: list[str] = []
+    settings: dict[str, tuple[str, str, Setting]] = {}  # cell -> method, cell of the reference, what it changes
+    tasks: dict[tuple[str, str], dict[str, None]] = {}  # (domain, cell) -> names of tasks
     for comparison in compared:
-        for domain, method, tasks in _affected(run, comparison):
-            references: dict[str, list[Result]] = {}
+        for domain, method, affected in _affected(run, comparison):
+            reference = _cell_name(run, method, comparison.settings[0])
             for setting in comparison.settings:
-                results = _results(run, domain, method, tasks, setting, errors)
-                for task in tasks:
-                    if task.name not in results:
-                        continue
-                    references.setdefault(task.name, results[task.name])
-                    rows.append(
-                        {"compared": comparison.axis.option if comparison.axis else "all"}
-                        | {name: value_text(value) for name, value in setting.items()}
-                        | {"domain": domain, "method": method, "task": task.name, "row": task.row}
-                        | {"metric": metric(task.metric).title}
-                        | numbers(task, results[task.name], references[task.name])
-                    )
-    columns = ["compared", *options, "domain", "method", "task", "row", "metric", *NUMBERS]
-    return Ablation(pd.DataFrame(rows, columns=columns), options, each, list(dict.fromkeys(errors)))
+                name = _cell_name(run, method, setting)
+                settings.setdefault(name, (method, reference, setting))
+                tasks.setdefault((domain, name), {}).update(dict.fromkeys(task.name for task in affected))
+    cells: list[Cell] = []
+    errors: list[str] = []
+    for (domain, name), of_cell in tasks.items():
+        method, _, setting = settings[name]
+        ordered = [task.name for task in run.domain_called(domain).tasks if task.name in of_cell]
+        try:
+            variant = run.replace(setting, domain=domain, method=method, tasks=ordered)
+        except DabsRqError as error:
+            errors.append(f"{domain}, {name}: {error}")
+        else:
+            cells.append(Cell(name, _title(run, method, setting, each=each), variant))
+    if not cells:
+        raise OptionError(
+            "nothing to compare: " + ("; ".join(errors) or "no chosen method or domain has these options")
+        )
+    experiment = _experiment(run, cells, settings, each=each)
+    return Ablation(experiment, tuple(cells), tuple(errors), _folder(run, experiment))
+
+
+def _experiment(
+    run: Run, cells: list[Cell], settings: Mapping[str, tuple[str, str, Setting]], *, each: bool
+) -> Experiment:
+    titles = {cell.name: cell.title for cell in cells}
+    specs = {
+        name: CellSpec(titles[name], method, setting, against=reference)
+        for name, (method, reference, setting) in settings.items()
+        if name in titles
+    }
+    options = list(dict.fromkeys(option for _, _, setting in settings.values() for option in setting))
+    how = "one option at a time" if each else "all combinations"
+    return Experiment(
+        name=NAME,
+        title=f"Ablation of {', '.join(options)}",
+        about=f"{how.capitalize()} of the values of {', '.join(options)}, under the run's own probe.",
+        domains=tuple(dict.fromkeys(cell.run.domain.name for cell in cells)),
+        seeds=run.options.seeds,
+        reference=next(iter(specs)),
+        cells=specs,
+        probes="own",
+    )
+
+
+def _cell_name(run: Run, method: str, setting: Setting) -> str:
+    """Name a setting by what it changes, so that settings of several comparisons that change nothing are one cell."""
+    known = known_options(run)
+    changed = [
+        f"{option}={value_text(value)}"
+        for option, value in setting.items()
+        if option not in known or value_text(known[option][0]) != value_text(value)
+    ]
+    return " ".join([method, *changed])
+
+
+def _title(run: Run, method: str, setting: Setting, *, each: bool) -> str:
+    if each:
+        _, *changed = _cell_name(run, method, setting).split(" ")
+    else:
+        changed = [f"{option}={value_text(value)}" for option, value in setting.items()]
+    return ", ".join([method_title(method), *changed])
 
 
 def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
@@ -94,85 +135,9 @@ def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tupl
             yield name, method, tasks
 
 
-def _results(
-    run: Run, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, errors: list[str]
-) -> dict[str, list[Result]]:
-    """Compute what is missing; return task -> one result per seed, and append messages of failures to `errors`."""
-    label = f"{domain}, {method}, " + ", ".join(f"{name}={value_text(value)}" for name, value in setting.items())
-    results: dict[str, list[Result]] = {}
-    try:
-        variant = run.replace(setting, domain=domain, method=method, tasks=[task.name for task in tasks])
-    except DabsRqError as error:
-        errors.append(f"{label}: {error}")
-        return results
-    for seed in run.options.seeds:
-        try:
-            pretrain(variant, seed)
-            files, failures = transfer(variant, seed)
-        except (DabsRqError, ValueError, OSError, RuntimeError, MemoryError) as error:
-            errors.append(f"{label}, seed {seed}: {type(error).__name__}: {error}")
-            continue
-        errors += [f"{label}, seed {seed}: {error}" for error in failures]
-        for file in files:
-            result = record.read(file)
-            if result.split == "test" and result.further_probe is None and result.score is not None:
-                results.setdefault(result.task, []).append(Result(result, file))
-    return results
-
-
-def write(run: Run, ablation: Ablation) -> Path:
-    """Write ablation.csv and ablation.md to a subfolder of the run's results folder, and return it."""
+def _folder(run: Run, experiment: Experiment) -> Path:
     scope = "-".join(run.options.domains or ["all"])
-    methods = "-".join(ablation.frame["method"].unique()) or "none"
-    settings = ablation.frame[list(ablation.options)].drop_duplicates().astype(str).to_numpy().tolist()
-    changed = run.replace(method=run.methods[-1]).composed.changed(of_pretraining=False)
-    identity = digest(ablation.options, ablation.each, settings, changed)  # other values, another folder
-    folder = run.places.results / f"ablation-{scope}-{methods}-{identity}"
-    write_text(folder / "ablation.csv", ablation.frame.round(4).to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "ablation.md", to_markdown(run, ablation))
-    return folder
-
-
-def to_markdown(run: Run, ablation: Ablation) -> str:
-    """Write a line per setting and task with score and difference, or with `each` a line per change and task with its
-    effect on every method; then notes on data, scale, seeds and intervals."""
-    table = (_changes(ablation.frame) if ablation.each else _grid(ablation)).to_markdown(
-        index=False, disable_numparse=True
-    )
-    options = run.options
-    single_seed = "over test examples, training variance not included"
-    basis = "over seeds (Student's t)" if len(options.seeds) > 1 else single_seed
-    seeds = ", ".join(map(str, options.seeds))
-    notes = [
-        run.data_note,
-        *run.source_notes,
-        f"Scale {options.scale.name}, protocol {options.protocol.name}, seeds {seeds}; percent.",
-        f"95 % intervals {basis}. Differences are from the first setting above, paired by seed and test example.",
-    ]
-    return "\n".join([table, "", *(f"- {note}" for note in notes), ""])
-
-
-def _grid(ablation: Ablation) -> pd.DataFrame:
-    grid = ablation.frame[list(ablation.options)].copy()
-    for title, column in (("method", "method"), ("task", "row"), ("metric", "metric")):
-        grid[title] = ablation.frame[column]
-    grid["score [95 %]"] = _with_interval(ablation.frame, "score", "low", "high", "")
-    grid["difference [95 %]"] = _with_interval(ablation.frame, "difference", "difference_low", "difference_high", "+")
-    return grid
-
-
-def _changes(frame: pd.DataFrame) -> pd.DataFrame:
-    frame = frame.copy()
-    frame["value"] = [row[row["compared"]] for _, row in frame.iterrows()]
-    group = ["compared", "domain", "task", "method"]
-    frame["change"] = frame.groupby(group, sort=False)["value"].transform("first") + " to " + frame["value"]
-    frame["text"] = _with_interval(frame, "difference", "difference_low", "difference_high", "+")
-    changed = frame[frame["difference"].notna()]
-    wide = changed.pivot_table("text", ["compared", "change", "row"], "method", aggfunc="first", sort=False)
-    wide = wide[[name for name in registry.method_names() if name in wide.columns]]
-    titles = {name: registry.method(name).title for name in wide.columns}
-    return wide.fillna("").rename(columns=titles).reset_index().rename(columns={"compared": "option"})
-
-
-def _with_interval(frame: pd.DataFrame, value: str, low: str, high: str, sign: str) -> list[str]:
-    return [with_interval(*values, sign) for values in zip(frame[value], frame[low], frame[high], strict=True)]
+    methods = "-".join(dict.fromkeys(spec.method for spec in experiment.cells.values()))
+    changed: dict[str, Any] = run.replace(method=run.methods[-1]).composed.changed(of_pretraining=False)
+    identity = digest(list(experiment.cells), changed)  # other values, another folder
+    return run.places.results / f"{PREFIX}{scope}-{methods}-{identity}"

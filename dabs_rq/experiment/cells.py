@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
@@ -21,13 +21,15 @@ NOT_OF_RECIPE = ("pretrain.checkpoint_every",)
 @dataclass(frozen=True)
 class CellSpec:
     """A cell as its file declares it. title: of its column. method, options: of its run. domains: those that it applies
-    to; None for all of the experiment. published: the published score of the full budget, in percent."""
+    to; None for all of the experiment. published: the published score of the full budget, in percent. against: the cell
+    that its difference refers to, by default the experiment's reference."""
 
     title: str
     method: str
     options: dict[str, Any] | None = None
     domains: tuple[str, ...] | None = None
     published: float | None = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Experiment:
     about: the question it answers. domains, seeds: the default choice. options: of every cell; a command's own options
     win. scales: name of a scale -> further options of every cell at that scale; if given, the experiment has no other
     scale. reference: the cell that differences refer to. cells: name -> cell, in order. published_source: where the
-    cells' published scores are from. assumptions: what is not public, and what was assumed.
+    cells' published scores are from. assumptions: what is not public, and what was assumed. probes: whether all probes
+    are shown, or each cell's own.
     """
 
     name: str
@@ -51,6 +54,11 @@ class Experiment:
     scales: dict[str, dict[str, Any]] | None = None
     published_source: str | None = None
     assumptions: tuple[str, ...] = ()
+    probes: Literal["all", "own"] = "all"
+
+    def reference_of(self, cell: str) -> str:
+        """Return the cell that the difference of a cell refers to."""
+        return self.cells[cell].against or self.reference
 
 
 class Cell(NamedTuple):
@@ -83,8 +91,10 @@ def load(name: str) -> Experiment:
     experiment: Experiment = checked(Experiment, {**content, "name": name, "cells": cells}, f"{file}: ")
     if experiment.published_source is None and any(cell.published is not None for cell in cells.values()):
         raise OptionError(f"{file}: cells have published scores, so `published_source` says where they are from")
-    if experiment.reference not in cells:
-        raise OptionError(f"{file}: {unknown('cell', experiment.reference, cells)} It is the `reference`.")
+    named = {"reference": experiment.reference} | {f"cells.{key}.against": cell.against for key, cell in cells.items()}
+    for key, reference in named.items():
+        if reference is not None and reference not in cells:
+            raise OptionError(f"{file}: {unknown('cell', reference, cells)} It is the `{key}`.")
     return experiment
 
 

@@ -15,7 +15,7 @@ from dabs_rq.metrics import metric
 from dabs_rq.records import record
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.run.options import PROBE_TITLES
+from dabs_rq.run.options import PROBE_TITLES, Probe
 from dabs_rq.table import ours
 from dabs_rq.table.text import to_tex
 from dabs_rq.transfer.probes import further, probes
@@ -49,22 +49,30 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
     records: list[Record] = []
     for domain in dict.fromkeys(cell.run.domain.name for cell in cells):
         of_domain = [cell for cell in cells if cell.run.domain.name == domain]
-        for task in of_domain[0].run.tasks:
-            for probe in probes(of_domain[0].run):
-                found = {cell.name: _read(cell.run, task.name, probe) for cell in of_domain}
-                reference = found.get(experiment.reference, [])
+        for task in of_domain[0].run.domain.tasks:
+            of_task = [cell for cell in of_domain if task in cell.run.tasks]
+            for by_cell in _probes(experiment, of_task):
+                found = {cell.name: _read(cell.run, task.name, by_cell[cell.name]) for cell in of_task}
                 records += [result.record for results in found.values() for result in results]
-                for cell in of_domain:
+                for cell in of_task:
+                    probe = by_cell[cell.name]
                     if not (results := found[cell.name]):
                         missing.append(f"{domain}, {task.name}, {cell.title}, {probe}")
                         continue
                     row = {"domain": domain, "task": task.name, "row": task.row, "metric": metric(task.metric).title}
                     row |= {"probe": probe, "cell": cell.name, "title": cell.title}
-                    measured = numbers(task, results, reference)
+                    measured = numbers(task, results, found.get(experiment.reference_of(cell.name), []))
                     published = _published(experiment, cell, measured["score"])
                     rows.append(row | measured | _spectrum(results) | published)
     columns = [*COLUMNS, *(PUBLISHED if _has_published(experiment) else ())]
     return Results(experiment, pd.DataFrame(rows, columns=columns), tuple(missing), _notes(experiment, cells, records))
+
+
+def _probes(experiment: Experiment, cells: Sequence[Cell]) -> list[dict[str, Probe]]:
+    """Return what is compared: for each probe, or once for each cell's own, cell -> probe."""
+    if experiment.probes == "own":
+        return [{cell.name: probes(cell.run)[0] for cell in cells}]
+    return [dict.fromkeys((cell.name for cell in cells), probe) for probe in (probes(cells[0].run) if cells else ())]
 
 
 def _has_published(experiment: Experiment) -> bool:
@@ -79,7 +87,7 @@ def _published(experiment: Experiment, cell: Cell, score: float) -> dict[str, fl
     return {"published": published} | ({"from_published": score - published} if compares else {})
 
 
-def _read(run: Run, task: str, probe: str) -> list[Result]:
+def _read(run: Run, task: str, probe: Probe) -> list[Result]:
     """Read one result per seed that has a score."""
     name = record.file_name(task, further_probe=further(run, probe))
     results = []
@@ -117,12 +125,18 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
         *data,
         *_recipe_notes(experiment, cells),
         f"Scale {options.scale.name}, protocol {options.protocol.name}, {steps} steps of pretraining, seeds {seeds}.",
-        f"Percent; 95 % intervals {of_seeds}. Differences are from {experiment.cells[experiment.reference].title}, "
-        "paired by seed.",
+        f"Percent; 95 % intervals {of_seeds}. Differences are from {_references(experiment)}, paired by seed.",
         "Effective rank and top share: of the features of up to 512 training examples (mean over seeds); the first is "
         "at most the number of features, the second is the share of the variance along one direction.",
         f"Computed on {days or 'no day yet'} at commit {commits or 'none'} on {machines or 'no machine'}.",
     )
+
+
+def _references(experiment: Experiment) -> str:
+    """Name the cells that differences refer to."""
+    names = dict.fromkeys(map(experiment.reference_of, experiment.cells))
+    titles = [experiment.cells[name].title for name in names if name in experiment.cells]
+    return titles[0] if len(titles) == 1 else f"the cell of the same method among {'; '.join(titles)}"
 
 
 def _recipe_notes(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:

@@ -27,7 +27,8 @@ from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
-from dabs_rq.pretrain.resume import LOGS, RESUME, resume_step
+from dabs_rq.pretrain.logs import FOLDERS
+from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
 
@@ -270,11 +271,13 @@ class _Bar(TQDMProgressBar):
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     """Make the CSV logger and the one that trainer.logger names. Each start writes a new file, so a resumed run keeps
     its earlier logs."""
-    loggers: list[Logger] = [CSVLogger(folder, name=LOGS[0], version=f"from-step-{step}", flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [
+        CSVLogger(folder, name=FOLDERS[0], version=f"from-step-{step}", flush_logs_every_n_steps=50)
+    ]
     name = run.options.trainer.logger
     try:
         if name == "tensorboard":
-            loggers.append(TensorBoardLogger(folder, name=LOGS[1], version=f"from-step-{step}"))
+            loggers.append(TensorBoardLogger(folder, name=FOLDERS[1], version=f"from-step-{step}"))
         if name == "wandb":
             title = f"{run.domain.name}-{run.method.name}-seed-{seed}"
             loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))

@@ -160,7 +160,7 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
             f"{run.domain.name!r}, {run.domain.pretraining.source.title}, has none: choose a method that reads no "
             "targets, or a domain whose pretraining source has labels"
         )
-    batches = training_batches(source, run.options.pretrain.batch_size or run.domain.batch_size, seed)
+    batches = training_batches(source, run.batch_size, seed)
     if batches.size % (count := rank_count(run.options.trainer.devices, run.options.trainer.nodes)):
         raise OptionError(
             f"{count} devices share every batch equally, but a batch has {batches.size} examples: "
@@ -172,5 +172,4 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
 def _budget(run: Run) -> str:
     if not registry.method(run.method.name).trains:
         return "no steps"
-    size = run.options.pretrain.batch_size or run.domain.batch_size
-    return f"{run.options.pretrain.steps} steps of {size}"
+    return f"{run.options.pretrain.steps} steps of {run.batch_size}"

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from dabs_rq.pretrain.logs import FOLDERS
 from dabs_rq.run import Run
 from dabs_rq.run.changes import changed_code, changed_options, comparable_code
 
 RESUME = "resume"  # stem of resume.ckpt, the resume point of an interrupted run
-LOGS = ("log", "tensorboard")  # folders of the logs of all starts
 
 
 def resume_step(run: Run, resume: Path, origin: Mapping[str, Any]) -> int:
@@ -40,7 +40,7 @@ def resume_step(run: Run, resume: Path, origin: Mapping[str, Any]) -> int:
 
 def _set_logs_aside(folder: Path) -> None:
     """Rename the logs of a training that is not resumed, so that no curve joins its losses to those of another."""
-    for name in LOGS:
+    for name in FOLDERS:
         if (logs := folder / name).is_dir():
             shutil.rmtree(unused := folder / f"{name}.unused", ignore_errors=True)
             logs.replace(unused)

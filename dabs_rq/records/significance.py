@@ -188,6 +188,15 @@ def differs(comparisons: pd.DataFrame, methods: Sequence[str]) -> set[tuple[str,
     return set(zip(significant[_DOMAIN], significant["task"], significant["method"], strict=True))
 
 
+def ahead(comparisons: pd.DataFrame) -> set[tuple[str, str, str, str]]:
+    """Return (domain, task, method, other) of the pairs in which the 95 % interval of the difference is above zero."""
+    above, below = comparisons[comparisons["low"] > 0], comparisons[comparisons["high"] < 0]
+    return {
+        *zip(above[_DOMAIN], above["task"], above["method"], above["against"], strict=True),
+        *zip(below[_DOMAIN], below["task"], below["against"], below["method"], strict=True),
+    }
+
+
 def note(comparisons: pd.DataFrame, methods: Sequence[str], title: str) -> str | None:
     """Return the footnote that explains the marks of `differs`; None without comparisons.
 

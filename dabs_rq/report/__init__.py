@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from dabs_rq import registry, table
 from dabs_rq.data.requests import missing_text
 from dabs_rq.domain import Domain
 from dabs_rq.files import digest, locked_folder, remove_leftovers, write_text
-from dabs_rq.report import cells, curves, experiment, figure, page, scores, views
+from dabs_rq.records import significance
+from dabs_rq.report import cells, citation, curves, experiment, figure, page, scores, views
 from dabs_rq.report.cells import Cells
-from dabs_rq.report.page import Figure, Section
+from dabs_rq.report.page import Copy, Figure, Section
 from dabs_rq.run import Run
 from dabs_rq.table import ours
 from dabs_rq.table.columns import is_network, method_title, run_of
@@ -46,7 +49,8 @@ def write(run: Run) -> Report:
 
     Raises OptionError as `table.build` does, and if matplotlib is missing; RecordError if there is a file of the same
     name that is not ours."""
-    run = run.replace({"table.probes": "own"})
+    if run.options.table.probes != "own":
+        run = run.replace({"table.probes": "own"})
     with figure.style():
         built = table.build(run)
         folder = table.write(run, built)
@@ -82,23 +86,30 @@ def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:
     """Write the figures; return the page and the names of its figures."""
     runs = {name: run_of(run, name) for name in built.methods}
     of_methods = {name: one for name, one in runs.items() if not is_network(name)}
-    layout = lay_out(built)
+    layout = lay_out(built, spread=False)
     page_cells = cells.build(runs, built, layout)
     domains = [run.domain_called(str(name)) for name in built.frame["domain"].unique()]
     sections = [_scores(runs, built, page_cells, domains, figures), _curves(of_methods, domains, figures)]
-    if QUANTIZER in runs:
+    if QUANTIZER in runs and any(page_cells.records.values()):  # without results, write no miniature
         sections.append(_views(runs[QUANTIZER], domains, figures))
     experiments = experiment.section(run, figures)
-    if experiments.figures or experiments.missing:
+    if experiments.figures or experiments.missing or experiments.links:
         sections.append(experiments)
     html = page.render(
         title=built.title,
         warning=run.data_note if run.made_up else "",
-        facts=_facts(runs, built, page_cells),
+        facts=_facts(run, runs, built, page_cells),
         titles={domain.name: domain.title for domain in domains},
         layout=layout,
         page_cells=page_cells,
         sections=sections,
+        copies=[
+            Copy("CSV", "table.csv", table.to_csv(built)),
+            Copy("LaTeX", "table.tex", table.to_latex(built)),
+            Copy("BibTeX", "references.bib", citation.bibtex()),
+        ],
+        beside=[(method_title(name), cells.beside_kinds(built, name)) for name in built.methods],
+        reference=method_title(significance.reference(built.methods)),
         problems=_problems(run, built, page_cells, domains),
         folder=FIGURES,
     )
@@ -110,9 +121,9 @@ def _changed(runs: Mapping[str, Run]) -> dict[str, object]:
     return {key: value for run in runs.values() for key, value in run.composed.changed(of_pretraining=False).items()}
 
 
-def _facts(runs: Mapping[str, Run], built: Table, page_cells: Cells) -> list[tuple[str, str]]:
-    run = runs[built.methods[0]]
-    days = sorted(record.created[:10] for records in page_cells.records.values() for record in records)
+def _facts(run: Run, runs: Mapping[str, Run], built: Table, page_cells: Cells) -> list[tuple[str, str]]:
+    shown = [record for records in page_cells.records.values() for record in records]
+    days = sorted(record.created[:10] for record in shown)
     results = int(built.frame[list(runs)].notna().to_numpy().sum())
     return [
         ("Scale", run.options.scale.name),
@@ -122,7 +133,22 @@ def _facts(runs: Mapping[str, Run], built: Table, page_cells: Cells) -> list[tup
         ("Options that differ", ", ".join(f"{key}={value}" for key, value in sorted(_changed(runs).items())) or "none"),
         ("Results", f"{results} of {len(page_cells.rows) * len(runs)}"),
         ("Computed", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"),
+        ("Commit", _distinct(_short(record.commit or "unknown") for record in shown)),
+        ("Machine", _distinct(record.hardware for record in shown)),
+        ("Command", shlex.join(["python", "-m", "dabs_rq", "report" if shown else "suite", *run.words])),
     ]
+
+
+def _short(commit: str) -> str:
+    """Shorten a commit's hash to 12 digits; "-dirty" stays."""
+    return re.sub(r"^([0-9a-f]{12})[0-9a-f]+", r"\1", commit)
+
+
+def _distinct(values: Iterable[str]) -> str:
+    """List the distinct values, the most frequent first, at most three of them."""
+    ordered = [value for value, _ in Counter(values).most_common()]
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return ", ".join(ordered[:3]) + more or "-"
 
 
 def _scores(runs: Mapping[str, Run], built: Table, page_cells: Cells, domains: Sequence[Domain], out: Path) -> Section:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from dabs_rq.metrics import metric
 from dabs_rq.records.record import Record
+from dabs_rq.records.significance import reference
+from dabs_rq.report.scores import half_interval
 from dabs_rq.run import Run
 from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import DASH, Table
-from dabs_rq.table.layout import Cell, Layout, Line
+from dabs_rq.table.layout import Cell, Layout, Line, number
 from dabs_rq.table.records import record_file
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A cell of a column that is hidden at first. kind: "spread", half of the 95 % interval of a score, or
+    "difference", that from the reference with its 95 % interval. text: "" without a number."""
+
+    kind: Literal["spread", "difference"]
+    text: str = ""
+    sort_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -20,11 +33,12 @@ class Number:
     """A cell of the page.
 
     cell: the cell as the table shows it. sort_value: the number to sort by, or None. details: the index of its records
-    in `Cells.details`, or None."""
+    in `Cells.details`, or None. beside: the cells of the columns beside it that are hidden at first, see `Beside`."""
 
     cell: Cell
     sort_value: float | None
     details: int | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,9 @@ def build(runs: Mapping[str, Run], table: Table, layout: Layout) -> Cells:
             result = table.results[domain, task]
             cells.records[domain, task] = [record for seeds in result.records.values() for record in seeds.values()]
             numbers = [_number(cell) for cell in line.cells]
+            (row,) = rows[rows["task"] == task].to_dict("records")
             for column, method in enumerate(table.methods):
+                numbers[column] = replace(numbers[column], beside=_beside(table, row, method))
                 scored = list(result.records.get(method, {}).values())
                 failed = [record for record in result.failed.values() if record.method == method]
                 if not scored and not failed:
@@ -80,24 +96,46 @@ def build(runs: Mapping[str, Run], table: Table, layout: Layout) -> Cells:
                     continue
                 if 0 < len(scored) < len(run.options.seeds):
                     cells.fewer_seeds.setdefault(method, []).append(line.title)
-                numbers[column] = _number(line.cells[column], len(cells.details))
+                numbers[column] = replace(numbers[column], details=len(cells.details))
                 title = f"{line.title}, {method_title(method)}"
-                mean = f": {line.cells[column].text}" if len(scored) > 1 else ""
+                mean = f": {number(row[method], row[f'{method}_std'])}" if len(scored) > 1 else ""
                 cells.details.append(_details(runs[method], title + mean, [*scored, *failed]))
                 cells.failed += [f"{title}, seed {record.seed}: no score ({record.why_no_score})." for record in failed]
             cells.rows.append(Row(domain, line.title, line.metric, tuple(numbers)))
-        cells.averages += [_average(domain, group.mean)] if group.mean else []
-    cells.averages += [_average("", layout.rank)] if layout.rank else []
+        cells.averages += [_average(table, domain, group.mean)] if group.mean else []
+    cells.averages += [_average(table, "", layout.rank)] if layout.rank else []
     return cells
 
 
-def _number(cell: Cell, details: int | None = None) -> Number:
+def beside_kinds(table: Table, method: str) -> tuple[Literal["spread", "difference"], ...]:
+    """Return the kinds of the hidden columns beside a method's."""
+    return ("spread",) if method == reference(table.methods) else ("spread", "difference")
+
+
+def _number(cell: Cell) -> Number:
     # Sort by the rounded number, so that the order agrees with what the reader sees.
-    return Number(cell, None if cell.text in ("", DASH) else float(cell.text.split()[0]), details)
+    return Number(cell, None if cell.text in ("", DASH) else float(cell.text))
 
 
-def _average(domain: str, line: Line) -> Row:
-    return Row(domain, line.title, line.metric, tuple(map(_number, line.cells)))
+def _average(table: Table, domain: str, line: Line) -> Row:
+    numbers = list(map(_number, line.cells))
+    for column, method in enumerate(table.methods):
+        numbers[column] = replace(numbers[column], beside=tuple(map(Beside, beside_kinds(table, method))))
+    return Row(domain, line.title, line.metric, tuple(numbers))
+
+
+def _beside(table: Table, row: Mapping[str, Any], method: str) -> tuple[Beside, ...]:
+    half = half_interval(row, method)
+    cells = [Beside("spread") if math.isnan(half) else Beside("spread", f"± {half:.2f}", half)]
+    if "difference" in beside_kinds(table, method):
+        frame = table.comparisons
+        of_cell = (frame["domain"] == row["domain"]) & (frame["task"] == row["task"]) & (frame["method"] == method)
+        found = frame[of_cell & (frame["against"] == reference(table.methods))].to_dict("records")
+        cells += [
+            Beside("difference", f"{one['difference']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]", one["difference"])
+            for one in found
+        ] or [Beside("difference")]
+    return tuple(cells)
 
 
 def _details(run: Run, title: str, records: Sequence[Record]) -> Details:

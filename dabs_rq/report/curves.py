@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Domain
 from dabs_rq.errors import CheckpointError
+from dabs_rq.pretrain import logs
 from dabs_rq.report import figure
 from dabs_rq.report.figure import INK, Plot
 from dabs_rq.run import Run
@@ -24,7 +25,8 @@ POINTS = 200  # of a curve; longer ones are averaged down
 def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | None, list[str]]:
     """Draw the curves of a domain. `runs`: method -> its run in this domain.
 
-    Returns the figure (None without any curve), and a message for each missing curve."""
+    Returns the figure (None without any curve), and messages of what is missing: one for each curve, or one for all if
+    there is none."""
     import pandas as pd
 
     curves, missing = [], []
@@ -33,14 +35,16 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
             continue
         for seed in run.options.seeds:
             folder = run.checkpoint_folder(seed) / "log"
-            log = read_log(folder)
+            log = logs.read(folder)
             if log is None or "loss" not in log:  # without a loss: fewer steps than lie between two logs of it
                 what = "no log of pretraining" if log is None else "no loss in the log of pretraining"
                 missing.append(f"{domain.title}, {method_title(method)}, seed {seed}: {what} in {folder}.")
             else:
                 curves.append(log.assign(method=method, seed=seed))
     if not curves:
-        return None, missing
+        titles = [method_title(method) for method in runs if registry.method(method).trains]
+        named = f"{domain.title}: no loss was logged in pretraining with {', '.join(titles)}"
+        return None, [f"{named}; `make pretrain DOMAIN={domain.name}` trains one."] if missing else []
     return _draw(pd.concat(curves), domain, out), missing
 
 
@@ -54,22 +58,6 @@ def warnings(runs: Mapping[str, Run], domain: Domain) -> list[str]:
                 named = f"{domain.title}, {method_title(method)}, seed {seed}"
                 found += [f"{named}: {text}" for text in about.get("warnings") or () if isinstance(text, str)]
     return found
-
-
-def read_log(folder: Path) -> pd.DataFrame | None:
-    """Read what a pretraining logged: columns step and one per scalar, in the order of steps; None if nothing can be
-    read. Each start of training writes a new file; for steps that a resumed run repeats, the later file counts."""
-    import pandas as pd
-
-    parts = []
-    for file in sorted(folder.glob("from-step-*/metrics.csv"), key=lambda file: int(file.parent.name.split("-")[-1])):
-        try:
-            part = pd.read_csv(file, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
-            parts.append(part.dropna(subset="step").drop(columns="epoch", errors="ignore"))
-        except Exception:  # a damaged file can raise any type
-            continue
-    log = pd.concat(parts).groupby("step", as_index=False).last() if parts else None
-    return None if log is None or log.empty else log
 
 
 def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
@@ -97,7 +85,7 @@ def _draw(curves: pd.DataFrame, domain: Domain, out: Path) -> Plot:
     for axes in grid[len(scalars) :]:
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
-    plot.legend(handles, labels, loc="outside upper center", ncols=4)
+    plot.legend(handles, labels, loc="outside upper center", ncols=figure.legend_columns(labels))
     steps = curves.dropna(subset="loss")["step"].max() + 1  # features are also measured after the last step
     alternative = f"Curves of pretraining in {domain.title} over {steps:.0f} steps: {'; '.join(ends)}."
     return figure.save(plot, out, f"pretraining-{domain.name}", alternative)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment import cells as experiments
+from dabs_rq.experiment.ablate import NAME, PREFIX
 from dabs_rq.experiment.cells import Experiment
 from dabs_rq.experiment.results import Results, collect, tables
 from dabs_rq.files import locked_folder, remove_leftovers, write_text
@@ -70,7 +71,15 @@ def section(run: Run, out: Path) -> Section:
             caption = f"{name}: {results.experiment.title}. {results.notes[-1]}"
             made.figures.append(Figure(str(part["domain"].iloc[0]), plot, caption, str(part["row"].iloc[0])))
         made.missing += [f"{name}: no result of {missing}." for missing in results.missing]
+    made.links += _ablations(run)
     return made
+
+
+def _ablations(run: Run) -> list[tuple[str, str]]:
+    """List the pages of the run's ablations: title and address from the folder of its results."""
+    pages = sorted(run.places.results.glob(f"{PREFIX}*/{NAME}.html"))
+    found = [(page.parent.name.removeprefix(PREFIX), page) for page in pages if ours.is_ours(page)]
+    return [(f"Ablation {name}", f"{page.parent.name}/{page.name}") for name, page in found]
 
 
 def _was_begun(experiment: Experiment, run: Run) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,16 @@ def new(height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend fit above a figure: at most four. Entries fill one column after another."""
+    for columns in (4, 3, 2):
+        lines = -(-len(labels) // columns)
+        widths = [max(map(len, labels[start : start + lines])) for start in range(0, len(labels), lines)]
+        if sum(widths) + 6 * len(widths) <= 60:  # in letters; 6 for a marker and the space beside it
+            return columns
+    return 1
 
 
 def save(figure: Figure, folder: Path, name: str, alternative: str) -> Plot:

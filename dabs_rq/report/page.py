@@ -25,10 +25,19 @@ class Figure:
     heading: str = ""
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A text that the page offers to copy and to save. title: of the text. name: of the file."""
+
+    title: str
+    name: str
+    text: str
+
+
 @dataclass
 class Section:
     """A section of figures. `texts`: how to read them. `warnings`: about what they show. `missing`: a message for each
-    missing figure."""
+    missing figure. `links`: title and address, relative to the page, of pages that show more."""
 
     anchor: str
     title: str
@@ -36,6 +45,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def render(
@@ -46,10 +56,15 @@ def render(
     layout: Layout,
     page_cells: Cells,
     sections: Sequence[Section],
+    copies: Sequence[Copy],
+    beside: Sequence[tuple[str, Sequence[str]]],
+    reference: str,
     problems: Sequence[str],
     folder: str,
 ) -> str:
-    """Render the page. `titles`: name of each shown domain -> its title. `folder`: of figures, relative to the page."""
+    """Render the page. `titles`: name of each shown domain -> its title. `copies`: the table in other formats, and what
+    to cite. `beside`: of each method, its title and the kinds of hidden columns beside its own. `reference`: the title
+    of the method that differences are from. `folder`: of figures, relative to the page."""
     from markupsafe import Markup
 
     templates = environment()
@@ -73,6 +88,10 @@ def render(
         meanings=MEANINGS,
         dash=DASH,
         sections=sections,
+        copies=copies,
+        texts={copy.title: {"name": copy.name, "text": copy.text} for copy in copies},
+        beside=beside,
+        reference=reference,
         folder=folder,
         problems=problems,
         notes=layout.notes,

@@ -18,11 +18,17 @@ from dabs_rq.table.columns import method_title
 Row = Mapping[str, Any]  # a row of Table.frame
 
 
+def half_interval(row: Row, method: str) -> float:
+    """Return half of the 95 % interval of a score in percent, not clipped: over seeds if there are several, else over
+    test examples by the normal approximation; NaN if it is unknown."""
+    half_width = float(row[f"{method}_interval"])
+    return 1.96 * float(row[f"{method}_se"]) if math.isnan(half_width) else half_width
+
+
 def interval(row: Row, method: str) -> tuple[float, float]:
     """Return the 95 % interval of a score in percent: over seeds if there are several, else over test examples by the
     normal approximation. It is clipped to the range of the metric, and (nan, nan) if it is unknown."""
-    half_width = row[f"{method}_interval"]
-    half_width = 1.96 * row[f"{method}_se"] if math.isnan(half_width) else half_width
+    half_width = half_interval(row, method)
     if math.isnan(row[method] - half_width):
         return math.nan, math.nan
     return max(100 * metric(_metric(row)).lowest, row[method] - half_width), min(100.0, row[method] + half_width)
@@ -36,7 +42,9 @@ def draw(
     if not methods:
         return None
     step = 0.6 / max(1, len(methods) - 1)
-    plot = figure.new(0.75 + len(rows) * max(0.3, 0.11 * len(methods)))
+    entries = _legend(methods, rows, published)
+    columns = figure.legend_columns([entry.get_label() for entry in entries])
+    plot = figure.new(0.6 + 0.15 * -(-len(entries) // columns) + len(rows) * max(0.3, 0.11 * len(methods)))
     axes = plot.add_subplot()
     for position, row in enumerate(rows):
         if _has_majority(row):
@@ -56,7 +64,7 @@ def draw(
     axes.tick_params("y", length=0)
     axes.grid(axis="x")
     axes.margins(x=0.03)
-    plot.legend(handles=_legend(methods, rows, published), loc="outside upper center", ncols=4, handletextpad=0.3)
+    plot.legend(handles=entries, loc="outside upper center", ncols=columns, handletextpad=0.3)
     titles = ", ".join(map(method_title, methods))
     return figure.save(
         plot,

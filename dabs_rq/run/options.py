@@ -32,6 +32,7 @@ def _without_null(path: Path) -> Path:
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**31 - 1)]
 Processes = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=4096)]
 Probe = Literal["lbfgs", "adamw", "adamw_standardised", "sgd", "classifier"]
+Headings = Literal["own", "published"]
 PROBE_TITLES = {
     "lbfgs": "Regression on standardised features",
     "adamw": "AdamW on raw features",
@@ -190,7 +191,8 @@ class TableOptions:
     "dabs2" of DABS 2.0. spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's
     t). published: show the published scores if they compare; with columns=dabs2 they are also shown wherever there may
     be a difference. averages: add rows with the means of domains and the average rank of each method. probes: show
-    columns of the run's own probe or of all probes.
+    columns of the run's own probe or of all probes. headings: table.tex has our titles of the methods (own) or those of
+    the published table, which calls RQ "Ours".
     """
 
     columns: Literal["rq", "dabs2"] = "rq"
@@ -198,6 +200,7 @@ class TableOptions:
     published: bool = False
     averages: bool = True
     probes: Literal["own", "all"] = "own"
+    headings: Headings = "own"
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,11 @@ class Run:
         """Return a domain with the sources of the scale."""
         return registry.domain(name, self.options.scale.sources)
 
+    @property
+    def batch_size(self) -> int:
+        """Examples of a batch of pretraining, over all devices."""
+        return self.options.pretrain.batch_size or self.domain.batch_size
+
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
         """The domain's inputs at this scale, with the vocabulary of the installed tokenizer."""

@@ -97,14 +97,18 @@ def plan_cells(cells: Sequence[Cell]) -> Plan:
         by_domain.setdefault(cell.run.domain.name, []).append(cell)
     for domain, of_domain in by_domain.items():
         first = of_domain[0].run
-        _add_domain(plan, first, domain, first.tasks, [(cell.name, cell.run) for cell in of_domain])
+        _add_domain(plan, first, domain, first.domain.tasks, [(cell.name, cell.run) for cell in of_domain])
     return plan
 
 
 def _add_domain(plan: Plan, run: Run, domain: str, tasks: Sequence[Task], runs: Sequence[tuple[str, Run]]) -> None:
-    """Add what a domain still needs for the seeds of `run`. runs: (cell, its run of one method); the cell is "" in the
-    table."""
-    remaining = [_remaining(plan, cell, one, seed, tasks) for seed in run.options.seeds for cell, one in runs]
+    """Add what a domain still needs of `tasks` for the seeds of `run`. runs: (cell, its run of one method, which may
+    have fewer tasks); the cell is "" in the table."""
+    remaining = [
+        _remaining(plan, cell, one, seed, [task for task in tasks if task in one.tasks])
+        for seed in run.options.seeds
+        for cell, one in runs
+    ]
     plan.jobs += _jobs(run, domain, tasks, [part for part in remaining if part.pretraining or part.tasks])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -11,11 +12,13 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from dabs_rq import registry
+from dabs_rq.pretrain import logs
 from dabs_rq.suite.jobs import Job, Outcome
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+REFRESH = 2.0  # seconds between two looks at the log of a running job
 COLOURS = {"failed": "red", "data missing": "yellow", "waiting": "yellow"}
 
 
@@ -79,6 +82,7 @@ class LiveProgress(Progress):
         from rich.live import Live
 
         super().__init__(jobs)
+        self.training: dict[str, _Training] = {}
         # Jobs in this process redirect standard output to their logs: the view needs its own copy of the terminal.
         self.terminal = os.fdopen(os.dup(1), "w", errors="backslashreplace")
         console = Console(file=self.terminal, highlight=False)
@@ -93,6 +97,15 @@ class LiveProgress(Progress):
     def __exit__(self, *_: object) -> None:
         self.live.stop()
         self.terminal.close()
+
+    def started(self, job: Job) -> None:
+        super().started(job)
+        if job.step == "pretrain" and registry.method(job.method).trains:
+            self.training[job.name] = _Training(job, self.clock)
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        self.training.pop(job.name, None)
+        super().finished(job, outcome)
 
     def print_line(self, line: str, state: str) -> None:
         self.live.console.print(line, style=COLOURS.get(state), markup=False)
@@ -111,8 +124,39 @@ class LiveProgress(Progress):
         now = self.clock()
         jobs = Table.grid(padding=(0, 2))
         for name, start in list(self.running.items()):
-            jobs.add_row(f"  {name}", _duration(now - start))
+            training = self.training.get(name)
+            jobs.add_row(f"  {name}", _duration(now - start), training.text() if training else "")
         return Group(bar, jobs)
+
+
+class _Training:
+    """What a running pretraining logs: its step, loss and speed. `clock`: seconds."""
+
+    def __init__(self, job: Job, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.steps = job.run.options.pretrain.steps
+        self.examples = job.run.batch_size * job.run.options.pretrain.accumulate  # per step
+        self.folder = job.run.checkpoint_folder(job.seed) / logs.FOLDERS[0]
+        self.looked = -math.inf
+        self.first: tuple[float, int] | None = None  # time and step of the first look that saw this start's log
+        self.shown = ""
+        before = logs.latest(self.folder)  # of an earlier start
+        self.before = before.step if before else None
+
+    def text(self) -> str:
+        """Write "step 150 of 600, loss 2.31, 1,200 examples/s", as the log has it now."""
+        if (now := self.clock()) - self.looked < REFRESH:
+            return self.shown
+        self.looked = now
+        logged = logs.latest(self.folder)
+        if logged is None or logged.step == self.before:
+            return self.shown
+        self.first = self.first or (now, logged.step)
+        started, step = self.first
+        done, seconds = (logged.step - step) * self.examples, now - started
+        speed = f", {done / seconds:,.0f} examples/s" if done > 0 and seconds > 0 else ""
+        self.shown = f"step {logged.step + 1} of {self.steps}, loss {logged.loss:.3g}{speed}"
+        return self.shown
 
 
 def _kinds(job: Job) -> list[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""Turns records into the table, as CSV, LaTeX, Markdown and HTML, in the layout and order of the published table."""
+"""Turns records into the table, as CSV, LaTeX and Markdown, in the layout and order of the published table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from dabs_rq.run.options import TableOptions
 from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
-from dabs_rq.table.html import to_html
 from dabs_rq.table.notes import footnotes, of_other_options, of_undeclared, table_title
 from dabs_rq.table.published import PUBLISHED, read_published, shows_published
 from dabs_rq.table.records import Row, check_records, read_records, select_records
@@ -155,7 +154,7 @@ def table_order(domains: Sequence[str] | None = None, sources: str | None = None
 
 
 def write(run: Run, table: Table) -> Path:
-    """Write table.csv, .tex, .md and .html, averages.csv and comparisons.csv to the run's results folder, or to a
+    """Write table.csv, .tex and .md, averages.csv and comparisons.csv to the run's results folder, or to a
     subfolder for the columns of another published table, for a variant or for the columns of all probes; a selection of
     domains goes to a subfolder of its own if there is a table with others. Return the folder.
 
@@ -172,7 +171,6 @@ def write(run: Run, table: Table) -> Path:
         "table.csv": to_csv,
         "table.tex": to_latex,
         "table.md": to_markdown,
-        "table.html": to_html,
         "averages.csv": _averages_csv,
         "comparisons.csv": _comparisons_csv,
     }

@@ -9,7 +9,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.run.options import PROBE_TITLES, Probe
+from dabs_rq.run.options import PROBE_TITLES, Headings, Probe
 from dabs_rq.transfer.frozen import UNNAMED
 from dabs_rq.transfer.probes import probes
 
@@ -73,14 +73,14 @@ def is_network(name: str) -> bool:
     return name.partition("+")[0] not in registry.method_names()
 
 
-def method_title(name: str) -> str:
-    """Return the title of a column's method: its title in the published table if it is there, else its own. That of a
-    network is the title in its file, or its name."""
+def method_title(name: str, headings: Headings = "own") -> str:
+    """Return the title of a column's method, its own or that of the published table. That of a network is the title in
+    its file, or its name."""
     name = name.partition("+")[0]
     if is_network(name):
         return registry.encoder(name).title if name in registry.encoder_names() else name
     spec = registry.method(name)
-    return spec.published_title or spec.title
+    return spec.published_title or spec.title if headings == "published" else spec.title
 
 
 def column_title(name: str) -> str:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dabs_rq import registry
 from dabs_rq.records import significance
+from dabs_rq.records.fit import at_end_of_grid, unconverged
+from dabs_rq.records.record import Record
+from dabs_rq.run.options import Headings
 from dabs_rq.table.columns import is_network, method_title
 from dabs_rq.table.contents import DASH, Table
 
-if TYPE_CHECKING:
-    pass
-
-DOUBTFUL, DIFFERS = "°", "†"
-MEANINGS = {DOUBTFUL: "not clearly above a constant answer", DIFFERS: "differs significantly, see the notes"}
+DOUBTFUL, DIFFERS, CUT_OFF, AT_END = "°", "†", "‡", "§"
+MEANINGS = {
+    DOUBTFUL: "not clearly above a constant answer",
+    DIFFERS: "differs significantly, see the notes",
+    CUT_OFF: "the probe did not converge",
+    AT_END: "the probe's strength is at an end of the grid",
+}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`best`: whether it is the best of its row. `marks`: characters that the notes explain."""
+    """`best`: whether it is the best of its row by more than noise, see the notes. `marks`: characters that the notes
+    explain."""
 
     text: str
     best: bool = False
@@ -58,28 +64,33 @@ class Layout:
         return sum(len(titles) for _, titles in self.blocks)
 
 
-def lay_out(table: Table) -> Layout:
+def lay_out(table: Table, headings: Headings = "own", *, spread: bool = True) -> Layout:
+    """Lay out a table. headings: the titles of the methods. spread: write the spread over several seeds into cells."""
     frame, methods = table.frame, table.methods
     published = [method for method in methods if f"{method}_published" in frame.columns]
     differences = [method for method in published if frame[f"{method}_difference"].notna().any()]
     single = len(table.groups) == 1
     ours = [(("This run" if published else "") if single else group.title, group.columns) for group in table.groups]
     blocks = [*ours, ("Published", published), ("Difference", differences)]
-    titled = tuple((title, tuple(map(method_title, names))) for title, names in blocks if names)
+    titled = tuple((title, tuple(method_title(name, headings) for name in names)) for title, names in blocks if names)
     doubtful = {method: _doubtful(table, method) for method in methods}
     differing = {cell for group in table.groups for cell in significance.differs(table.comparisons, group.columns)}
+    ahead = significance.ahead(table.comparisons)
 
     lines: dict[str, list[Line]] = {}
-    any_doubtful = False
+    any_doubtful = any_best = False
     for position, row in enumerate(frame.to_dict("records")):
-        best = {name: _best([row[name] for name in group.columns]) for group in table.groups for name in group.columns}
+        best = {name for group in table.groups if (name := _ahead_of_all(row, group.columns, ahead))}
+        any_best = any_best or bool(best)
+        records = table.results[row["domain"], row["task"]].records
         cells = []
         for method in methods:
             marks = DOUBTFUL if doubtful[method][position] else ""
             any_doubtful = any_doubtful or bool(marks)
             marks += DIFFERS if (row["domain"], row["task"], method) in differing else ""
-            text = number(row[method], row[f"{method}_{table.options.spread}"])
-            cells.append(Cell(text, number(row[method]) == best[method], marks))
+            marks += fit_marks(records.get(method, {}).values())
+            text = number(row[method], row[f"{method}_{table.options.spread}"] if spread else math.nan)
+            cells.append(Cell(text, method in best, marks))
         cells += [Cell(number(row[f"{method}_published"])) for method in published]
         cells += [Cell(number(row[f"{method}_difference"], sign="+")) for method in differences]
         lines.setdefault(str(row["domain"]), []).append(Line(str(row["row"]), str(row["metric"]), tuple(cells)))
@@ -95,6 +106,10 @@ def lay_out(table: Table) -> Layout:
         notes.append(
             f"{DOUBTFUL} not above the score of a constant answer (the most frequent class; 50 for AUROC, 0 for "
             "correlations) by two standard errors."
+        )
+    if any_best:
+        notes.append(
+            "Bold: the best of its row, if the 95 % interval of its difference from every other is above zero."
         )
     own = table.groups[0].columns
     if note := significance.note(table.comparisons, own, method_title(significance.reference(own))):
@@ -122,12 +137,22 @@ def _doubtful(table: Table, method: str) -> list[bool]:
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
 
-def _best(values: Sequence[float], *, lowest: bool = False) -> str | None:
-    """Return the best number as the table writes it, so that numbers that look equal tie; None if all tie."""
-    scored = [value for value in values if not math.isnan(value)]
-    if len({number(value) for value in scored}) < 2:
+def fit_marks(records: Iterable[Record]) -> str:
+    """Return the marks of the probes of a cell: whether one did not converge, or chose the end of the grid."""
+    records = list(records)
+    return (CUT_OFF if any(map(unconverged, records)) else "") + (AT_END if any(map(at_end_of_grid, records)) else "")
+
+
+def _ahead_of_all(
+    row: Mapping[Hashable, Any], names: Sequence[str], ahead: Collection[tuple[str, str, str, str]]
+) -> str | None:
+    """Return the column whose score is above that of every other column by more than noise; None if there is none."""
+    scored = [name for name in names if not math.isnan(row[name])]
+    if len(scored) < 2:
         return None
-    return number(min(scored) if lowest else max(scored))
+    best = max(scored, key=lambda name: row[name])
+    others = [name for name in scored if name != best]
+    return best if all((row["domain"], row["task"], best, other) in ahead for other in others) else None
 
 
 def _average(table: Table, what: str, domain: str, padding: int) -> Line | None:
@@ -138,10 +163,6 @@ def _average(table: Table, what: str, domain: str, padding: int) -> Line | None:
     if not table.options.averages or not matching:
         return None
     (row,) = matching
-    cells = []
-    for group in table.groups:
-        values = [float(row[name]) for name in group.columns]
-        best = _best(values, lowest=what == "rank")
-        cells += [Cell(number(value), number(value) == best) for value in values]
+    cells = [Cell(number(float(row[name]))) for name in table.methods]
     title = {"mean": "Mean of", "rank": "Average rank in"}[what]
     return Line(f"{title} {row['rows']} rows", "", (*cells, *[Cell("")] * padding))

@@ -148,11 +148,11 @@ def _fits(rows: Sequence[tuple[str, Row]]) -> list[str]:
             if any(map(at_end_of_grid, by_seed.values())):
                 at_end.setdefault(column, []).append(name)
     return [
-        f"{column_title(column)}: the probe did not converge in {', '.join(names)}; raise transfer.max_iterations and "
-        "compute these rows again."
+        f"‡ {column_title(column)}: the probe did not converge in {', '.join(names)}; raise transfer.max_iterations "
+        "and compute these rows again."
         for column, names in cut_off.items()
     ] + [
-        f"{column_title(column)}: the strength selected is at an end of the grid (transfer.strengths) in "
+        f"§ {column_title(column)}: the strength selected is at an end of the grid (transfer.strengths) in "
         f"{len(names)} of {len(rows)} rows: {', '.join(names)}."
         for column, names in at_end.items()
     ]

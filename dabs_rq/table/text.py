@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from dabs_rq.table.contents import DASH, Table
-from dabs_rq.table.layout import DIFFERS, DOUBTFUL, Cell, Layout, Line, lay_out
+from dabs_rq.table.layout import AT_END, CUT_OFF, DIFFERS, DOUBTFUL, Cell, Layout, Line, lay_out
 
 
 def to_csv(table: Table) -> str:
@@ -32,7 +32,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _words(line: Line, domain: str) -> list[str]:
-    cells = [" ".join([cell.text, *cell.marks]) for cell in line.cells]
+    cells = [" ".join([f"**{cell.text}**" if cell.best else cell.text, *cell.marks]) for cell in line.cells]
     return [_one_line(text).replace("|", r"\|") for text in (line.title, domain, line.metric, *cells)]
 
 
@@ -41,9 +41,10 @@ def _one_line(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """Write a booktabs tabular with a heading per domain and the best score of each row in bold, and the notes as text
-    below it. It compiles with \\input in an article."""
-    layout = lay_out(table)
+    """Write a booktabs tabular with a heading per domain, and the notes as text below it.
+
+    It compiles with \\input in an article."""
+    layout = lay_out(table, table.options.headings)
     columns = layout.width + 2
     lines = [
         "% Needs \\usepackage{booktabs}.",
@@ -100,6 +101,8 @@ _TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "*": "{*}",
     DOUBTFUL: r"$^{\circ}$",
     DIFFERS: r"$^{\dagger}$",
+    CUT_OFF: r"$^{\ddagger}$",
+    AT_END: r"$^{\S}$",
 }
 
 
