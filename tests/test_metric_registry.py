@@ -186,6 +186,22 @@ def test_a_constant_answer_scores_what_no_example_can_change(target: Target, nam
             assert value == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("target", "name"), FITS)
+def test_a_probe_selects_its_strength_by_the_metric(target: Target, name: str) -> None:
+    generator = np.random.default_rng(1)
+    features, numbers = generator.normal(size=(120, 8)), np.arange(8)[:, None] == np.arange(target.outputs)
+    answered = features @ numbers + 0.1 * generator.normal(size=(120, target.outputs))
+    if isinstance(target, Regression):
+        targets = answered[:, 0]
+    elif isinstance(target, Multiclass):
+        targets = answered.argmax(1)
+    else:
+        targets = (answered > 0).astype(np.int64).reshape((120,) if isinstance(target, Binary) else answered.shape)
+    fitted = fit_regression(features, targets, None, target, name, TransferOptions(strengths=(1e-6, 10.0)), 0)
+    least = max(0.5, constant(name, target, targets))
+    assert score(name, fitted.outputs(features), targets) > least and fitted.about["held_out_score"] > least
+
+
 def test_top5_refuses_few_classes() -> None:
     assert metrics.misfit("accuracy_top5", Multiclass(6)) is None
     assert metrics.misfit("accuracy_top5", Multiclass(5)) == (

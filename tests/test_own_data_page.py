@@ -108,6 +108,9 @@ def test_the_suite_of_the_pages_domain(mine: Path, root: Path, tmp_path: Path) -
     places = [f"data={root}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"]
     assert cli.main([*words, *places, *SMALL]) == 0
     table = next((tmp_path / "out").rglob("table.md")).read_text(encoding="utf-8")
+    assert cli.main(["report", *words[1:], *places, *SMALL]) == 0
+    page = next((tmp_path / "out").rglob("report.html")).read_text(encoding="utf-8")
+    assert "Faults" in page and "Avg. AUROC" in page and "F1 of yes" in page
     assert re.search(r"Faults *\| Machines *\| Avg\. AUROC *\| *\**\d", table)
 
 
