@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from sklearn import metrics as sklearn_metrics
 from dabs_rq import metrics, registry
 from dabs_rq.errors import OptionError, PluginError, PluginWarning
 from dabs_rq.metrics.base import Metric, Undefined, answers
-from dabs_rq.records import bootstrap, provenance
+from dabs_rq.pretrain.pretrain import pretrain
+from dabs_rq.records import bootstrap, provenance, record
 from dabs_rq.records.metrics import constant, score
+from dabs_rq.run import Run
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Binary, Multiclass, Multilabel, Regression, Target
 from dabs_rq.transfer.regression import fit_regression
+from dabs_rq.transfer.transfer import transfer
 
 TARGETS: tuple[Target, ...] = (
     *(Multiclass(7), Multiclass(2), Binary()),
@@ -283,8 +287,27 @@ def test_a_metric_that_fails_names_its_line(extra: Path, body: str, problem: str
         score("costs", *split(Multiclass(7), 1))
     (extra / "metrics" / "costs.py").write_text("\n".join([*lines[:10], "    return float('nan')", *lines[11:]]))
     registry.refresh()
-    with pytest.raises(Undefined, match="Cost is not a number"):
+    with pytest.raises(Undefined, match="Cost is not a finite number"):
         score("costs", *split(Multiclass(7), 1))
+
+
+def test_a_metric_that_fails_costs_its_task_or_only_itself(extra: Path, tmp_path: Path) -> None:
+    (extra / "metrics" / "costs.py").write_text(COSTS.replace("return float", "return 1 / 0 + float"))
+    task = "from dataclasses import replace\n\nfrom dabs_rq.domains.digits import forms\n\n"
+    task += "TASK = replace(forms.TASK, {})\n"
+    for name, declared in {"by_costs": 'metric="costs"', "beside": 'also=("costs", "f1")'}.items():
+        folder = extra / "tasks" / "digits" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(task.format(f"name={name!r}, row={name!r}, {declared}"))
+    registry.refresh()
+    small = ("transfer.max_examples=60", "transfer.also=[]", "transfer.strengths=[1.0]", "trainer.progress=false")
+    run = Run.of(["domain=digits", "method=none", "tasks=by_costs,beside,digits", f"runs={tmp_path / 'runs'}", *small])
+    pretrain(run, 0)
+    with pytest.warns(PluginWarning, match=r"costs\.py, line 11: ZeroDivisionError.* left out"):
+        files, errors = transfer(run, 0)
+    assert [file.stem for file in files] == ["digits", "beside"]
+    assert [bool(re.search(r"by_costs: .*costs\.py, line 11", str(error))) for error in errors] == [True]
+    assert record.read(files[1]).also.keys() == {"f1"}
 
 
 def test_what_is_no_metric_is_refused(extra: Path) -> None:

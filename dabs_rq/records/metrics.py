@@ -58,8 +58,8 @@ def _computed(
 ) -> float:
     """Compute a score and check that it lies in the metric's range."""
     value = float(guarded(found, compute, outputs, targets))
-    if np.isnan(value):
-        raise Undefined(f"{found.title} is not a number for these outputs and targets")
+    if not np.isfinite(value):
+        raise Undefined(f"{found.title} is not a finite number for these outputs and targets")
     if not found.lowest - _ROUNDING <= value <= 1 + _ROUNDING:
         file = metric_files()[found.name][0]
         raise PluginError(f"{file}: metric {found.name!r} gave {value:g}; expected a score from {found.lowest:g} to 1")

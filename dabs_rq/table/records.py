@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
-from dabs_rq.errors import RecordError
+from dabs_rq.errors import PluginError, RecordError
 from dabs_rq.records import metrics, recheck, record, significance
 from dabs_rq.records.record import Predictions, Record
 from dabs_rq.records.significance import Scored
@@ -136,11 +136,11 @@ def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, lis
         try:
             predictions = recheck.predictions(record_file(run, result), result)
             scored = _scored(run, task, result, predictions)
-        except RecordError as error:
-            errors.append(error)
+            if math.isnan(row.constant):
+                row.constant = metrics.constant(task.metric, task.target, predictions.targets)
+        except (RecordError, PluginError) as error:
+            errors.append(RecordError(str(error)))
             continue
-        if math.isnan(row.constant):
-            row.constant = metrics.constant(task.metric, task.target, predictions.targets)
         row.records.setdefault(name, {})[result.seed] = result
         row.scored.setdefault(name, {})[result.seed] = scored
     return row, errors

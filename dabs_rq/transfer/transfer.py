@@ -22,6 +22,7 @@ from dabs_rq.errors import (
     DabsRqError,
     DataError,
     MissingDataError,
+    PluginError,
     ResourceError,
     TrainingError,
     explain_out_of_memory,
@@ -29,6 +30,7 @@ from dabs_rq.errors import (
 from dabs_rq.files import locked_folder
 from dabs_rq.metrics import module_of_metric
 from dabs_rq.metrics.base import Undefined
+from dabs_rq.plugins import leave_out
 from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import majority, score
@@ -113,7 +115,7 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
     try:
         with explain_out_of_memory(MEMORY_ADVICE):
             yield
-    except (DataError, TrainingError, ResourceError) as error:
+    except (DataError, TrainingError, ResourceError, PluginError) as error:
         errors.append(type(error)(f"{name}: {error}"))
     except DabsRqError:
         raise
@@ -269,7 +271,8 @@ class _TaskWork:
 
 def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     """Compute fields of a record: the score and its standard error, or the reason why it is undefined, and the scores
-    of the task's further metrics. An undefined metric does not affect the others."""
+    of the task's further metrics. A further metric that is undefined, or fails because its plug-in is broken, does not
+    affect the others."""
     options, protocol = run.options.transfer, run.options.protocol
     measure = partial(
         score,
@@ -281,8 +284,11 @@ def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> di
     )
     also: dict[str, float] = {}
     for metric in task.also:
-        with contextlib.suppress(Undefined):
-            also[metric] = measure(metric)
+        try:
+            with contextlib.suppress(Undefined):
+                also[metric] = measure(metric)
+        except PluginError as error:
+            leave_out(error)
     try:
         value = measure(task.metric)
     except Undefined as error:
