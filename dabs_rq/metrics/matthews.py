@@ -13,7 +13,10 @@ def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Compute Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,), as GLUE does for CoLA."""
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(targets, answers(outputs)))
+    said = answers(outputs)
+    if np.ptp(said) == 0 or np.ptp(targets) == 0:
+        return 0.0  # as scikit-learn, which would warn
+    return float(matthews_corrcoef(targets, said))
 
 
 def resampled(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
