@@ -52,7 +52,7 @@ class Protocol:
     # Train the linear probe with AdamW as DABS does, or fit regularised logistic (ridge) regression with a selected
     # strength.
     probe: Literal["adamw", "lbfgs"] = option("transfer", published="adamw", corrected="lbfgs")
-    # Average correlations over batches, or compute them on the whole split.
+    # Average correlations and weighted F1 over batches, or compute them on the whole split.
     correlation: Literal["batches", "whole"] = option(
         "transfer", published="batches", corrected="whole", moves=("cola", "stsb")
     )

@@ -28,7 +28,17 @@ API = {
         "dabs_rq.methods.base",
         "dabs_rq.encoders.base",
         "dabs_rq.data.examples",
+        "dabs_rq.metrics.base",
         "dabs_rq.errors",
+    ],
+    "Your own data": [
+        "dabs_rq.data.readers.own_source",
+        "dabs_rq.data.readers.folder_of_images",
+        "dabs_rq.data.readers.csv_rows",
+        "dabs_rq.data.readers.parquet_rows",
+        "dabs_rq.data.readers.hub_dataset",
+        "dabs_rq.data.readers.rows",
+        "dabs_rq.data.readers.cells",
     ],
     "Methods and encoders": [
         "dabs_rq.methods.rq",
@@ -173,7 +183,7 @@ def _value(value: Any) -> str:
 
 def _tasks() -> Iterator[str]:
     from dabs_rq import registry
-    from dabs_rq.records.metrics import METRICS
+    from dabs_rq.metrics import metric
 
     yield "# Domains and tasks\n"
     yield "`make domains DATA=/root` says which sources are there, and where the others belong.\n"
@@ -186,7 +196,7 @@ def _tasks() -> Iterator[str]:
         for task in domain.tasks:
             source = task.source
             yield (
-                f"| `{task.name}` | {task.row} | {METRICS[task.metric].title} | {source.title} (`{source.folder}`) | "
+                f"| `{task.name}` | {task.row} | {metric(task.metric).title} | {source.title} (`{source.folder}`) | "
                 f"{source.licence} |"
             )
         yield ""

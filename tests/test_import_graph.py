@@ -33,6 +33,7 @@ STAGES = [
     "networks",
     "encoders",
     "data",
+    "metrics",
     "spec",
     "protocol",
     "typed",

@@ -47,7 +47,12 @@ def put(folder: Path, **values: Any) -> Path:
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     extra = {"split": "subject106", "probe": {"strength": 1.0}, "options": {"seeds": [0], "data": "/a b"}}
-    for values in ({}, extra, {"score": None, "status": "failed", "reason": "one class", "task": "x"}, {"score": -1}):
+    for values in (
+        {},
+        extra,
+        {"score": None, "status": "failed", "reason": "one class", "task": "x"},
+        {"score": -1, "metric": "pearson"},
+    ):
         written = Record(**VALUES | values)
         assert record.read(put(tmp_path, **values)) == written
     names = {path.name for path in tmp_path.iterdir()}

@@ -22,11 +22,12 @@ import dabs_rq
 from dabs_rq import cli, registry, table
 from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.encoders.transformer import Transformer
-from dabs_rq.errors import CheckpointError, OptionError
+from dabs_rq.errors import CheckpointError, OptionError, PluginError
 from dabs_rq.networks import load_hugging_face, load_weights
+from dabs_rq.records import provenance
 from dabs_rq.run import Run
 from dabs_rq.spec import Grid
-from dabs_rq.suite import plan
+from dabs_rq.suite import plan, verify
 from dabs_rq.transfer.transfer import transfer
 from tests.page_commands import commands
 
@@ -251,11 +252,51 @@ def test_a_changed_file_of_weights_is_scored_again(
     state = {name: 2 * tensor for name, tensor in cnn().state_dict().items()}
     save_file(state, tmp_path / "mine" / "encoders" / "my_cnn.safetensors")
     assert [job.step for job in plan.build_plan(suite).jobs if job.cell] == ["transfer"]
+    (cell,) = (one for one in verify.verify(suite) if one.method == "my_cnn")
+    assert cell.state == "stale" and cell.reasons[0].startswith("encoder: the record is of ") and cell.file == file
     transfer(run, 0)
     assert (
         dabs_rq.results(tmp_path / "runs")["checkpoint"].tolist() != before
         and file.with_name("dtd.json.stale").exists()
     )
+
+
+def test_a_network_is_verified_and_scored_again_on_request(
+    words: Callable[..., list[str]],
+    examples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(examples / "encoders", tmp_path / "mine" / "encoders")
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(tmp_path / "mine"))
+    registry.refresh()
+    given = words("images", "tasks=dtd", "encoder=my_cnn")
+    (file,), _ = transfer(Run.of(given), 0)
+    (cell,) = verify.verify(Run.of(given))
+    assert (cell.method, cell.state, cell.file) == ("my_cnn", "fresh", file)
+    module = tmp_path / "mine" / "encoders" / "my_cnn.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\nOTHER = 1\n", encoding="utf-8")
+    registry.refresh()
+    provenance.refresh()
+    (cell,) = verify.verify(Run.of(given))
+    assert cell.state == "stale" and cell.reasons[0].startswith("code: ") and "my_cnn" in cell.reasons[0]
+    notes = "\n".join(table.build(Run.of(words("images", "encoders=my_cnn", "method=none"))).notes)
+    assert re.search(r"to compute them again: `make suite REFRESH=1 DOMAIN=images .*ENCODER=my_cnn.*`\.", notes)
+    assert cli.main(["suite", *given, "--refresh"]) == 0
+    assert file.with_name("dtd.json.stale").exists() and verify.verify(Run.of(given))[0].state == "fresh"
+    module.write_text("raise RuntimeError('gone')\n", encoding="utf-8")
+    registry.refresh()
+    with pytest.raises(PluginError, match="RuntimeError: gone"):
+        verify.verify(Run.of(given))
+
+
+def test_a_network_waits_for_a_tokenizer_that_is_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    places = (f"data={tmp_path / 'data'}", f"runs={tmp_path / 'runs'}")
+    planned = plan.build_plan(Run.of(["domain=text", *places, *FEW, "method=none", "encoders=hf_text"]))
+    assert not planned.jobs and planned.counts["text", "transfer"]["waiting"] == 20
+    assert any(text.startswith("tokenizer bert-base-uncased is missing") for text in planned.missing)
 
 
 # ---- weights that do not fit ----------------------------------------------------------------------------------------

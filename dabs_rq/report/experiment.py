@@ -11,6 +11,7 @@ from dabs_rq.experiment.ablate import NAME, PREFIX
 from dabs_rq.experiment.cells import Experiment
 from dabs_rq.experiment.results import Results, collect, tables
 from dabs_rq.files import locked_folder, remove_leftovers, write_text
+from dabs_rq.metrics import metric
 from dabs_rq.report import figure, page
 from dabs_rq.report.figure import COLOURS, FAINT, MARKERS, Plot
 from dabs_rq.report.page import Figure, Section
@@ -115,7 +116,7 @@ def _draw_task(file_name: str, part: pd.DataFrame, folder: Path) -> Plot:
             scores.plot([row["low"], row["high"]], [height] * 2, color=colour, lw=1.2)
             scores.plot(row["score"], height, marker, color=colour, ms=4.2, mew=0, label=name)
     majority = part["majority"].iloc[0]
-    if majority == majority:
+    if majority == majority and part["metric"].iloc[0] == metric("accuracy").title:
         scores.axvline(majority, color=FAINT, lw=1.2, ls=":")
     first = part[part["probe"] == probes[0]]
     heights = [titles.index(title) for title in first["title"]]

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dabs_rq import registry
 from dabs_rq.domain import Domain
-from dabs_rq.records.metrics import METRICS
+from dabs_rq.metrics import metric
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Plot
 from dabs_rq.table.columns import method_title
 
 Row = Mapping[str, Any]  # a row of Table.frame
-_LOWEST = {metric.title: 100 * metric.lowest for metric in METRICS.values()}
 
 
 def half_interval(row: Row, method: str) -> float:
@@ -31,7 +31,7 @@ def interval(row: Row, method: str) -> tuple[float, float]:
     half_width = half_interval(row, method)
     if math.isnan(row[method] - half_width):
         return math.nan, math.nan
-    return max(_LOWEST[row["metric"]], row[method] - half_width), min(100.0, row[method] + half_width)
+    return max(100 * metric(_metric(row)).lowest, row[method] - half_width), min(100.0, row[method] + half_width)
 
 
 def draw(
@@ -47,7 +47,7 @@ def draw(
     plot = figure.new(0.6 + 0.15 * -(-len(entries) // columns) + len(rows) * max(0.3, 0.11 * len(methods)))
     axes = plot.add_subplot()
     for position, row in enumerate(rows):
-        if not math.isnan(row["majority"]) and row["metric"] == METRICS["accuracy"].title:
+        if _has_majority(row):
             axes.plot([row["majority"]] * 2, [position - 0.42, position + 0.42], color=FAINT, lw=1.6)
         if position:
             axes.axhline(position - 0.5, color=FAINT, lw=0.5, alpha=0.3)
@@ -75,8 +75,16 @@ def draw(
     )
 
 
+def _metric(row: Row) -> str:
+    return registry.task(row["domain"], row["task"]).metric
+
+
+def _has_majority(row: Row) -> bool:
+    return _metric(row) == "accuracy" and not math.isnan(row["majority"])
+
+
 def _title(row: Row) -> str:
-    accuracy = row["metric"] == METRICS["accuracy"].title
+    accuracy = _metric(row) == "accuracy"
     return str(row["row"]) if accuracy else f"{row['row']} ({row['metric']})"
 
 
@@ -90,7 +98,7 @@ def _legend(methods: Sequence[str], rows: Sequence[Row], published: Mapping[str,
     for method in methods:
         colour, marker = figure.method_style(method)
         entries.append(entry(method_title(method), marker=marker, color=colour, ms=4.5, mew=0))
-    if any(not math.isnan(row["majority"]) for row in rows):
+    if any(map(_has_majority, rows)):
         entries.append(entry("most frequent class", marker="|", color=FAINT, ms=8, mew=1.6))
     if any(method in published.get(row["task"], {}) for row in rows for method in methods):
         entries.append(entry("published", marker="o", color=FAINT, mfc="none", ms=5, mew=0.9))

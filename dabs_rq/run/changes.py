@@ -73,17 +73,17 @@ def comparable_code(versions: Mapping[str, str]) -> bool:
     return str(versions.get("python", "")).split(".")[:2] == platform.python_version().split(".")[:2]
 
 
-def refresh_line(run: Run, seeds: Sequence[int]) -> str:
-    """Return the command that computes the stale results of `run` again."""
+def refresh_line(run: Run, seeds: Sequence[int], network: str | None = None) -> str:
+    """Return the command that computes the stale results of `run` again. network: those of that encoder file alone."""
     options = run.options
     places = {"runs": options.runs} if options.runs != Names.runs else {}
     return _make_line(
         run,
         "suite REFRESH=1",
         options.domains or (),
-        run.methods if options.method_given else (),
+        run.methods if options.method_given and network is None else (),
         seeds,
-        run.composed.changed(of_pretraining=False) | places,
+        run.composed.changed(of_pretraining=False) | places | ({"encoder.name": network} if network else {}),
     )
 
 

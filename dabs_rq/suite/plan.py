@@ -64,13 +64,14 @@ def build_plan(run: Run) -> Plan:
         raise OptionError("a suite makes its own checkpoints; to probe another: transfer domain=... checkpoint=file")
     plan = Plan()
     for domain, tasks in selected_tasks(run).items():
-        runs = [("", run.replace(domain=domain, method=method, tasks=None)) for method in _methods(run)]
-        runs += [(name, _network_run(run, name, domain)) for name in networks(run, domain)]
+        runs = [("", run.replace(domain=domain, method=method, tasks=None)) for method in methods(run)]
+        runs += [(name, network_run(run, name, domain)) for name in networks(run, domain)]
         _add_domain(plan, run, domain, tasks, runs)
     return plan
 
 
-def _methods(run: Run) -> tuple[str, ...]:
+def methods(run: Run) -> tuple[str, ...]:
+    """List the methods of a suite; none if it scores one network only."""
     return () if run.options.scores_network else run.methods
 
 
@@ -83,7 +84,8 @@ def networks(run: Run, domain: str) -> tuple[str, ...]:
     return tuple(spec.name for spec in specs if spec.domains is None or domain in spec.domains)
 
 
-def _network_run(run: Run, name: str, domain: str) -> Run:
+def network_run(run: Run, name: str, domain: str) -> Run:
+    """Return the run that scores the network of an encoder file in a domain."""
     return run.replace(domain=domain, tasks=None, method="none", encoder=name, name=name)
 
 
@@ -155,14 +157,15 @@ def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Seq
     from dabs_rq.transfer.frozen import UNNAMED, frozen_encoder
 
     _, records = (plan.counts.setdefault((run.domain.name, step), Counter()) for step in STEPS)
-    _note_tokenizers(plan, run)
     try:
         _, weights, name, architecture = frozen_encoder(run, seed)
     except Exception:
         weights, name, architecture = "", cell or UNNAMED, ""
     folder = run.places.records(run.identity(seed, method=name))
     unscored = [task for task in tasks if missing_probes(run, task, folder, weights, architecture)]
-    ready = [task for task in unscored if not _note_if_missing(plan, run, task.source, task.name)]
+    unreadable = bool(unscored) and _note_tokenizers(plan, run)
+    absent = [task for task in unscored if _note_if_missing(plan, run, task.source, task.name)]
+    ready = [] if unreadable else [task for task in unscored if task not in absent]
     records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
     return Remaining(run, name, seed, False, ready, cell)
 
@@ -225,8 +228,8 @@ def _jobs(run: Run, domain: str, tasks: Sequence[Task], remaining: list[Remainin
     if not remaining:
         return []
     needed = [task for task in tasks if any(task in part.tasks for part in remaining)]
-    methods = dict.fromkeys(part.method for part in remaining if part.pretraining) or {"none": None}
-    of_domain = run.replace(domain=domain, method=list(methods), tasks=None)
+    trained = dict.fromkeys(part.method for part in remaining if part.pretraining) or {"none": None}
+    of_domain = run.replace(domain=domain, method=list(trained), tasks=None)
     prepare = Job("prepare", domain, of_domain, prepares=tuple(task.name for task in needed))
     jobs = [prepare]
     for part in remaining:

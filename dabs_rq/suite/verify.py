@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Task
@@ -22,6 +22,7 @@ from dabs_rq.run import Run
 from dabs_rq.run.changes import changed_options
 from dabs_rq.suite import plan
 from dabs_rq.transfer import transfer
+from dabs_rq.transfer.frozen import frozen_encoder
 from dabs_rq.transfer.kept import CurrentData
 from dabs_rq.transfer.kept import changes as record_changes
 from dabs_rq.transfer.probes import probes
@@ -29,7 +30,7 @@ from dabs_rq.transfer.probes import probes
 NOT_CHECKED = (
     "not checked: whether training and probes would give the same weights and outputs again, on this machine and with "
     "these libraries; further splits; the spectrum, seconds, dates and hardware in records; the contents of data files "
-    "(their names, sizes and times are compared); columns of networks that are scored as they are"
+    "(their names, sizes and times are compared); columns of networks that no encoder file builds"
 )
 
 State = Literal["fresh", "stale", "broken", "failed", "missing"]
@@ -59,22 +60,37 @@ class Cell:
         return f"{self.domain} / {self.task} with {self.method}, seed {self.seed}"
 
 
+class Encoder(NamedTuple):
+    """The encoder behind a cell as it is now. weights: their hash, None without a usable encoder. reasons: what is
+    wrong with it or changed since it was made. file: its checkpoint. architecture: of a network that is scored as it
+    is, see `Record`."""
+
+    weights: str | None
+    reasons: tuple[str, ...] = ()
+    file: Path | None = None
+    architecture: str = ""
+
+
 def verify(run: Run) -> list[Cell]:
     """Recompute every hash and score behind the selected cells. Nothing is trained, encoded or changed."""
     cells = []
     for domain, tasks in plan.selected_tasks(run).items():
-        data = CurrentData(run.replace(domain=domain, tasks=None))
-        for method in run.methods:
-            cell_run = run.replace({"loader.prepare": "never"}, domain=domain, method=method, tasks=None)
+        data, reading = CurrentData(run.replace(domain=domain, tasks=None)), run.replace({"loader.prepare": "never"})
+        runs = {name: reading.replace(domain=domain, method=name, tasks=None) for name in plan.methods(run)}
+        runs |= {name: plan.network_run(reading, name, domain) for name in plan.networks(run, domain)}
+        for name, cell_run in runs.items():
             for seed in run.options.seeds:
-                weights, encoder_reasons = _encoder(cell_run, data, seed)
-                stale = cell_run.checkpoint_file(seed) if weights and encoder_reasons else None
-                of_encoder = _versions_of_encoder(cell_run.checkpoint_file(seed))
+                encoder = (
+                    _network(cell_run, seed) if cell_run.options.scores_network else _encoder(cell_run, data, seed)
+                )
+                stale = encoder.file if encoder.weights and encoder.reasons else None
+                of_encoder = None if encoder.file is None else _versions_of_encoder(encoder.file)
+                folder = cell_run.places.records(cell_run.identity(seed, method=name))
                 for task in tasks:
-                    file = cell_run.record_file(task.name, seed)
-                    state, reasons = _state_of_probes(cell_run, data, task, file, weights, encoder_reasons)
+                    file = folder / record.file_name(task.name)
+                    state, reasons = _state_of_probes(cell_run, data, task, file, encoder)
                     libraries = _other_libraries(file, of_encoder)
-                    cells.append(Cell(domain, task.name, method, seed, file, state, reasons, stale, libraries))
+                    cells.append(Cell(domain, task.name, name, seed, file, state, reasons, stale, libraries))
     return cells
 
 
@@ -99,22 +115,20 @@ def rename_stale(run: Run, cells: Sequence[Cell]) -> list[Path]:
 
 
 def _state_of_probes(
-    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
+    run: Run, data: CurrentData, task: Task, file: Path, encoder: Encoder
 ) -> tuple[State, tuple[str, ...]]:
     """Return the state of the run's own probe, or of the first other one that is not fresh if the own one is."""
-    state, reasons = _state(run, data, task, file, weights, encoder_reasons)
+    state, reasons = _state(run, data, task, file, encoder)
     for probe in probes(run)[1:]:
         if state != "fresh":
             break
         of_probe = file.with_name(record.file_name(task.name, further_probe=probe))
-        state, reasons = _state(run, data, task, of_probe, weights, encoder_reasons)
+        state, reasons = _state(run, data, task, of_probe, encoder)
         reasons = tuple(f"probe {probe}: {reason}" for reason in reasons)
     return state, reasons
 
 
-def _state(
-    run: Run, data: CurrentData, task: Task, file: Path, weights: str | None, encoder_reasons: tuple[str, ...]
-) -> tuple[State, tuple[str, ...]]:
+def _state(run: Run, data: CurrentData, task: Task, file: Path, encoder: Encoder) -> tuple[State, tuple[str, ...]]:
     if not file.exists():
         return "missing", ("no record",)
     try:
@@ -123,31 +137,41 @@ def _state(
             recheck.predictions(file, result)
     except DabsRqError as error:
         return "broken", (first_line(error),)
-    if weights is None:
-        return "broken", encoder_reasons
+    if encoder.weights is None:
+        return "broken", encoder.reasons
     if result.status == "failed":
         return "failed", (result.why_no_score,)
-    reasons = [f"encoder: {reason}" for reason in encoder_reasons]
-    reasons += map(str, record_changes(result, task, transfer.computed_by(run, task), weights, data))
+    reasons = [f"encoder: {reason}" for reason in encoder.reasons]
+    if result.architecture != encoder.architecture:
+        reasons.append(f"encoder: the network was {result.architecture}, is {encoder.architecture}")
+    reasons += map(str, record_changes(result, task, transfer.computed_by(run, task), encoder.weights, data))
     reasons += _changed_options(run, result.options, of_pretraining=False)
     return ("stale", tuple(reasons)) if reasons else ("fresh", ())
 
 
-def _encoder(run: Run, data: CurrentData, seed: int) -> tuple[str | None, tuple[str, ...]]:
-    """Return the hash of the checkpoint's weights (None if it is missing or damaged), and what changed since
-    pretraining."""
+def _network(run: Run, seed: int) -> Encoder:
+    """Build the network of an encoder file, to learn its weights and its architecture."""
+    try:
+        _, weights, _, architecture = frozen_encoder(run, seed)
+    except Exception as error:  # a file of others can raise any type
+        return Encoder(None, (f"its encoder cannot be built: {type(error).__name__}: {first_line(error)}",))
+    return Encoder(weights, architecture=architecture)
+
+
+def _encoder(run: Run, data: CurrentData, seed: int) -> Encoder:
+    """Return the checkpoint's encoder, and what changed since pretraining."""
     file = run.checkpoint_file(seed)
     try:
         description = checkpoint.verified(file)
     except DabsRqError as error:
-        return None, (first_line(error),)
+        return Encoder(None, (first_line(error),), file)
     about = description["about"]
     kinds = {"options": dict, "code": dict, "versions": dict}
     if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
-        return None, (f"{file} does not say with which {', '.join(wrong)} it was made",)
+        return Encoder(None, (f"{file} does not say with which {', '.join(wrong)} it was made",), file)
     reasons = _changed_options(run, about["options"], of_pretraining=True)
     reasons += map(str, encoder_changes(description, pretrain.computed_by(run), data.source))
-    return description["weights"], tuple(reasons)
+    return Encoder(description["weights"], tuple(reasons), file)
 
 
 def _versions_of_encoder(file: Path) -> Any:

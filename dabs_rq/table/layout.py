@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dabs_rq import registry
 from dabs_rq.records import significance
 from dabs_rq.records.fit import at_end_of_grid, unconverged
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run.options import Headings
 from dabs_rq.table.columns import is_network, method_title
 from dabs_rq.table.contents import DASH, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DOUBTFUL, DIFFERS, CUT_OFF, AT_END = "°", "†", "‡", "§"
 MEANINGS = {
@@ -77,7 +73,7 @@ def lay_out(table: Table, headings: Headings = "own", *, spread: bool = True) ->
     ours = [(("This run" if published else "") if single else group.title, group.columns) for group in table.groups]
     blocks = [*ours, ("Published", published), ("Difference", differences)]
     titled = tuple((title, tuple(method_title(name, headings) for name in names)) for title, names in blocks if names)
-    doubtful = {method: _doubtful(frame, method) for method in methods}
+    doubtful = {method: _doubtful(table, method) for method in methods}
     differing = {cell for group in table.groups for cell in significance.differs(table.comparisons, group.columns)}
     ahead = significance.ahead(table.comparisons)
 
@@ -108,8 +104,8 @@ def lay_out(table: Table, headings: Headings = "own", *, spread: bool = True) ->
     notes = [*table.notes]
     if any_doubtful:
         notes.append(
-            f"{DOUBTFUL} not above the accuracy of the most frequent class (50 for AUROC, 0 for correlations) by two "
-            "standard errors."
+            f"{DOUBTFUL} not above the score of a constant answer (the most frequent class; 50 for AUROC, 0 for "
+            "correlations) by two standard errors."
         )
     if any_best:
         notes.append(
@@ -134,10 +130,10 @@ def number(mean: float, spread: float = math.nan, sign: str = "") -> str:
     return f"{mean:{sign}.2f}" if math.isnan(spread) else f"{mean:{sign}.2f} ± {spread:.2f}"
 
 
-def _doubtful(frame: pd.DataFrame, method: str) -> list[bool]:
+def _doubtful(table: Table, method: str) -> list[bool]:
     """Return for each row whether its score is not two standard errors above that of a constant answer."""
-    constant = frame["majority"].astype(float).where(frame["metric"] == METRICS["accuracy"].title, 0.0)
-    constant = constant.where(frame["metric"] != METRICS["auroc"].title, 50.0)
+    frame = table.frame
+    constant = [100 * table.results[place].constant for place in zip(frame["domain"], frame["task"], strict=True)]
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
 

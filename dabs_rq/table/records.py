@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,9 +11,9 @@ from typing import NamedTuple
 
 from dabs_rq import registry
 from dabs_rq.domain import Task
-from dabs_rq.errors import RecordError
-from dabs_rq.records import recheck, record, significance
-from dabs_rq.records.record import Record
+from dabs_rq.errors import PluginError, RecordError
+from dabs_rq.records import metrics, recheck, record, significance
+from dabs_rq.records.record import Predictions, Record
 from dabs_rq.records.significance import Scored
 from dabs_rq.run import Identity, Run
 from dabs_rq.run.changes import changed_options
@@ -25,11 +26,12 @@ class Row:
     """The results of one task, by column and seed.
 
     records: those whose score follows from their predictions. scored: what comparisons need of their predictions.
-    failed: records without a score."""
+    failed: records without a score. constant: the score of a constant answer, NaN without records."""
 
     records: dict[str, dict[int, Record]] = field(default_factory=dict)
     scored: dict[str, dict[int, Scored]] = field(default_factory=dict)
     failed: dict[tuple[str, int], Record] = field(default_factory=dict)
+    constant: float = math.nan
 
 
 class LeftOut(NamedTuple):
@@ -132,19 +134,20 @@ def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, lis
             row.failed[name, result.seed] = result
             continue
         try:
-            scored = _scored(run, task, result)
-        except RecordError as error:
-            errors.append(error)
+            predictions = recheck.predictions(record_file(run, result), result)
+            scored = _scored(run, task, result, predictions)
+            if math.isnan(row.constant):
+                row.constant = metrics.constant(task.metric, task.target, predictions.targets)
+        except (RecordError, PluginError) as error:
+            errors.append(RecordError(str(error)))
             continue
         row.records.setdefault(name, {})[result.seed] = result
         row.scored.setdefault(name, {})[result.seed] = scored
     return row, errors
 
 
-def _scored(run: Run, task: Task, result: Record) -> Scored:
-    """Raises RecordError unless the score of the record follows from its predictions."""
+def _scored(run: Run, task: Task, result: Record, predictions: Predictions) -> Scored:
     file = record_file(run, result)
-    predictions = recheck.predictions(file, result)
     try:
         return significance.scored(task, result, predictions)
     except Exception as error:  # predictions of another shape or type

@@ -27,7 +27,7 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
     machine.
     """
     named: dict[str, dict[str, None]] = {}
-    of_methods = of_networks = False
+    stale: dict[str, None] = {}  # methods and networks
     data: dict[str, kept.CurrentData] = {}
     encoders: dict[tuple[str, str, int], tuple[str | None, list[Change]]] = {}
     for (domain, task_name), row in results.items():
@@ -48,13 +48,16 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
                 changes = kept.changes(result, task, transfer.computed_by(cell, task), weights, compared)
                 for change in (*changes, *of_encoder):
                     what = _WHAT.get(change.kind) or f"code ({_some(change.what.split(', '))})"
-                    of_methods, of_networks = of_methods or not is_network(name), of_networks or is_network(name)
+                    stale[method] = None
                     named.setdefault(what, {})[f"{task.row} with {column_title(name)}, seed {seed}"] = None
     notes = [f"Computed before a change of {what}: {_some(list(names))}." for what, names in named.items()]
-    if of_methods:
-        line = refresh_line(run, run.options.seeds)
-        notes.append(f"These results are shown as they were computed; to compute them again: `{line}`.")
-    if of_networks:
+    files = registry.encoder_names()
+    lines = [refresh_line(run, run.options.seeds)] if not all(map(is_network, stale)) else []
+    lines += [refresh_line(run, run.options.seeds, name) for name in stale if is_network(name) and name in files]
+    if lines:
+        commands = " and ".join(f"`{line}`" for line in lines)
+        notes.append(f"These results are shown as they were computed; to compute them again: {commands}.")
+    if [name for name in stale if is_network(name) and name not in files]:
         notes.append("To score a network again, move its records away or give it another name.")
     return notes
 

@@ -22,14 +22,18 @@ from dabs_rq.errors import (
     DabsRqError,
     DataError,
     MissingDataError,
+    PluginError,
     ResourceError,
     TrainingError,
     explain_out_of_memory,
 )
 from dabs_rq.files import locked_folder
+from dabs_rq.metrics import module_of_metric
+from dabs_rq.metrics.base import Undefined
+from dabs_rq.plugins import leave_out
 from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
-from dabs_rq.records.metrics import Undefined, majority, score
+from dabs_rq.records.metrics import majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
@@ -111,7 +115,7 @@ def _collected(errors: list[Exception], name: str) -> Iterator[None]:
     try:
         with explain_out_of_memory(MEMORY_ADVICE):
             yield
-    except (DataError, TrainingError, ResourceError) as error:
+    except (DataError, TrainingError, ResourceError, PluginError) as error:
         errors.append(type(error)(f"{name}: {error}"))
     except DabsRqError:
         raise
@@ -130,6 +134,7 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
         registry.module_of_domain(domain),
         registry.module_of_task(domain, task.name),
         *([registry.module_of_encoder(options.encoder.name)] if of_encoder else []),
+        *map(module_of_metric, (task.metric, *task.also)),
     )
 
 
@@ -266,7 +271,8 @@ class _TaskWork:
 
 def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     """Compute fields of a record: the score and its standard error, or the reason why it is undefined, and the scores
-    of the task's further metrics. An undefined metric does not affect the others."""
+    of the task's further metrics. A further metric that is undefined, or fails because its plug-in is broken, does not
+    affect the others."""
     options, protocol = run.options.transfer, run.options.protocol
     measure = partial(
         score,
@@ -278,8 +284,11 @@ def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> di
     )
     also: dict[str, float] = {}
     for metric in task.also:
-        with contextlib.suppress(Undefined):
-            also[metric] = measure(metric)
+        try:
+            with contextlib.suppress(Undefined):
+                also[metric] = measure(metric)
+        except PluginError as error:
+            leave_out(error)
     try:
         value = measure(task.metric)
     except Undefined as error:

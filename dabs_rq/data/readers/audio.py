@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.errors import DataError
-from dabs_rq.files import reading
+from dabs_rq.files import explained, reading
 
 VERSION = "mel-1"
 SAMPLES = 224 * 672 - 2  # 9.4 s at 16 kHz; yields 224 frames at a hop of 672
@@ -54,18 +54,30 @@ def column(items: pa.Table, root: Path, shape: tuple[int, ...], statistics: Stat
         root=root,
         shape=shape,
         dtype="float16",
-        version=f"{VERSION}:{bands}x{frames}:hop {hop(frames)}:{statistics.mean}:{statistics.std}",
+        version=version(shape, statistics),
     )
+
+
+def version(shape: tuple[int, ...], statistics: Statistics) -> str:
+    """Name the decoder of spectrograms of `shape` (1, bands, frames)."""
+    _, bands, frames = shape
+    return f"{VERSION}:{bands}x{frames}:hop {hop(frames)}:{statistics.mean}:{statistics.std}"
 
 
 def decode(row: dict[str, Any], *, root: Path, bands: int, frames: int, statistics: Statistics) -> np.ndarray:
     """Decode root/row["path"] to a spectrogram: float16 (1, bands, frames)."""
     file = root / row["path"]
-    wave, rate = read(file, tail=bool(row.get("tail")))
-    spectrogram = log_mel(wave, rate, bands, frames, statistics).astype(np.float16)
-    if not np.isfinite(spectrogram).all():
-        raise DataError(f"{file}: its samples reach {np.abs(wave).max():.3g}, expected at most about 1")
-    return spectrogram[None]
+    return spectrogram(*read(file, tail=bool(row.get("tail"))), file, bands, frames, statistics)
+
+
+def spectrogram(
+    wave: np.ndarray, rate: int, where: object, bands: int, frames: int, statistics: Statistics
+) -> np.ndarray:
+    """Convert what `read` gives to a spectrogram: float16 (1, bands, frames). where: names the recording in errors."""
+    values = log_mel(wave, rate, bands, frames, statistics).astype(np.float16)
+    if not np.isfinite(values).all():
+        raise DataError(f"{where}: its samples reach {np.abs(wave).max():.3g}, expected at most about 1")
+    return values[None]
 
 
 def hop(frames: int) -> int:
@@ -74,19 +86,22 @@ def hop(frames: int) -> int:
     return HOPS.get(frames, SAMPLES // frames + 1)
 
 
-def read(file: Path, tail: bool = False) -> tuple[np.ndarray, int]:
+def read(file: Path | BinaryIO, tail: bool = False, name: str | None = None) -> tuple[np.ndarray, int]:
     """Read the first `SAMPLES` samples of channel 0 (the last with `tail`; all of a shorter clip), and the rate in Hz.
 
     Units: samples as float32 in [-1, 1].
-    Raises: DataError, naming the file, if it is damaged or cut short, or has no samples or values that are not finite.
+    Raises: DataError, naming `name` (or the file), if it is damaged or cut short, or has no samples or values that are
+    not finite.
     """
     import soundfile
 
-    with reading(file, "damaged or not a recording"), soundfile.SoundFile(file) as sound:
+    where, fault = name or file, "damaged or not a recording"
+    opening = reading(file, fault) if isinstance(file, Path) else explained(where, fault)
+    with opening, soundfile.SoundFile(file) as sound:
         expected, rate = min(sound.frames, SAMPLES), sound.samplerate
         if not (1 <= sound.channels <= MAX_CHANNELS and RATES[0] <= rate <= RATES[1]):
             raise DataError(
-                f"{file}: {sound.channels} channels of {rate} Hz, expected at most {MAX_CHANNELS} and a rate from "
+                f"{where}: {sound.channels} channels of {rate} Hz, expected at most {MAX_CHANNELS} and a rate from "
                 f"{RATES[0]} to {RATES[1]} Hz"
             )
         if tail:
@@ -98,11 +113,11 @@ def read(file: Path, tail: bool = False) -> tuple[np.ndarray, int]:
     cut = re.search(r"data : (\d+) \(should be (\d+)\)", log)
     if len(wave) < expected or (cut and int(cut[2]) < int(cut[1]) < 0x7FFF_0000):
         present = f"{cut[2]} of {cut[1]} bytes" if cut else f"{len(wave):,} of {expected:,} samples"
-        raise DataError(f"{file}: cut short, it holds {present}")
+        raise DataError(f"{where}: cut short, it holds {present}")
     if len(wave) == 0:
-        raise DataError(f"{file}: it holds no samples")
+        raise DataError(f"{where}: it holds no samples")
     if not np.isfinite(wave).all():
-        raise DataError(f"{file}: it holds samples that are not finite")
+        raise DataError(f"{where}: it holds samples that are not finite")
     return wave, rate
 
 

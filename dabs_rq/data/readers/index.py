@@ -77,16 +77,18 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
     return chosen
 
 
-def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
+def csv_table(file: Path, columns: Sequence[str], delimiter: str = ",", several_lines: bool = False) -> pa.Table:
     """Read `columns` of a csv file with a header line, as strings (empty cells are ""), in file order.
 
+    several_lines: a quoted cell may hold line breaks.
     Raises DataError if a column is missing, the file is not csv, or a line has another number of cells.
     """
     from pyarrow import csv
 
     with reading(file, "not a csv table"):
         types = csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
-        table = csv.read_csv(file, convert_options=types)
+        form = csv.ParseOptions(delimiter=delimiter, newlines_in_values=several_lines)
+        table = csv.read_csv(file, parse_options=form, convert_options=types)
         names = table.column_names
     if missing := [name for name in columns if name not in names]:
         raise DataError(f"{file}:1: expected columns {', '.join(columns)}; {', '.join(missing)} missing, found {names}")

@@ -181,12 +181,17 @@ def row_ids(split: str, rows: np.ndarray) -> pa.Array:
     return pc.binary_join_element_wise(split, pc.cast(pa.array(rows), pa.string()), "/")
 
 
+def files_of(location: TableLocation, fields: Sequence[str]) -> tuple[Path, ...]:
+    """List the files of a table; of one on the hub those of the library's cache."""
+    return location.files or tuple(Path(part["filename"]) for part in location.open(fields).cache_files)
+
+
 def from_table(location: TableLocation, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
     """Make a column of token ids from `rows` of a table; `fields` name one text or a pair.
 
     Only the row numbers are held in memory.
     """
-    files = location.files or tuple(Path(part["filename"]) for part in location.open(fields).cache_files)
+    files = files_of(location, fields)
     paths = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
     encode = Encode(spec, root)
     path_column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array(paths[:1]))

@@ -1,0 +1,86 @@
+"""Reads a task from a folder of pictures with a subfolder per class, or a source to pretrain on from any pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from dabs_rq.data.examples import Examples
+from dabs_rq.data.readers.cells import Picture
+from dabs_rq.data.readers.rows import Columns, Rows, examples
+from dabs_rq.data.requests import Request
+from dabs_rq.errors import DataError
+from dabs_rq.spec import Source, Target
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff")
+
+
+def folder_of_images(
+    source: Source,
+    target: Target | None = None,
+    *,
+    folders: str | Mapping[str, str] = "",
+    classes: Sequence[str] = (),
+    input: str = "image",
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> Callable[[Request], Examples]:
+    """Make the `load` of a `Task` whose pictures lie in `<folder>/<class>/`, or of a `Pretraining` without classes.
+
+    target: the task's; None for a source to pretrain on, whose pictures may lie at any depth. folders: split -> its
+    folder, relative to the source's ({"train": "train", "test": "val"}), or one folder for all splits, of which
+    `test_share` of each class is held out by `seed`. classes: the names of the subfolders in the order of the classes;
+    by default those that are there, sorted. input: the name of the domain's input that takes the pictures.
+    Hidden files are left out. `load` raises DataError, naming the file or folder: another file than a picture, an empty
+    class, a class only in "test".
+    """
+    label = None if target is None else "class"
+    columns = Columns({input: Picture("path")}, target, label, classes, separator="+", test_share=test_share, seed=seed)
+    return partial(_load, source=source, folders=folders, columns=columns)
+
+
+def _load(request: Request, *, source: Source, folders: str | Mapping[str, str], columns: Columns) -> Examples:
+    folder, with_classes = request.folder(source), columns.target is not None
+    if isinstance(folders, str):
+        return examples(request, _rows(folder, folders, with_classes), columns)
+    return examples(request, {split: _rows(folder, name, with_classes) for split, name in folders.items()}, columns)
+
+
+def _rows(folder: Path, name: str, with_classes: bool) -> Rows:
+    """List the pictures below a folder, sorted by their paths, with their classes."""
+    top = folder / name
+    if not top.is_dir():
+        raise DataError(f"{top}: no such folder")
+    paths, labels = [], []
+    for parent, label in _subfolders(top) if with_classes else [(top, "")]:
+        found = sorted(_pictures(parent))
+        if not found:
+            raise DataError(f"{parent}: it holds no picture ({', '.join(SUFFIXES)})")
+        paths += [file.relative_to(folder).as_posix() for file in found]
+        labels += [label] * len(found)
+    table = pa.table({"path": pa.array(paths, pa.string()), "class": pa.array(labels, pa.string())})
+    return Rows(table, folder, (top,), lambda row: str(folder / paths[row]))
+
+
+def _subfolders(top: Path) -> list[tuple[Path, str]]:
+    entries = sorted(entry for entry in top.iterdir() if not entry.name.startswith("."))
+    if files := [entry for entry in entries if not entry.is_dir()]:
+        raise DataError(f"{files[0]}: expected only folders in {top}, one for each class")
+    if not entries:
+        raise DataError(f"{top}: it holds no folder; expected one for each class")
+    return [(entry, entry.name) for entry in entries]
+
+
+def _pictures(parent: Path) -> Iterator[Path]:
+    for folder, inner, files in os.walk(parent):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in files:
+            if name.startswith("."):
+                continue
+            if not name.lower().endswith(SUFFIXES):
+                raise DataError(f"{Path(folder) / name}: not a picture; expected {', '.join(SUFFIXES)}")
+            yield Path(folder) / name
