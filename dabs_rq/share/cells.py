@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dabs_rq import registry, table
+from dabs_rq import metrics, registry, table
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.experiment.compare import Result, numbers
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run, words
 from dabs_rq.run.options import PATHS
@@ -51,16 +50,12 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The title of the method or network, with that of a further probe. In published tables a method may be called
-        "Ours", which says nothing elsewhere."""
-        method = self.record.method
-        if method not in registry.method_names():
-            return column_title(self.column)
-        return column_title(self.column).replace(column_title(method), registry.method(method).title, 1)
+        """The title of the method or network, with that of a further probe."""
+        return column_title(self.column)
 
     @property
     def metric(self) -> str:
-        return METRICS[self.task.metric].title
+        return metrics.metric(self.task.metric).title
 
     @property
     def source_title(self) -> str:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dabs_rq import registry
+from dabs_rq import metrics, registry
 from dabs_rq.errors import DabsRqError, OptionError, RecordError, first_line, shown
 from dabs_rq.experiment.compare import Result
 from dabs_rq.records import recheck, record, significance
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.share.bundle import is_bundle, unpacked
 
@@ -206,7 +205,7 @@ def _pair(key: Key, a: Mapping[int, Result], b: Mapping[int, Result]) -> Pair:
     return Pair(
         key=key,
         row=task.row,
-        metric=METRICS[task.metric].title,
+        metric=metrics.metric(task.metric).title,
         seeds=seeds,
         seeds_a=tuple(sorted(a)),
         seeds_b=tuple(sorted(b)),

@@ -17,9 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dabs_rq import metrics
 from dabs_rq.errors import RecordError
 from dabs_rq.files import write_text
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.share.cells import Cell, Chosen, command
 from dabs_rq.share.private import without_private
 from dabs_rq.table import ours
@@ -127,7 +127,7 @@ def _model(cells: Sequence[Cell], model: str) -> dict[str, Any]:
 
 
 def _result(cell: Cell) -> dict[str, Any]:
-    one, metric = cell.record, METRICS[cell.task.metric]
+    one, metric = cell.record, metrics.metric(cell.task.metric)
     warning = "MADE-UP DATA, says nothing about the published data set. " if cell.made_up else ""
     config: dict[str, Any] = {
         "evaluation_description": f"{warning}{cell.task.row}: linear probe on frozen features, {metric.title}",
@@ -135,7 +135,7 @@ def _result(cell: Cell) -> dict[str, Any]:
         "metric_name": metric.title,
         "lower_is_better": False,
         "score_type": "continuous",
-        "min_score": metric.lowest,
+        "min_score": metric.lowest if math.isfinite(metric.lowest) else "-Infinity",  # the schema's word
         "max_score": 1.0,
     }
     name = f"dabs.{one.domain}.{one.task}"
