@@ -92,7 +92,9 @@ class Tokens:
 
     pad: the id of padding; None if there is no padding. tokenizer: the name of the tokenizer that makes the ids. A run
     reads vocabulary and pad from it; the declared values are the published ones. unused_ids: the number of ids beyond
-    the vocabulary for which DABS has embeddings; they are used only under the protocol option of that name.
+    the vocabulary for which DABS has embeddings; they are used only under the protocol option of that name. shared_pad:
+    the published pad is the id of a token too; the protocol option `own_padding` gives padding the next id after the
+    vocabulary.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Tokens:
     pad: int | None = None
     tokenizer: str | None = None
     unused_ids: int = 0
+    shared_pad: bool = False
     dtype: str = "int32"
 
     @property
@@ -171,7 +174,23 @@ class Regression:
     outputs = 1
 
 
-Target = Multiclass | Binary | Multilabel | Regression
+@dataclass(frozen=True)
+class PerToken:
+    """One class of `classes` for each token; the target is an int per token, (tokens,), in [0, classes).
+
+    -1 marks a token that has no class, such as padding. In training, `classes` marks padding that counts in the loss as
+    a class of its own, for which a task declares an unused output. No score counts either.
+    """
+
+    classes: int
+    metrics = ("accuracy",)
+
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+
+Target = Multiclass | Binary | Multilabel | Regression | PerToken
 
 
 # ---- sources, tasks, domains -------------------------------------------------------------------------------------

@@ -202,10 +202,15 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _with_vocabulary(inputs: tuple[Input, ...], state: Mapping[str, Tensor]) -> tuple[Input, ...]:
     """Return the inputs with the vocabulary of the file: by an error, DABS's earlier text checkpoints have 35,022
-    rows."""
-    return tuple(
-        dataclasses.replace(spec, vocabulary=state[f"embed_modules.{index}.embed.weight"].shape[0])
-        if isinstance(spec, Tokens)
-        else spec
-        for index, spec in enumerate(inputs)
-    )
+    rows. Raises KeyError if the file has no row for padding."""
+    fitted: list[Input] = []
+    for index, spec in enumerate(inputs):
+        if isinstance(spec, Tokens):
+            rows = state[f"embed_modules.{index}.embed.weight"].shape[0]
+            if spec.pad is not None and spec.pad >= rows:
+                raise KeyError(
+                    f"an embedding of padding, id {spec.pad} of input {spec.name!r} (protocol.own_padding=false has none)"
+                )
+            spec = dataclasses.replace(spec, vocabulary=rows)
+        fitted.append(spec)
+    return tuple(fitted)

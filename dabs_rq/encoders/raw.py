@@ -1,7 +1,7 @@
 """No network: a feature is the raw input itself, so that a table shows whether an encoder beats none at all.
 
 Numbers are flattened; an input of more than `LIMIT` numbers is averaged over neighbours first. Token ids become the
-share of each id in the text (a bag of ids), without padding.
+share of each id in the text (a bag of ids), without padding. The feature of a single token is its id alone.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ class Raw(Encoder):
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
         parts = [self._flat(spec, raw) for spec, raw in zip(self.inputs, inputs, strict=True)]
         return torch.cat(parts, dim=1)
+
+    @property
+    def gives_token_features(self) -> bool:  # type: ignore[override]
+        return len(self.inputs) == 1 and isinstance(self.inputs[0], Tokens)
+
+    def token_features(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return F.one_hot(inputs[0] % self.width, self.width).float()
 
     def _flat(self, spec: Input, raw: Tensor) -> Tensor:
         if isinstance(spec, Tokens):

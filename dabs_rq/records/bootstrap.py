@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dabs_rq.records.metrics import accuracy, correct
+from dabs_rq.records.metrics import accuracy, of_tokens, tallies
 from dabs_rq.spec import MetricName
 
 RESAMPLES = 200
@@ -17,8 +17,8 @@ def standard_error(
     metric: MetricName, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES
 ) -> float | None:
     """Estimate the standard error of a score over test splits of this size, as a fraction: binomial for accuracy,
-    otherwise by the bootstrap. Returns None if too few resamples have a score."""
-    if metric == "accuracy":
+    otherwise, and for accuracies of single tokens, by the bootstrap. Returns None if too few resamples have a score."""
+    if metric == "accuracy" and not of_tokens(outputs):
         share = accuracy(outputs, targets)
         return math.sqrt(share * (1 - share) / len(targets))
     error = spread(resampled(metric, outputs, targets, resamples))
@@ -99,7 +99,8 @@ def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _accuracy(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return counts @ correct(outputs, targets) / counts.sum(1)
+    right, counted = tallies(outputs, targets)
+    return counts @ right / (counts @ counted)
 
 
 def _matthews(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dabs_rq.records import record
 from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
-from dabs_rq.records.metrics import correct
+from dabs_rq.records.metrics import correct, of_tokens
 from dabs_rq.spec import MetricName
 
 
@@ -38,7 +38,7 @@ def difference_error(metric: MetricName, first: Path, second: Path, resamples: i
     if a.ids != b.ids or not np.array_equal(a.targets, b.targets):
         return math.hypot(*(record.read(file).standard_error or math.nan for file in (first, second)))
     targets = a.targets
-    if metric == "accuracy":
+    if metric == "accuracy" and not of_tokens(a.outputs):
         difference = correct(b.outputs, targets).astype(float) - correct(a.outputs, targets)
         return float(difference.std() / math.sqrt(len(difference)))
     scores = [resampled(metric, outputs, targets, resamples) for outputs in (a.outputs, b.outputs)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dabs_rq.spec import Binary, MetricName, Multiclass, Target
+from dabs_rq.spec import Binary, MetricName, Multiclass, PerToken, Target
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,32 @@ class Undefined(Exception):
 
 
 def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Mark correct answers: bool (n,). The answer is the largest of (n, classes) outputs, or yes for a logit >= 0."""
-    return (outputs >= 0) == targets if outputs.ndim == 1 else outputs.argmax(1) == targets
+    """Mark correct answers: bool, in the shape of the targets. The answer is the largest of (..., classes) outputs, or
+    yes for a logit >= 0."""
+    return (outputs >= 0) == targets if outputs.ndim == 1 else outputs.argmax(-1) == targets
+
+
+def of_tokens(outputs: np.ndarray) -> bool:
+    """Return whether outputs are of single tokens, (n, tokens, classes); a target of -1 then marks one without a
+    class."""
+    return outputs.ndim == 3
+
+
+def tallies(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many answers of each example are correct, and how many there are: two arrays (n,)."""
+    right = correct(outputs, targets)
+    if not of_tokens(outputs):
+        return right.astype(np.int64), np.ones(len(targets), np.int64)
+    counted = targets >= 0
+    return (right & counted).sum(1), counted.sum(1)
 
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute the share of correct answers."""
-    return float(correct(outputs, targets).mean())
+    """Compute the share of correct answers. Raises Undefined if no token has a class."""
+    right, counted = tallies(outputs, targets)
+    if not counted.any():
+        raise Undefined("an accuracy needs tokens that have a class; there are none")
+    return float(right.sum() / counted.sum())
 
 
 def accuracy_top5(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -114,8 +133,8 @@ def score(
 ) -> float:
     """Compute the score of a split, a fraction.
 
-    correlation: "whole" computes it on the split; "batches" averages it over batches of `batch_size`, weighted by their
-    sizes, as DABS logs it. spearman_ties: "average" or "ordinal" ranks.
+    correlation: of a correlation or an accuracy of tokens, "whole" computes it on the split; "batches" averages it over
+    batches of `batch_size`, weighted by their numbers of examples, as DABS logs it. spearman_ties: "average" or "ordinal" ranks.
     Raises: Undefined, with the reason.
     """
     if not np.isfinite(outputs).all():
@@ -123,7 +142,7 @@ def score(
     compute = METRICS[name].compute
     if name == "spearman" and spearman_ties == "ordinal":
         compute = spearman_ordinal
-    if correlation == "whole" or name not in ("pearson", "spearman"):
+    if correlation == "whole" or not (name in ("pearson", "spearman") or of_tokens(outputs)):
         return _finite(compute(outputs, targets))
     starts = range(0, len(targets), batch_size)
     sizes = [min(batch_size, len(targets) - start) for start in starts]
@@ -145,7 +164,7 @@ def _finite(value: float) -> float:
 
 def majority(target: Target, targets: np.ndarray) -> float | None:
     """Compute the accuracy of always answering the most frequent class; None if accuracy is not a legal metric."""
-    if not isinstance(target, Multiclass | Binary):
+    if not isinstance(target, Multiclass | Binary | PerToken):
         return None
-    classes = target.classes if isinstance(target, Multiclass) else 2
-    return float(np.bincount(targets.astype(np.int64), minlength=classes).max() / len(targets))
+    answers = targets[targets >= 0] if isinstance(target, PerToken) else targets
+    return float(np.bincount(answers.astype(np.int64)).max() / len(answers))

@@ -149,11 +149,13 @@ def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Seq
     fails, its job says why."""
     from dabs_rq.transfer.finished import missing_probes
     from dabs_rq.transfer.frozen import UNNAMED, frozen_encoder
+    from dabs_rq.transfer.tokens import takes
 
     _, records = (plan.counts.setdefault((run.domain.name, step), Counter()) for step in STEPS)
     _note_tokenizers(plan, run)
     try:
-        _, weights, name, architecture = frozen_encoder(run, seed)
+        encoder, weights, name, architecture = frozen_encoder(run, seed)
+        tasks = [task for task in tasks if takes(task.target, encoder)]
     except Exception:
         weights, name, architecture = "", cell or UNNAMED, ""
     folder = run.places.records(run.identity(seed, method=name))

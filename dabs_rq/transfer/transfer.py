@@ -21,6 +21,7 @@ from dabs_rq.errors import (
     CheckpointError,
     DabsRqError,
     DataError,
+    EncoderError,
     MissingDataError,
     ResourceError,
     TrainingError,
@@ -38,6 +39,7 @@ from dabs_rq.run.changes import refresh_line
 from dabs_rq.run.local import has_local_data
 from dabs_rq.run.options import Probe
 from dabs_rq.run.splits import Splits
+from dabs_rq.spec import PerToken
 from dabs_rq.transfer import features
 from dabs_rq.transfer.finished import missing_probes
 from dabs_rq.transfer.fitted import Fitted
@@ -45,6 +47,7 @@ from dabs_rq.transfer.frozen import Frozen, frozen_encoder
 from dabs_rq.transfer.kept import CurrentData, changes, set_aside_others
 from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
+from dabs_rq.transfer.tokens import spaced, takes
 
 Fits: TypeAlias = dict[tuple[Any, ...], Fitted]  # all that a fit depends on beside the run, seed and encoder
 SPECTRUM_ROWS = 512
@@ -74,14 +77,15 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
     files: list[Path] = []
     errors: list[Exception] = []
     fits: Fits = {}
+    tasks = _probed_tasks(run, frozen)
     unfinished = {
         task.name: missing_probes(run, task, folder, frozen.weights, frozen.architecture)
         if frozen.encoder.identified
         else [*probes(run)]
-        for task in run.tasks
+        for task in tasks
     }
     if any(unfinished.values()):
-        count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
+        count = f"{sum(map(bool, unfinished.values()))} of {len(tasks)} tasks"
         announce(run, f"transfer {run.domain.name} with {frozen.column}, seed {seed}, {count}")
         if not frozen.encoder.identified:
             print(
@@ -89,8 +93,8 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
                 "computed anew every time",
                 flush=True,
             )
-    say_what_changed(run, seed, [task for task in run.tasks if not unfinished[task.name]], folder, frozen.weights)
-    for task in run.tasks:
+    say_what_changed(run, seed, [task for task in tasks if not unfinished[task.name]], folder, frozen.weights)
+    for task in tasks:
         finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
         files += [folder / record.file_name(task.name, further_probe=further(run, probe)) for probe in finished]
         if not unfinished[task.name]:
@@ -103,6 +107,21 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
                 with _collected(errors, name):
                     files += work.write_records(probe)
     return files, errors
+
+
+def _probed_tasks(run: Run, frozen: Frozen) -> list[Task]:
+    """Return the run's tasks without those that the encoder has no features for; say which. Raises EncoderError if none
+    is left."""
+    probed = [task for task in run.tasks if takes(task.target, frozen.encoder)]
+    if left_out := [task.name for task in run.tasks if task not in probed]:
+        reason = (
+            f"{', '.join(left_out)} of {run.domain.name} needs a feature of each token, and {frozen.column} gives one "
+            "feature of the whole input"
+        )
+        if not probed:
+            raise EncoderError(f"{reason}. Choose other tasks, or a network with `token_features`")
+        print(f"  left out: {reason}", flush=True)
+    return probed
 
 
 @contextlib.contextmanager
@@ -242,9 +261,9 @@ class _TaskWork:
 
     @cached_property
     def _spectrum(self) -> dict[str, float]:
-        train_features = self._features(self._examples[0])
-        rows = np.unique(np.linspace(0, len(train_features) - 1, SPECTRUM_ROWS).astype(int))
-        measured = spectrum(train_features[rows])._asdict() | {"width": train_features.shape[1]}
+        train, targets, _ = self._examples
+        some = spaced(self._features(train), targets, self.task.target, SPECTRUM_ROWS)
+        measured = spectrum(some)._asdict() | {"width": some.shape[1]}
         return {name: float(f"{value:.5g}") for name, value in measured.items()}
 
     def _features(self, examples: Examples) -> np.ndarray:
@@ -260,6 +279,7 @@ class _TaskWork:
                 features.device(options.trainer.accelerator),
                 options.loader.encode_batch,
                 f"encode {self.task.name}" if options.trainer.progress else "",
+                of_tokens=isinstance(self.task.target, PerToken),
             )
         return self.encoded[examples.key]
 
