@@ -39,7 +39,8 @@ class Task:
     further metrics that a record holds. note: the footnote of the row. published_comparable: False if the published
     scores are of other data. in_place_of: the name of the domain's own task for which this task of another set of
     sources stands in, on other data. unused_outputs: the number of outputs beyond the classes that DABS trains; they
-    are used only under the protocol option of that name.
+    are used only under the protocol option of that name. batch_size: of the probe, and of scores that are averaged over
+    batches; None for the domain's.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Task:
     published_comparable: bool = True
     in_place_of: str | None = None
     unused_outputs: int = 0
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.in_place_of and self.published_comparable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,18 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
         cut = int(0.8 * len(members))
         chosen += [members[i] for i in (order[:cut] if split == "train" else order[cut:])]
     return chosen
+
+
+def shuffled(count: int) -> np.ndarray:
+    """Return the order of `count` rows as pandas' sample(frac=1, random_state=42) shuffles them."""
+    return np.random.RandomState(42).permutation(count)
+
+
+def split_90_10(count: int, split: str) -> np.ndarray:
+    """Split `count` rows as DABS 2.0 does: shuffle, then the first nine tenths are "train", the last tenth is another
+    split. Returns their rows, shuffled."""
+    order, cut = shuffled(count), math.ceil(0.9 * count)
+    return order[:cut] if split == "train" else order[max(cut, count - math.floor(0.1 * count)) :]
 
 
 def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
