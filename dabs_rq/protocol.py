@@ -42,7 +42,9 @@ class Protocol:
 
     name: str = "corrected"
     # False treats padding as a token; True leaves it out of attention, pooling and the quantizer's ranges.
-    padding_mask: bool = option("data", published=False, corrected=True, moves=("text", "multilingual", "vqa", "proteins"))
+    padding_mask: bool = option(
+        "data", published=False, corrected=True, moves=("text", "multilingual", "vqa", "proteins")
+    )
     # Fill short sequences with the id of a token, or with an id of its own.
     own_padding: bool = option("data", published=False, corrected=True, moves=("proteins",))
     # Embed ids that no token has (DABS's text models have 35,022 embeddings for a vocabulary of 30,522).

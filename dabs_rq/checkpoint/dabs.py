@@ -209,7 +209,8 @@ def _with_vocabulary(inputs: tuple[Input, ...], state: Mapping[str, Tensor]) -> 
             rows = state[f"embed_modules.{index}.embed.weight"].shape[0]
             if spec.pad is not None and spec.pad >= rows:
                 raise KeyError(
-                    f"an embedding of padding, id {spec.pad} of input {spec.name!r} (protocol.own_padding=false has none)"
+                    f"an embedding of padding, id {spec.pad} of input {spec.name!r} (with protocol.own_padding=false "
+                    "there is no such id)"
                 )
             spec = dataclasses.replace(spec, vocabulary=rows)
         fitted.append(spec)

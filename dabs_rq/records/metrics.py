@@ -134,7 +134,8 @@ def score(
     """Compute the score of a split, a fraction.
 
     correlation: of a correlation or an accuracy of tokens, "whole" computes it on the split; "batches" averages it over
-    batches of `batch_size`, weighted by their numbers of examples, as DABS logs it. spearman_ties: "average" or "ordinal" ranks.
+    batches of `batch_size`, weighted by their numbers of examples, as DABS logs it. spearman_ties: "average" or
+    "ordinal" ranks.
     Raises: Undefined, with the reason.
     """
     if not np.isfinite(outputs).all():

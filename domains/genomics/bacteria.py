@@ -1,7 +1,7 @@
 """Bacterial genomes: reads of 250 bases, and the genus that they come from.
 
-The source has genomes found before 2011 of ten genera, genomes of 2011 to 2016 of the same ones and of sixty others, and
-genomes found later. DABS pretrains on the first file, and transfers to each of the two others, which it cuts 9:1.
+The source has genomes of ten genera found before 2011, genomes of the same genera and of sixty others found from 2011 to
+2016, and later ones. DABS pretrains on the first file, and transfers to each of the two that follow, which it cuts 9:1.
 """
 
 from __future__ import annotations

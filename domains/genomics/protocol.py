@@ -11,4 +11,6 @@ from dabs_rq.protocol import Protocol, option
 @dataclass(frozen=True, kw_only=True)
 class GenomicsProtocol(Protocol):
     # Cut each file 9:1 by reads, so that reads of one genome are on both sides, or by genomes.
-    genomics_split: Literal["read", "genome"] = option("data", published="read", corrected="genome", moves=("genomics",))
+    genomics_split: Literal["read", "genome"] = option(
+        "data", published="read", corrected="genome", moves=("genomics",)
+    )

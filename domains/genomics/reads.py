@@ -78,8 +78,8 @@ def _index(file: Path, genera: Genera, changed: State) -> Index:
                 class_index = class_number(label.decode("latin-1"), genera.target, where, genera.first)
             elif (class_index := numbers.get(label, -1)) < 0:
                 raise DataError(
-                    f"{where}: label {shown(label.decode('latin-1'))} is none of the {len(numbers)} genera of this file, "
-                    f"{genera.names[0]} to {genera.names[-1]}"
+                    f"{where}: label {shown(label.decode('latin-1'))} is none of the {len(numbers)} genera of this "
+                    f"file, {genera.names[0]} to {genera.names[-1]}"
                 )
             if (place := _INFO.fullmatch(info)) is None or len(place[2]) > 18:
                 raise DataError(
@@ -92,7 +92,9 @@ def _index(file: Path, genera: Genera, changed: State) -> Index:
         raise DataError(f"{file}: it holds no sequence below its header")
     table = np.frombuffer(found, np.int64).reshape(-1, 5)
     spans = np.stack([table[:, 0], np.full(len(table), LENGTH)], axis=1)
-    return Index(spans, *table[:, 1:].T.copy(), tuple(name.decode("latin-1") for name in genomes))
+    lines_found, classes, places, positions = table[:, 1:].T.copy()
+    names = tuple(name.decode("latin-1") for name in genomes)
+    return Index(spans, lines_found, classes, places, positions, names)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, int, bytes]]:

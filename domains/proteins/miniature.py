@@ -47,7 +47,8 @@ def _write(root: Path, seed: int, folder: str, split: str) -> None:
 
 
 def _proteins(seed: int, rng: Rng, folder: str) -> Iterator[dict[str, Any]]:
-    families = [[_frequencies(generator(seed, "family", fold, i)) for i in range(FAMILIES)] for fold in range(len(PLANS))]
+    folds = range(len(PLANS))
+    families = [[_frequencies(generator(seed, "family", fold, i)) for i in range(FAMILIES)] for fold in folds]
     while True:
         fold, family = int(rng.integers(len(PLANS))), int(rng.integers(FAMILIES))
         residues, states = _chain(PLANS[fold], families[fold][family], rng)

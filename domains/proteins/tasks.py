@@ -64,9 +64,8 @@ def structure(protein: Protein, request: Request) -> np.ndarray:
     (length,), protocol = request.inputs[0].shape, request.protocol
     states = _list(protein, "ss3")
     if wrong := [state for state in states if type(state) is not int or not 0 <= state < STRUCTURES.classes]:
-        raise DataError(
-            f"{protein.where}: expected whole numbers from 0 to {STRUCTURES.classes - 1} in ss3, found {shown(wrong[0])}"
-        )
+        most = STRUCTURES.classes - 1
+        raise DataError(f"{protein.where}: expected whole numbers from 0 to {most} in ss3, found {shown(wrong[0])}")
     known = np.array(states, np.int64)
     if protocol.structure_valid_mask:
         valid = _list(protein, "valid_mask")
@@ -84,7 +83,7 @@ def _list(protein: Protein, field: str) -> list[Any]:
     value = protein.field(field)
     if not isinstance(value, list) or len(value) != protein.length:
         found = f"{len(value)}" if isinstance(value, list) else shown(value)
-        raise DataError(f"{protein.where}: expected {protein.length} entries in {field}, one per residue, found {found}")
+        raise DataError(f"{protein.where}: expected {protein.length} entries in {field}, as residues, found {found}")
     return value
 
 
@@ -142,8 +141,8 @@ TASKS = (
         FOLDS,
         fold,
         (12_312, 736),
-        citation="Hou, Adhikari and Cheng 2018, DeepSF: deep convolutional neural network for mapping protein sequences "
-        "to folds, Bioinformatics 34",
+        citation="Hou, Adhikari and Cheng 2018, DeepSF: deep convolutional neural network for mapping protein "
+        "sequences to folds, Bioinformatics 34",
         size="20 MB",
         tests={f"{kind}_holdout": f"test_{kind}_holdout" for kind in ("fold", "superfamily", "family")},
     ),
