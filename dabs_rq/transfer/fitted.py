@@ -17,8 +17,8 @@ class Fitted(Protocol):
     about: dict[str, Any]
 
     def outputs(self, features: np.ndarray) -> np.ndarray:
-        """Compute raw outputs of features (n, D), float32: (n, outputs), or (n,) for a single output; of those of single
-        tokens (n, S, D), (n, S, outputs)."""
+        """Compute raw outputs of features (n, D), float32: (n, outputs), or (n,) for a single output; or of
+        features of tokens (n, S, D): (n, S, outputs)."""
 
 
 def probe_loss(target: Target, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Bacterial genomes: reads of 250 bases, and the genus that they come from.
 
-The source has genomes of ten genera found before 2011, genomes of the same genera and of sixty others found from 2011 to
+The source has genomes of ten genera found before 2011, genomes of these and of sixty other genera found from 2011 to
 2016, and later ones. DABS pretrains on the first file, and transfers to each of the two that follow, which it cuts 9:1.
 """
 
