@@ -13,7 +13,7 @@ from dabs_rq.data.streams import Stream
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
 from dabs_rq.protocol import Protocol
-from dabs_rq.spec import Input, MetricName, Source, Target
+from dabs_rq.spec import Input, MetricName, Source, TableName, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,8 @@ class Domain:
     DABS. other_sources: name of a set of sources -> the set; a scale may choose one in place of `pretraining` and
     `tasks`. A name of a task means the same target and metric in every set. protocol: declares the protocol options of
     the domain's own data. installed: where the data come from if they come with packages; None if they lie under a data
-    root. in_table: whether its rows belong to the table; a domain outside it is computed and shown only if it is chosen
-    by name.
+    root. tables: the published tables that its rows belong to; elsewhere the domain is computed and shown only if it is
+    chosen by name.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Domain:
     other_sources: Mapping[str, SourceSet] = field(default_factory=dict)
     protocol: type[Protocol] = Protocol
     installed: Installed | None = None
-    in_table: bool = True
+    tables: tuple[TableName, ...] = ("rq", "dabs2")
 
     def __post_init__(self) -> None:
         own = [task.name for task in self.tasks]
@@ -139,6 +139,10 @@ class Domain:
     def _task_sets(self) -> tuple[tuple[Task, ...], ...]:
         return (self.tasks, *(chosen.tasks for chosen in self.other_sources.values()))
 
+    def has_sources(self, name: str | None) -> bool:
+        """Return whether the domain has the set of sources of that name; None names its own."""
+        return name is None or self.installed is not None or name in self.other_sources
+
     def with_sources(self, name: str | None) -> Domain:
         """Return the domain with the set of sources of that name; None keeps its own.
 
@@ -146,7 +150,7 @@ class Domain:
         """
         if name is None or self.installed is not None:
             return self
-        if name not in self.other_sources:
+        if not self.has_sources(name):
             known = ", ".join(self.other_sources) or "none"
             raise OptionError(
                 f"domain {self.name!r} has no set of sources {name!r} (other_sources: {known}), which the scale asks "

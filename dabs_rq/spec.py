@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["present", "partial", "missing"]
+TableName = Literal["rq", "dabs2"]  # published tables: of the RQ paper, of DABS 2.0
 MetricName = Literal["accuracy", "accuracy_top5", "auroc", "pearson", "spearman", "matthews"]
 
 
