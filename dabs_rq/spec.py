@@ -1,8 +1,9 @@
 """Frozen declarations of inputs, targets, archives and sources. This module imports nothing else of dabs_rq.
 
 DABS uses other names: a `Domain` is its "transfer group", which has one pretraining `Source` and labelled `Task`s
-("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a method is its "algorithm" or
-"system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead" output.
+("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d"), `Tokens` or `Tabular`; a method is its
+"algorithm" or "system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead"
+output.
 """
 
 from __future__ import annotations
@@ -113,7 +114,29 @@ class Tokens:
         return self.length
 
 
-Input = Grid | Series | Tokens
+@dataclass(frozen=True, kw_only=True)
+class Tabular:
+    """A row of a table: numbers (features, 1), each of which is a token. All share one embedding, so that the position
+    alone tells which column a number is of."""
+
+    name: str
+    features: int
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.features, 1)
+
+    @property
+    def sequence_length(self) -> int:
+        return self.features
+
+    @property
+    def patch_values(self) -> int:
+        return 1
+
+
+Input = Grid | Series | Tokens | Tabular
 
 
 def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:

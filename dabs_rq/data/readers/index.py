@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,13 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
         cut = int(0.8 * len(members))
         chosen += [members[i] for i in (order[:cut] if split == "train" else order[cut:])]
     return chosen
+
+
+def split_90_10(count: int, split: str) -> np.ndarray:
+    """Split `count` rows as DABS 2.0 does and return the rows of a split in its order: RandomState(42) shuffles them;
+    the first ceil(0.9 n) are "train", the last floor(0.1 n) any other split."""
+    order = np.random.RandomState(42).permutation(count)
+    return order[: math.ceil(0.9 * count)] if split == "train" else order[count - math.floor(0.1 * count) :]
 
 
 def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
