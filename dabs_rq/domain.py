@@ -12,8 +12,9 @@ from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
+from dabs_rq.metrics import misfit
 from dabs_rq.protocol import Protocol
-from dabs_rq.spec import Input, MetricName, Source, TableName, Target
+from dabs_rq.spec import Input, Source, TableName, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +47,11 @@ class Task:
     row: str
     source: Source
     target: Target
-    metric: MetricName
+    metric: str
     load: Callable[[Request], Examples]
     sizes: Mapping[str, int] = field(default_factory=dict)
     extra_splits: tuple[str, ...] = ()
-    also: tuple[MetricName, ...] = ()
+    also: tuple[str, ...] = ()
     note: str | None = None
     published_comparable: bool = True
     in_place_of: str | None = None
@@ -60,11 +61,8 @@ class Task:
         if self.in_place_of and self.published_comparable:
             raise ValueError(f"task {self.name!r} stands in for {self.in_place_of!r}: set published_comparable=False")
         for metric in (self.metric, *self.also):
-            if metric not in self.target.metrics:
-                raise ValueError(
-                    f"task {self.name!r}: metric {metric!r} does not fit a {type(self.target).__name__} target, "
-                    f"which takes {' or '.join(self.target.metrics)}"
-                )
+            if problem := misfit(metric, self.target):
+                raise ValueError(f"task {self.name!r}: {problem}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from typing import Literal
 
 State = Literal["present", "partial", "missing"]
 TableName = Literal["rq", "dabs2"]  # published tables: of the RQ paper, of DABS 2.0
-MetricName = Literal["accuracy", "accuracy_top5", "auroc", "pearson", "spearman", "matthews"]
 
 
 # ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
@@ -152,7 +151,7 @@ def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:
     )
 
 
-# ---- targets: the kind decides outputs, loss and legal metrics ---------------------------------------------------
+# ---- targets: the kind decides outputs and loss; a metric says which kinds it fits -------------------------------
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,6 @@ class Multiclass:
     """One class of `classes`; the target is an int in [0, classes)."""
 
     classes: int
-    metrics = ("accuracy", "accuracy_top5")
 
     @property
     def outputs(self) -> int:
@@ -171,7 +169,6 @@ class Multiclass:
 class Binary:
     """Yes or no; the target is 0 or 1, the output is one logit."""
 
-    metrics = ("accuracy", "pearson", "matthews")
     outputs = 1
 
 
@@ -180,7 +177,6 @@ class Multilabel:
     """Any of `labels` at once; the target is a 0/1 vector in their order."""
 
     labels: tuple[str, ...]
-    metrics = ("auroc",)
 
     @property
     def outputs(self) -> int:
@@ -191,7 +187,6 @@ class Multilabel:
 class Regression:
     """A real number; the output is one number."""
 
-    metrics = ("pearson", "spearman")
     outputs = 1
 
 

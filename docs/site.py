@@ -173,7 +173,7 @@ def _value(value: Any) -> str:
 
 def _tasks() -> Iterator[str]:
     from dabs_rq import registry
-    from dabs_rq.records.metrics import METRICS
+    from dabs_rq.metrics import metric
 
     yield "# Domains and tasks\n"
     yield "`make domains DATA=/root` says which sources are there, and where the others belong.\n"
@@ -187,7 +187,7 @@ def _tasks() -> Iterator[str]:
         for task in domain.tasks:
             source = task.source
             yield (
-                f"| `{task.name}` | {task.row} | {METRICS[task.metric].title} | {source.title} (`{source.folder}`) | "
+                f"| `{task.name}` | {task.row} | {metric(task.metric).title} | {source.title} (`{source.folder}`) | "
                 f"{source.licence} |"
             )
         yield ""

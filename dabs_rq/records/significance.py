@@ -16,9 +16,9 @@ import numpy as np
 
 from dabs_rq.domain import Task
 from dabs_rq.files import digest
+from dabs_rq.metrics.base import correct
 from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
 from dabs_rq.records.intervals import interval
-from dabs_rq.records.metrics import correct
 from dabs_rq.records.record import Predictions, Record
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.files import digest, locked_folder, write_text
+from dabs_rq.metrics import metric
 from dabs_rq.records import intervals, significance
 from dabs_rq.records.counts import shortfall
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import TableOptions
@@ -64,7 +64,7 @@ def build(run: Run) -> Table:
         result, broken = check_records(run, task, found.by_task.get((domain_name, task_name), []))
         errors += broken
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
-        row["metric"] = METRICS[task.metric].title
+        row["metric"] = metric(task.metric).title
         for name in columns:
             row |= _summary(name, result.records.get(name, {}).values())
         row_records = [record for by_seed in result.records.values() for record in by_seed.values()]
