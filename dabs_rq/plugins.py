@@ -1,8 +1,8 @@
-"""Finds the modules that declare domains, methods, encoders and tasks: ours, those of installed packages, and those of
-plug-in folders, in this order.
+"""Finds and imports the modules that declare domains, methods, encoders, metrics and tasks: ours, those of installed
+packages, and those of plug-in folders, in this order.
 
-An installed package names its modules in the entry points dabs_rq.domains, dabs_rq.methods and dabs_rq.encoders, for
-example `mine = "my_package.mine"`. What files and folders must be called: see `dabs_rq.registry`.
+An installed package names its modules in the entry points dabs_rq.domains, dabs_rq.methods, dabs_rq.encoders and
+dabs_rq.metrics, for example `mine = "my_package.mine"`. What files and folders must be called: see `dabs_rq.registry`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
-from dabs_rq.errors import OptionError, PluginError, PluginWarning, first_line, unknown
+from dabs_rq.errors import DabsRqError, OptionError, PluginError, PluginWarning, first_line, unknown
 from dabs_rq.files import digest
 
 Files = dict[str, tuple[Path, str]]  # name -> (file, name of its module)
 PATH_VARIABLE = "DABS_RQ_PATH"
 EXTRA = "_dabs_rq_"  # prefix of the package names of plug-in folders
-# Modules that declare no method or encoder.
+# Modules that declare no method, encoder or metric.
 SHARED = {
     "method": ("base", "corruption", "lars", "losses", "pictures", "views"),
     "encoder": ("base", "embed", "resnet"),
+    "metric": ("base", "classes", "correlation", "ties"),
 }
-KINDS = ("domains", "methods", "encoders", "tasks")  # the subfolders of a plug-in folder
+KINDS = ("domains", "methods", "encoders", "metrics", "tasks")  # the subfolders of a plug-in folder
 _PACKAGE = Path(__file__).parent
 DOMAINS = _PACKAGE / "domains"
 
@@ -138,7 +141,7 @@ def _installed(group: str) -> tuple[tuple[str, Path, str], ...]:
 
 def installed_packages() -> frozenset[str]:
     """List the top-level packages of installed plug-ins."""
-    groups = [f"dabs_rq.{kind}" for kind in ("domains", "methods", "encoders")]
+    groups = [f"dabs_rq.{kind}" for kind in KINDS if kind != "tasks"]
     return frozenset(module.partition(".")[0] for group in groups for _, _, module in _installed(group))
 
 
@@ -170,6 +173,12 @@ def encoder_files() -> Files:
 
 
 @once
+def metric_files() -> Files:
+    _tell_misplaced("metrics", "*/__init__.py", "a metric is a file metrics/<name>.py")
+    return _find("metric", _PACKAGE / "metrics", "*.py", "metrics")
+
+
+@once
 def added_task_files(domain_name: str) -> Files:
     """Find the tasks that plug-in folders add to a domain."""
     _tell_misplaced("tasks", "*/*.py", "a task is a folder tasks/<domain>/<name>/ with an __init__.py")
@@ -188,3 +197,54 @@ def _tell_misplaced(kind: str, pattern: str, expected: str) -> None:
         for file in sorted(folder.glob(pattern)):
             if not (file.parent if file.name == "__init__.py" else file).name.startswith("_"):
                 leave_out(f"{file}: {expected}")
+
+
+def load_module(file: Path, module: str) -> ModuleType:
+    """Import a module that was found. Raises PluginError, with file and line, if a plug-in cannot be imported."""
+    package = module.rpartition(".")[0]
+    if package.startswith(EXTRA) and package not in sys.modules:
+        # Modules of a plug-in folder may import each other, which needs a package; it has no file.
+        sys.modules[package] = ModuleType(package)
+        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        sys.modules[package].__path__ = [str(folder)]
+    if not is_added(module):
+        return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise plugin_error(file, error) from error
+
+
+def constant_of(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
+    """Return the object that a module declares under the name `constant`. Raises PluginError if it is another one."""
+    value = getattr(load_module(file, module), constant, None)
+    if not isinstance(value, kind):
+        raise PluginError(f"{file} must define {constant}, of type {kind.__name__}; got {type(value).__name__}")
+    declared = value.name  # type: ignore[attr-defined]
+    if declared != name:
+        raise PluginError(
+            f"{file}: {constant}.name is {declared!r}, but its folder or file is called {name!r}: make them equal"
+        )
+    return value
+
+
+def find_declared(what: str, files: Files, constant: str, kind: type, name: str) -> Any:
+    """Import the object called `name`. Raises OptionError, with the nearest match, if no file has that name."""
+    if name not in files:
+        raise OptionError(unknown(what, name, files))
+    return constant_of(*files[name], constant, kind, name)
+
+
+def usable_names(files: Files, find: Callable[[str], Any]) -> tuple[str, ...]:
+    """List the names in `files` without the plug-ins that cannot be used; a warning says why. Our own modules are not
+    imported."""
+    names = []
+    for name, (_, module) in files.items():
+        if is_added(module):
+            try:
+                find(name)
+            except DabsRqError as error:
+                leave_out(error)
+                continue
+        names.append(name)
+    return tuple(names)

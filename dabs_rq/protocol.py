@@ -58,7 +58,7 @@ class Protocol:
     # Train the linear probe with AdamW as DABS does, or fit regularised logistic (ridge) regression with a selected
     # strength.
     probe: Literal["adamw", "lbfgs"] = option("transfer", published="adamw", corrected="lbfgs")
-    # Average correlations, and accuracies of single tokens, over batches, or compute them on the whole split.
+    # Average metrics that DABS averages (`Metric.in_batches`) over batches, or compute them on the whole split.
     correlation: Literal["batches", "whole"] = option(
         "transfer",
         published="batches",

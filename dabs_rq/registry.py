@@ -1,42 +1,44 @@
-"""Finds domains, methods and encoders on disk: a domain is a folder, a method or an encoder is a file.
+"""Finds domains, methods and encoders on disk: a domain is a folder, a method or an encoder is a file. (A metric is a
+file too; `dabs_rq.metrics` finds it.)
 
 `domains/<name>/__init__.py` exports DOMAIN, `dabs_rq/methods/<name>.py` exports METHOD, `dabs_rq/encoders/<name>.py`
 exports ENCODER; each object's `name` equals the name of its folder or file. Plug-in folders, listed in DABS_RQ_PATH
-and separated like PATH, may hold further `domains/<name>/`, `methods/<name>.py` and `encoders/<name>.py`, and
-`tasks/<domain>/<name>/__init__.py` with a TASK for an existing domain. Such a task follows the domain's own tasks.
+and separated like PATH, may hold further `domains/<name>/`, `methods/<name>.py`, `encoders/<name>.py` and
+`metrics/<name>.py`, and `tasks/<domain>/<name>/__init__.py` with a TASK for an existing domain. Such a task follows the
+domain's own tasks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dabs_rq import plugins
 from dabs_rq.domain import Domain, Task
-from dabs_rq.errors import DabsRqError, MissingDataError, OptionError, PluginError, unknown
+from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.plugins import (
     EXTRA,
-    Files,
     added_task_files,
+    constant_of,
     domain_files,
     encoder_files,
-    is_added,
-    leave_out,
+    find_declared,
+    load_module,
     method_files,
     once,
-    plugin_error,
+    usable_names,
 )
 
 if TYPE_CHECKING:
     from dabs_rq.encoders.base import EncoderSpec
     from dabs_rq.methods.base import MethodSpec
+    from dabs_rq.spec import TableName
 
 PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = plugins.PATH_VARIABLE
@@ -50,72 +52,23 @@ def refresh() -> None:
     importlib.invalidate_caches()
 
 
-def _import(file: Path, module: str) -> ModuleType:
-    package = module.rpartition(".")[0]
-    if package.startswith(EXTRA) and package not in sys.modules:
-        # Modules of a plug-in folder may import each other, which needs a package; it has no file.
-        sys.modules[package] = ModuleType(package)
-        folder = file.parent.parent if file.name == "__init__.py" else file.parent
-        sys.modules[package].__path__ = [str(folder)]
-    if not is_added(module):
-        return importlib.import_module(module)
-    try:
-        return importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        raise plugin_error(file, error) from error
-
-
-def _constant(file: Path, module: str, constant: str, kind: type, name: str) -> Any:
-    value = getattr(_import(file, module), constant, None)
-    if not isinstance(value, kind):
-        raise PluginError(f"{file} must define {constant}, of type {kind.__name__}; got {type(value).__name__}")
-    declared = value.name  # type: ignore[attr-defined]
-    if declared != name:
-        raise PluginError(
-            f"{file}: {constant}.name is {declared!r}, but its folder or file is called {name!r}: make them equal"
-        )
-    return value
-
-
-def _declared(what: str, files: Files, constant: str, kind: type, name: str) -> Any:
-    """Import the object called `name`. Raises OptionError, with the nearest match, if no file has that name."""
-    if name not in files:
-        raise OptionError(unknown(what, name, files))
-    return _constant(*files[name], constant, kind, name)
-
-
-def _usable(files: Files, find: Callable[[str], Any]) -> tuple[str, ...]:
-    """List the names in `files` without the plug-ins that cannot be used; a warning says why. Our own modules are not
-    imported."""
-    names = []
-    for name, (_, module) in files.items():
-        if is_added(module):
-            try:
-                find(name)
-            except DabsRqError as error:
-                leave_out(error)
-                continue
-        names.append(name)
-    return tuple(names)
-
-
 @once
 def domain_names() -> tuple[str, ...]:
     """List the names of all domains, sorted. A plug-in that cannot be used costs a warning."""
-    return _usable(domain_files(), lambda name: _declared("domain", domain_files(), "DOMAIN", Domain, name))
+    return usable_names(domain_files(), lambda name: find_declared("domain", domain_files(), "DOMAIN", Domain, name))
 
 
 @once
 def method_names() -> tuple[str, ...]:
     """List the names of all methods, sorted by their declared order, then by name. A plug-in that cannot be used costs
     a warning."""
-    return tuple(sorted(_usable(method_files(), method), key=lambda name: (method(name).order, name)))
+    return tuple(sorted(usable_names(method_files(), method), key=lambda name: (method(name).order, name)))
 
 
 @once
 def encoder_names() -> tuple[str, ...]:
     """List the names of all encoders, sorted. A plug-in that cannot be used costs a warning."""
-    return _usable(encoder_files(), encoder)
+    return usable_names(encoder_files(), encoder)
 
 
 @once
@@ -125,13 +78,13 @@ def domain(name: str, sources: str | None = None) -> Domain:
     if sources is not None:
         return domain(name).with_sources(sources)
     files = domain_files()
-    declared = _declared("domain", files, "DOMAIN", Domain, name)
+    declared = find_declared("domain", files, "DOMAIN", Domain, name)
     own_names, added = {task.name for task in declared.tasks}, added_task_files(name)
     for task_name, (file, _) in added.items():
         if task_name in own_names:
             raise OptionError(f"task {task_name!r} is declared twice: {files[name][0]} and {file}. Rename one.")
-    usable = _usable(added, lambda task_name: _constant(*added[task_name], "TASK", Task, task_name))
-    tasks = tuple(_constant(*added[task_name], "TASK", Task, task_name) for task_name in usable)
+    usable = usable_names(added, lambda task_name: constant_of(*added[task_name], "TASK", Task, task_name))
+    tasks = tuple(constant_of(*added[task_name], "TASK", Task, task_name) for task_name in usable)
     other_sources = {
         key: dataclasses.replace(chosen, tasks=(*chosen.tasks, *tasks))
         for key, chosen in declared.other_sources.items()
@@ -141,9 +94,9 @@ def domain(name: str, sources: str | None = None) -> Domain:
 
 @once
 def domains(sources: str | None = None) -> tuple[Domain, ...]:
-    """Return all domains, sorted by name, with a set of sources. Raises OptionError if two of them declare a task of
-    the same name."""
-    all_domains = tuple(domain(name, sources) for name in domain_names())
+    """Return all domains that have a set of sources, sorted by name. Raises OptionError if two of them declare a task
+    of the same name."""
+    all_domains = tuple(domain(name, sources) for name in domain_names() if domain(name).has_sources(sources))
     owner: dict[str, str] = {}
     for declared in all_domains:
         for task in declared.tasks:
@@ -155,11 +108,14 @@ def domains(sources: str | None = None) -> tuple[Domain, ...]:
     return all_domains
 
 
-def chosen_domains(names: Sequence[str] | None, sources: str | None = None) -> tuple[Domain, ...]:
-    """Return the domains called `names`, with a set of sources; None chooses those whose rows belong to the table,
-    sorted by name."""
+def chosen_domains(
+    names: Sequence[str] | None, sources: str | None = None, table: TableName = "rq"
+) -> tuple[Domain, ...]:
+    """Return the domains called `names`, with a set of sources; None chooses those that have it and whose rows belong
+    to a published table, sorted by name."""
     if names is None:
-        names = [name for name in domain_names() if domain(name).in_table]
+        known = [domain(name) for name in domain_names()]
+        names = [one.name for one in known if table in one.tables and one.has_sources(sources)]
     return tuple(domain(name, sources) for name in names)
 
 
@@ -168,7 +124,7 @@ def task(domain_name: str, name: str) -> Task:
     found = domain(domain_name)
     if (task := found.task(name)) is None:
         if (place := added_task_files(domain_name).get(name)) is not None:
-            return _constant(*place, "TASK", Task, name)
+            return constant_of(*place, "TASK", Task, name)
         raise OptionError(unknown(f"task of domain {domain_name!r}", name, [task.name for task in found.tasks]))
     return task
 
@@ -178,7 +134,7 @@ def method(name: str) -> MethodSpec:
     """Return the method called `name`. Raises OptionError, with the nearest match, if no method has that name."""
     from dabs_rq.methods.base import MethodSpec
 
-    return _declared("method", method_files(), "METHOD", MethodSpec, name)
+    return find_declared("method", method_files(), "METHOD", MethodSpec, name)
 
 
 @once
@@ -186,7 +142,7 @@ def encoder(name: str) -> EncoderSpec:
     """Return the encoder called `name`. Raises OptionError, with the nearest match, if no encoder has that name."""
     from dabs_rq.encoders.base import EncoderSpec
 
-    return _declared("encoder", encoder_files(), "ENCODER", EncoderSpec, name)
+    return find_declared("encoder", encoder_files(), "ENCODER", EncoderSpec, name)
 
 
 def module_of_domain(name: str) -> str:
@@ -245,5 +201,5 @@ def task_miniature(domain_name: str, name: str) -> tuple[ModuleType, str] | None
     init, module = added_task_files(domain_name)[name]
     if (version := _version(init.parent)) is None:
         return None
-    _import(init, module)
+    load_module(init, module)
     return importlib.import_module(f"{module}.miniature"), version

@@ -1,8 +1,9 @@
 """Frozen declarations of inputs, targets, archives and sources. This module imports nothing else of dabs_rq.
 
 DABS uses other names: a `Domain` is its "transfer group", which has one pretraining `Source` and labelled `Task`s
-("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a method is its "algorithm" or
-"system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead" output.
+("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d"), `Tokens` or `Tabular`; a method is its
+"algorithm" or "system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead"
+output.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["present", "partial", "missing"]
-MetricName = Literal["accuracy", "accuracy_top5", "auroc", "pearson", "spearman", "matthews"]
+TableName = Literal["rq", "dabs2"]  # published tables: of the RQ paper, of DABS 2.0
 
 
 # ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
@@ -115,7 +116,29 @@ class Tokens:
         return self.length
 
 
-Input = Grid | Series | Tokens
+@dataclass(frozen=True, kw_only=True)
+class Tabular:
+    """A row of a table: numbers (features, 1), each of which is a token. All share one embedding, so that the position
+    alone tells which column a number is of."""
+
+    name: str
+    features: int
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.features, 1)
+
+    @property
+    def sequence_length(self) -> int:
+        return self.features
+
+    @property
+    def patch_values(self) -> int:
+        return 1
+
+
+Input = Grid | Series | Tokens | Tabular
 
 
 def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:
@@ -131,7 +154,7 @@ def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:
     )
 
 
-# ---- targets: the kind decides outputs, loss and legal metrics ---------------------------------------------------
+# ---- targets: the kind decides outputs and loss; a metric says which kinds it fits -------------------------------
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,6 @@ class Multiclass:
     """One class of `classes`; the target is an int in [0, classes)."""
 
     classes: int
-    metrics = ("accuracy", "accuracy_top5")
 
     @property
     def outputs(self) -> int:
@@ -150,7 +172,6 @@ class Multiclass:
 class Binary:
     """Yes or no; the target is 0 or 1, the output is one logit."""
 
-    metrics = ("accuracy", "pearson", "matthews")
     outputs = 1
 
 
@@ -159,7 +180,6 @@ class Multilabel:
     """Any of `labels` at once; the target is a 0/1 vector in their order."""
 
     labels: tuple[str, ...]
-    metrics = ("auroc",)
 
     @property
     def outputs(self) -> int:
@@ -170,7 +190,6 @@ class Multilabel:
 class Regression:
     """A real number; the output is one number."""
 
-    metrics = ("pearson", "spearman")
     outputs = 1
 
 
@@ -183,7 +202,6 @@ class PerToken:
     """
 
     classes: int
-    metrics = ("accuracy",)
 
     @property
     def outputs(self) -> int:

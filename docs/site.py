@@ -173,12 +173,13 @@ def _value(value: Any) -> str:
 
 def _tasks() -> Iterator[str]:
     from dabs_rq import registry
-    from dabs_rq.records.metrics import METRICS
+    from dabs_rq.metrics import metric
 
     yield "# Domains and tasks\n"
     yield "`make domains DATA=/root` says which sources are there, and where the others belong.\n"
     for domain in registry.domains():
-        where = "" if domain.in_table else " (outside the table of 34 rows)"
+        others = "in the table of DABS 2.0 only" if domain.tables else "outside the tables"
+        where = "" if "rq" in domain.tables else f" ({others})"
         yield f"## {domain.title}{where}\n"
         source = domain.pretraining.source
         yield f"`domain={domain.name}`, pretrained on {source.title} (`{source.folder}`).\n"
@@ -186,7 +187,7 @@ def _tasks() -> Iterator[str]:
         for task in domain.tasks:
             source = task.source
             yield (
-                f"| `{task.name}` | {task.row} | {METRICS[task.metric].title} | {source.title} (`{source.folder}`) | "
+                f"| `{task.name}` | {task.row} | {metric(task.metric).title} | {source.title} (`{source.folder}`) | "
                 f"{source.licence} |"
             )
         yield ""

@@ -13,10 +13,10 @@ from dabs_rq import registry
 from dabs_rq.cli import main
 from dabs_rq.errors import OptionError, RecordError
 from dabs_rq.experiment import ablate, settings
+from dabs_rq.metrics.accuracy import accuracy
 from dabs_rq.protocol import option_fields
 from dabs_rq.records import intervals as compare
 from dabs_rq.records import record
-from dabs_rq.records.metrics import accuracy
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.compose import load_protocol

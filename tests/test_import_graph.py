@@ -32,6 +32,7 @@ STAGES = [
     "networks",
     "encoders",
     "data",
+    "metrics",
     "spec",
     "protocol",
     "typed",

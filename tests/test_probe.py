@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dabs_rq.errors import TrainingError
 from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
-from dabs_rq.spec import Binary, MetricName, Multiclass, Multilabel, Regression, Target
+from dabs_rq.spec import Binary, Multiclass, Multilabel, Regression, Target
 from dabs_rq.transfer import convex, regression
 from dabs_rq.transfer.adamw import fit_adamw
 from dabs_rq.transfer.features import CachedFeatures
@@ -24,7 +24,7 @@ from dabs_rq.transfer.regression import fit_regression
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
 
 LABELS = Multilabel(("a", "b", "c"))
-KINDS: list[tuple[Target, MetricName, float]] = [
+KINDS: list[tuple[Target, str, float]] = [
     (Multiclass(5), "accuracy", 0.9),
     (Multiclass(2), "accuracy", 0.9),
     (Binary(), "accuracy", 0.9),
@@ -35,7 +35,7 @@ KINDS: list[tuple[Target, MetricName, float]] = [
 ]
 
 
-METRICS: dict[type, MetricName] = {Multiclass: "accuracy", Binary: "accuracy", Multilabel: "auroc"}
+METRICS: dict[type, str] = {Multiclass: "accuracy", Binary: "accuracy", Multilabel: "auroc"}
 
 
 def made_up(target: Target, count: int = 400, width: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def made_up(target: Target, count: int = 400, width: int = 12, seed: int = 0) ->
     return (features * np.logspace(-1, 2, width) + 5).astype(np.float32), targets
 
 
-def fit(target: Target, metric: MetricName, data: Any, *, groups: Any = None, seed: int = 0, **options: Any) -> Fitted:
+def fit(target: Target, metric: str, data: Any, *, groups: Any = None, seed: int = 0, **options: Any) -> Fitted:
     features, targets = data
     return fit_regression(features, targets, groups, target, metric, TransferOptions(**options), seed)
 
@@ -70,7 +70,7 @@ def adamw(target: Target, data: Any, size: int = 64, outputs: int | None = None,
 
 
 @pytest.mark.parametrize(("target", "metric", "least"), KINDS)
-def test_regression_recovers_what_is_linear(target: Target, metric: MetricName, least: float) -> None:
+def test_regression_recovers_what_is_linear(target: Target, metric: str, least: float) -> None:
     fitted = fit(target, metric, made_up(target))
     features, targets = made_up(target, seed=1)
     outputs = fitted.outputs(features)
@@ -104,7 +104,7 @@ def test_a_grid_without_use_is_refused(strengths: list[float]) -> None:
 
 
 @pytest.mark.parametrize(("target", "metric", "_"), KINDS)
-def test_the_seed_decides_everything(target: Target, metric: MetricName, _: float) -> None:
+def test_the_seed_decides_everything(target: Target, metric: str, _: float) -> None:
     data = made_up(target, 120)
     first, second = fit(target, metric, data, seed=4), fit(target, metric, data, seed=4)
     assert np.array_equal(first.outputs(data[0]), second.outputs(data[0])) and first.about == second.about
@@ -290,7 +290,7 @@ def test_the_solution_is_that_of_scikit_learn(target: Target, count: int, width:
 
 
 @pytest.mark.parametrize(("target", "metric", "_"), KINDS)
-def test_no_score_hangs_on_rounding(target: Target, metric: MetricName, _: float) -> None:
+def test_no_score_hangs_on_rounding(target: Target, metric: str, _: float) -> None:
     """Features that differ by 3e-7 of their size, and another number of threads, give the same score."""
     features, targets = made_up(target, 300, 40)
     others, expected = made_up(target, 1000, 40, seed=1)
@@ -307,7 +307,7 @@ def test_no_score_hangs_on_rounding(target: Target, metric: MetricName, _: float
 
 
 DECADES = tuple(10.0**power for power in range(-8, 9))
-NOISES: list[tuple[Target, MetricName]] = [
+NOISES: list[tuple[Target, str]] = [
     *((Multiclass(5), "accuracy"), (Binary(), "accuracy"), (LABELS, "auroc"), (Regression(), "pearson")),
 ]
 
@@ -335,7 +335,7 @@ GRIDS: list[tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = [
 @pytest.mark.parametrize(("grid", "below", "above"), GRIDS)
 def test_a_grid_goes_on_where_its_best_is_at_an_end_and_selects_what_the_wider_grid_selects(
     target: Target,
-    metric: MetricName,
+    metric: str,
     grid: tuple[float, ...],
     below: tuple[float, ...],
     above: tuple[float, ...],
@@ -367,7 +367,7 @@ def test_a_single_strength_and_a_fit_in_single_precision_have_their_own_bounds(m
 @pytest.mark.parametrize(("target", "metric", "_"), KINDS)
 @pytest.mark.parametrize("width", [12, 200])
 def test_a_large_problem_selects_what_the_whole_grid_selects(
-    target: Target, metric: MetricName, _: float, width: int, monkeypatch: pytest.MonkeyPatch
+    target: Target, metric: str, _: float, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = set()
     for seed in range(3):
@@ -431,7 +431,7 @@ def test_the_last_fit_does_not_depend_on_where_it_starts(target: Target) -> None
 
 
 @pytest.mark.parametrize(("target", "metric", "least"), KINDS)
-def test_adamw_learns_what_is_linear(target: Target, metric: MetricName, least: float) -> None:
+def test_adamw_learns_what_is_linear(target: Target, metric: str, least: float) -> None:
     def standard(data: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return ((data[0] - 5) / np.logspace(-1, 2, 12)).astype(np.float32), data[1]
 

@@ -391,7 +391,7 @@ def test_a_whole_run_ends_in_a_table_that_says_every_substitution(
     ):
         assert said.replace("_", r"\_") in text or said in text, said
     for domain in SETS.values():
-        substituted = domain.in_table and domain.name != "sensor"
+        substituted = "rq" in domain.tables and domain.name != "sensor"
         assert (f"{domain.title}: pretraining on" in text) == substituted
 
 

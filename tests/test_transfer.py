@@ -446,7 +446,7 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("domain", [domain.name for domain in registry.domains() if domain.in_table])
+@pytest.mark.parametrize("domain", [domain.name for domain in registry.domains() if domain.tables])
 def test_no_score_of_the_miniature_hangs_on_rounding(
     domain: str, tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

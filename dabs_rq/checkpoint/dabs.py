@@ -31,6 +31,7 @@ _NAMES = (
     (r"class_token", "cls_token"),
     (r"embeddings\.(\d+)\.projection\.(weight|bias)", r"embed_modules.\1.embed.1.\2"),
     (r"embeddings\.(\d+)\.table", r"embed_modules.\1.embed.weight"),
+    (r"embeddings\.(\d+)\.shared\.(weight|bias)", r"embed_modules.\1.embed.\2"),
     (_BLOCK + r"attention\.norm\.(weight|bias)", r"transformer.layers.\1.0.norm.\2"),
     (_BLOCK + r"attention\.to_qkv\.weight", r"transformer.layers.\1.0.fn.to_qkv.weight"),
     (_BLOCK + r"attention\.to_out\.(weight|bias)", r"transformer.layers.\1.0.fn.to_out.0.\2"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dabs_rq.encoders.base import Encoder, EncoderSpec
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 LIMIT = 4096  # features of one input
 
@@ -54,6 +54,8 @@ class Raw(Encoder):
     def _flat(self, spec: Input, raw: Tensor) -> Tensor:
         if isinstance(spec, Tokens):
             return self._bag(spec, raw)
+        if isinstance(spec, Tabular):
+            return F.adaptive_avg_pool1d(raw.movedim(2, 1), _width(spec)).flatten(1)
         if isinstance(spec, Series):
             return F.adaptive_avg_pool1d(raw.movedim(2, 1), _length(spec)).flatten(1)
         return F.adaptive_avg_pool2d(raw, _sides(spec)).flatten(1)
@@ -71,6 +73,8 @@ class Raw(Encoder):
 def _width(spec: Input) -> int:
     if isinstance(spec, Tokens):
         return min(spec.vocabulary, LIMIT)
+    if isinstance(spec, Tabular):
+        return min(spec.features, LIMIT)
     return spec.channels * (_length(spec) if isinstance(spec, Series) else math.prod(_sides(spec)))
 
 

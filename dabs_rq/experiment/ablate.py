@@ -18,9 +18,9 @@ from dabs_rq.errors import DabsRqError
 from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
 from dabs_rq.experiment.settings import Comparison, Setting, axes, comparisons
 from dabs_rq.files import digest, write_text
+from dabs_rq.metrics import metric
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.records import record
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.run import Run
 from dabs_rq.run.words import value_text
 from dabs_rq.transfer.transfer import transfer
@@ -68,7 +68,7 @@ def ablate(run: Run, over: str, *, each: bool = False) -> Ablation:
                         {"compared": comparison.axis.option if comparison.axis else "all"}
                         | {name: value_text(value) for name, value in setting.items()}
                         | {"domain": domain, "method": method, "task": task.name, "row": task.row}
-                        | {"metric": METRICS[task.metric].title}
+                        | {"metric": metric(task.metric).title}
                         | numbers(task, results[task.name], references[task.name])
                     )
     columns = ["compared", *options, "domain", "method", "task", "row", "metric", *NUMBERS]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dabs_rq.domain import Task
+from dabs_rq.metrics import metric
 from dabs_rq.records import intervals
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 
 NUMBERS = (
@@ -41,7 +41,7 @@ def numbers(task: Task, results: Sequence[Result], reference: Sequence[Result]) 
     scores = [100 * result.record.score for result in results if result.record.score is not None]
     errors = [100 * (result.record.standard_error or math.nan) for result in results]
     low, high = intervals.interval(scores, errors)
-    low = max(low, 100 * METRICS[task.metric].lowest)
+    low = max(low, 100 * metric(task.metric).lowest)
     majority = results[0].record.majority
     values: dict[str, float | int] = {
         "score": sum(scores) / len(scores),

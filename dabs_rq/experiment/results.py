@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq.experiment.cells import Cell, Experiment
 from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
 from dabs_rq.files import locked_folder, write_text
+from dabs_rq.metrics import metric
 from dabs_rq.records import record
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import PROBE_TITLES
@@ -58,7 +58,7 @@ def collect(experiment: Experiment, cells: Sequence[Cell]) -> Results:
                     if not (results := found[cell.name]):
                         missing.append(f"{domain}, {task.name}, {cell.title}, {probe}")
                         continue
-                    row = {"domain": domain, "task": task.name, "row": task.row, "metric": METRICS[task.metric].title}
+                    row = {"domain": domain, "task": task.name, "row": task.row, "metric": metric(task.metric).title}
                     row |= {"probe": probe, "cell": cell.name, "title": cell.title}
                     measured = numbers(task, results, reference)
                     published = _published(experiment, cell, measured["score"])

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dabs_rq.metrics.base import correct
 from dabs_rq.records import record
 from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
-from dabs_rq.records.metrics import correct, of_tokens
-from dabs_rq.spec import MetricName
 
 
 def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
@@ -28,7 +27,7 @@ def interval(values: Sequence[float], errors: Sequence[float]) -> tuple[float, f
     return mean - half, mean + half
 
 
-def difference_error(metric: MetricName, first: Path, second: Path, resamples: int = RESAMPLES) -> float:
+def difference_error(metric: str, first: Path, second: Path, resamples: int = RESAMPLES) -> float:
     """Compute the standard error of the difference of two records' scores, as a fraction, over test examples.
 
     The estimate is paired if both records have the same test examples. It is a seeded bootstrap unless the metric is a
@@ -38,7 +37,7 @@ def difference_error(metric: MetricName, first: Path, second: Path, resamples: i
     if a.ids != b.ids or not np.array_equal(a.targets, b.targets):
         return math.hypot(*(record.read(file).standard_error or math.nan for file in (first, second)))
     targets = a.targets
-    if metric == "accuracy" and not of_tokens(a.outputs):
+    if metric == "accuracy":
         difference = correct(b.outputs, targets).astype(float) - correct(a.outputs, targets)
         return float(difference.std() / math.sqrt(len(difference)))
     scores = [resampled(metric, outputs, targets, resamples) for outputs in (a.outputs, b.outputs)]

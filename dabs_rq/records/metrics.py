@@ -1,129 +1,24 @@
-"""Metrics: functions of the raw outputs and targets of a split. A score, the value of a metric, is a fraction."""
+"""Scores: the values of metrics on the raw outputs and targets of a split. A score is a fraction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from dabs_rq.spec import Binary, MetricName, Multiclass, PerToken, Target
+from dabs_rq.errors import PluginError
+from dabs_rq.metrics import metric, module_of_metric
+from dabs_rq.metrics.base import Metric, Undefined
+from dabs_rq.metrics.spearman import spearman_ordinal
+from dabs_rq.plugins import is_added, metric_files, plugin_error
+from dabs_rq.spec import Binary, Multiclass, PerToken, Target
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric. title: as the table prints it. compute: (outputs, targets) of one split -> score; raises Undefined.
-    lowest: the lowest possible score."""
-
-    name: MetricName
-    title: str
-    compute: Callable[[np.ndarray, np.ndarray], float]
-    lowest: float = -1.0
-
-
-class Undefined(Exception):
-    """The metric is undefined for these targets or outputs; the text explains why."""
-
-
-def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Mark correct answers: bool, in the shape of the targets. The answer is the largest of (..., classes) outputs, or
-    yes for a logit >= 0."""
-    return (outputs >= 0) == targets if outputs.ndim == 1 else outputs.argmax(-1) == targets
-
-
-def of_tokens(outputs: np.ndarray) -> bool:
-    """Return whether outputs are of single tokens, (n, tokens, classes); a target of -1 then marks one without a
-    class."""
-    return outputs.ndim == 3
-
-
-def tallies(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many answers of each example are correct, and how many there are: two arrays (n,)."""
-    right = correct(outputs, targets)
-    if not of_tokens(outputs):
-        return right.astype(np.int64), np.ones(len(targets), np.int64)
-    counted = targets >= 0
-    return (right & counted).sum(1), counted.sum(1)
-
-
-def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute the share of correct answers. Raises Undefined if no token has a class."""
-    right, counted = tallies(outputs, targets)
-    if not counted.any():
-        raise Undefined("an accuracy needs tokens that have a class; there are none")
-    return float(right.sum() / counted.sum())
-
-
-def accuracy_top5(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute the share of examples whose class is among the five largest of (n, classes) outputs; of equal outputs the
-    first counts as larger."""
-    own = np.take_along_axis(outputs, targets.astype(np.int64)[:, None], axis=1)
-    earlier = np.arange(outputs.shape[1]) < targets[:, None]
-    larger = (outputs > own) | ((outputs == own) & earlier)
-    return float((larger.sum(1) < 5).mean())
-
-
-def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute the area under the ROC curve of each label of (n, labels), averaged over labels."""
-    from sklearn.metrics import roc_auc_score
-
-    one_sided = [label for label in range(targets.shape[1]) if len(np.unique(targets[:, label])) < 2]
-    if one_sided:
-        raise Undefined(f"AUROC needs examples with and without each label; labels {one_sided} lack one of them")
-    return float(roc_auc_score(targets, outputs, average="macro"))
-
-
-def pearson(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute Pearson's correlation of outputs (n,) with targets (n,)."""
-    _check_varied(outputs, targets)
-    return float(np.corrcoef(outputs.astype(np.float64), targets.astype(np.float64))[0, 1])
-
-
-def spearman(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute Spearman's rank correlation of outputs (n,) with targets (n,); ties get average ranks."""
-    from scipy.stats import spearmanr
-
-    _check_varied(outputs, targets)
-    return float(spearmanr(outputs, targets).statistic)
-
-
-def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,), as GLUE does for CoLA."""
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(targets, outputs >= 0))
-
-
-def spearman_ordinal(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Compute Spearman's rank correlation with ties ranked in order of appearance. torchmetrics before 0.6 ranked
-    them by a sort that is not stable, so its order of ties is unknown: this is one of those it may have had."""
-    from scipy.stats import rankdata
-
-    _check_varied(outputs, targets)
-    return float(np.corrcoef(rankdata(outputs, "ordinal"), rankdata(targets, "ordinal"))[0, 1])
-
-
-def _check_varied(outputs: np.ndarray, targets: np.ndarray) -> None:
-    for name, values in (("outputs", outputs), ("targets", targets)):
-        if len(values) < 2 or np.ptp(values) == 0:
-            raise Undefined(f"a correlation needs {name} that vary; these {len(values)} are constant")
-
-
-METRICS: dict[MetricName, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", "Accuracy", accuracy, lowest=0.0),
-        Metric("accuracy_top5", "Top-5 accuracy", accuracy_top5, lowest=0.0),
-        Metric("auroc", "Avg. AUROC", auroc, lowest=0.0),
-        Metric("pearson", "Pearson Corr.", pearson),
-        Metric("spearman", "Spearman Corr.", spearman),
-        Metric("matthews", "Matthews Corr.", matthews),
-    )
-}
+_ROUNDING = 1e-9  # by which a score may leave its range
 
 
 def score(
-    name: MetricName,
+    name: str,
     outputs: np.ndarray,
     targets: np.ndarray,
     *,
@@ -133,34 +28,54 @@ def score(
 ) -> float:
     """Compute the score of a split, a fraction.
 
-    correlation: of a correlation or an accuracy of tokens, "whole" computes it on the split; "batches" averages it over
-    batches of `batch_size`, weighted by their numbers of examples, as DABS logs it. spearman_ties: "average" or
-    "ordinal" ranks.
-    Raises: Undefined, with the reason.
+    correlation: "whole" computes it on the split; "batches" averages it over batches of `batch_size`, weighted by their
+    sizes, as DABS logs it, for metrics that say `in_batches`. spearman_ties: "average" or "ordinal" ranks.
+    Raises: Undefined, with the reason; PluginError, with file and line, if the metric of a plug-in fails.
     """
-    if not np.isfinite(outputs).all():
-        raise Undefined("outputs hold NaN or infinity")
-    compute = METRICS[name].compute
+    for what, values in (("outputs", outputs), ("targets", targets)):
+        if not np.isfinite(values).all():
+            raise Undefined(f"{what} hold NaN or infinity")
+    found = metric(name)
+    compute = found.compute
     if name == "spearman" and spearman_ties == "ordinal":
         compute = spearman_ordinal
-    if correlation == "whole" or not (name in ("pearson", "spearman") or of_tokens(outputs)):
-        return _finite(compute(outputs, targets))
+    if correlation == "whole" or not found.in_batches:
+        return _computed(found, compute, outputs, targets)
     starts = range(0, len(targets), batch_size)
     sizes = [min(batch_size, len(targets) - start) for start in starts]
     scores = []
     for start in starts:
         part = slice(start, start + batch_size)
         try:
-            scores.append(compute(outputs[part], targets[part]))
+            scores.append(_computed(found, compute, outputs[part], targets[part]))
         except Undefined:
             scores.append(0.0)  # as torchmetrics of that time for constant values and single examples
-    return _finite(float(np.average(scores, weights=sizes)))
+    return float(np.average(scores, weights=sizes))
 
 
-def _finite(value: float) -> float:
-    if not np.isfinite(value):
-        raise Undefined("the score is not finite: do targets hold NaN?")
-    return value
+def _computed(
+    found: Metric, compute: Callable[[np.ndarray, np.ndarray], float], outputs: np.ndarray, targets: np.ndarray
+) -> float:
+    """Compute a score and check that it lies in the metric's range."""
+    value = float(guarded(found, compute, outputs, targets))
+    if np.isnan(value):
+        raise Undefined(f"{found.title} is not a number for these outputs and targets")
+    if not found.lowest - _ROUNDING <= value <= 1 + _ROUNDING:
+        file = metric_files()[found.name][0]
+        raise PluginError(f"{file}: metric {found.name!r} gave {value:g}; expected a score from {found.lowest:g} to 1")
+    return min(max(value, found.lowest), 1.0)
+
+
+def guarded(found: Metric, compute: Callable[..., Any], *arguments: np.ndarray) -> Any:
+    """Call a function of a metric. Raises PluginError, with file and line, if that of a plug-in fails."""
+    try:
+        return compute(*arguments)
+    except Undefined:
+        raise
+    except Exception as error:
+        if not is_added(module_of_metric(found.name)):
+            raise
+        raise plugin_error(metric_files()[found.name][0], error) from error
 
 
 def majority(target: Target, targets: np.ndarray) -> float | None:

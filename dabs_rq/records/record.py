@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Le
 
 from dabs_rq.data.readers.parquet import check_size
 from dabs_rq.errors import RecordError, first_line, shown
 from dabs_rq.files import atomic_path, check_regular
-from dabs_rq.spec import MetricName
+from dabs_rq.metrics import metric, metric_names
 
 FORMAT = 1
 MAX_BYTES = 16 << 20  # a record has about 10 kB
@@ -55,7 +55,7 @@ class Record:
     seed: Count
     split: str
     metric: str
-    score: Annotated[float, Interval(ge=-1, le=1)] | None
+    score: Annotated[float, Le(1)] | None
     status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
     made_up_data: bool
@@ -146,9 +146,13 @@ def read(file: Path) -> Record:
         problems.append(f"score {result.score!r} with status {result.status!r}")
     if result.status == "ok" and result.reason is not None:
         problems.append(f"reason {result.reason!r} with status 'ok'")
-    if result.metric not in get_args(MetricName):
+    known = metric_names()
+    if result.metric not in known:
         problems.append(f"unknown metric {result.metric!r}")
-    problems += [f"also has the unknown metric {name!r}" for name in result.also if name not in get_args(MetricName)]
+    elif result.score is not None and result.score < metric(result.metric).lowest:
+        lowest = metric(result.metric).lowest
+        problems.append(f"score {result.score} is not a fraction of at least {lowest:g}, the lowest {result.metric}")
+    problems += [f"also has the unknown metric {name!r}" for name in result.also if name not in known]
     probes = {"probe.probe": result.probe.get("probe", ""), "transfer.probe": result.options.get("transfer.probe", "")}
     problems += [f"{name} {shown(value)} is not text" for name, value in probes.items() if not isinstance(value, str)]
     if problems:

@@ -16,9 +16,9 @@ import numpy as np
 
 from dabs_rq.domain import Task
 from dabs_rq.files import digest
+from dabs_rq.metrics.base import correct
 from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
 from dabs_rq.records.intervals import interval
-from dabs_rq.records.metrics import correct, of_tokens
 from dabs_rq.records.record import Predictions, Record
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _DOMAIN, _SEEDS = "domain", "seeds"
 class Scored(NamedTuple):
     """The parts of a record that comparisons need.
 
-    examples: hash of the test split's ids and targets. right: bool (n,), whether each answer is correct; only for an
-    accuracy of one answer per example. outputs, targets: only otherwise.
+    examples: hash of the test split's ids and targets. right: bool (n,), whether each answer is correct; only for
+    accuracy. outputs, targets: only for other metrics.
     """
 
     score: float
@@ -50,7 +50,7 @@ def scored(task: Task, result: Record, predictions: Predictions) -> Scored:
     assert result.score is not None
     examples = digest(predictions.ids, predictions.targets.tobytes())
     error = math.nan if result.standard_error is None else result.standard_error
-    if task.metric == "accuracy" and not of_tokens(predictions.outputs):
+    if task.metric == "accuracy":
         return Scored(result.score, error, examples, correct(predictions.outputs, predictions.targets), None, None)
     return Scored(result.score, error, examples, None, predictions.outputs, predictions.targets)
 

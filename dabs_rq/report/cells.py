@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dabs_rq.records.metrics import METRICS
+from dabs_rq.metrics import metric
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.table.columns import method_title
 from dabs_rq.table.contents import DASH, Table
 from dabs_rq.table.layout import Cell, Layout, Line
 from dabs_rq.table.records import record_file
-
-_TITLES = {str(name): metric.title for name, metric in METRICS.items()}
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,12 @@ def _details(run: Run, title: str, records: Sequence[Record]) -> Details:
 
 def _facts(run: Run, record: Record) -> dict[str, str]:
     facts = {
-        _TITLES[record.metric]: _percent(record.score)
+        metric(record.metric).title: _percent(record.score)
         if record.score is not None
         else f"no score: {record.why_no_score}",
         "Standard error": _percent(record.standard_error),
         "Most frequent class": _percent(record.majority),
-        **{_TITLES[metric]: _percent(value) for metric, value in record.also.items()},
+        **{metric(name).title: _percent(value) for name, value in record.also.items()},
         "Test examples": f"{record.n_examples:,}",
         "Training examples": f"{record.n_train:,}",
         "Probe": _listed({name.replace("_", " "): value for name, value in record.probe.items()}),

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dabs_rq import registry
 from dabs_rq.domain import Domain
-from dabs_rq.records.metrics import METRICS
+from dabs_rq.metrics import metric
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Plot
 from dabs_rq.table.columns import method_title
 
 Row = Mapping[str, Any]  # a row of Table.frame
-_LOWEST = {metric.title: 100 * metric.lowest for metric in METRICS.values()}
 
 
 def interval(row: Row, method: str) -> tuple[float, float]:
@@ -25,7 +25,7 @@ def interval(row: Row, method: str) -> tuple[float, float]:
     half_width = 1.96 * row[f"{method}_se"] if math.isnan(half_width) else half_width
     if math.isnan(row[method] - half_width):
         return math.nan, math.nan
-    return max(_LOWEST[row["metric"]], row[method] - half_width), min(100.0, row[method] + half_width)
+    return max(100 * metric(_metric(row)).lowest, row[method] - half_width), min(100.0, row[method] + half_width)
 
 
 def draw(
@@ -39,7 +39,7 @@ def draw(
     plot = figure.new(0.75 + len(rows) * max(0.3, 0.11 * len(methods)))
     axes = plot.add_subplot()
     for position, row in enumerate(rows):
-        if not math.isnan(row["majority"]) and row["metric"] == METRICS["accuracy"].title:
+        if not math.isnan(row["majority"]) and _metric(row) == "accuracy":
             axes.plot([row["majority"]] * 2, [position - 0.42, position + 0.42], color=FAINT, lw=1.6)
         if position:
             axes.axhline(position - 0.5, color=FAINT, lw=0.5, alpha=0.3)
@@ -67,8 +67,12 @@ def draw(
     )
 
 
+def _metric(row: Row) -> str:
+    return registry.task(row["domain"], row["task"]).metric
+
+
 def _title(row: Row) -> str:
-    accuracy = row["metric"] == METRICS["accuracy"].title
+    accuracy = _metric(row) == "accuracy"
     return str(row["row"]) if accuracy else f"{row['row']} ({row['metric']})"
 
 

@@ -111,7 +111,8 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
 
     Raises OptionError for a task that no selected domain has."""
     options = run.options
-    names = dict.fromkeys(domain for domain, _ in table.table_order(options.domains, options.scale.sources))
+    order = table.table_order(options.domains, options.scale.sources, options.table.columns)
+    names = dict.fromkeys(domain for domain, _ in order)
     tasks = {name: run.domain_called(name).tasks for name in names}
     if options.tasks is None:
         return tasks

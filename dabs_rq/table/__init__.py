@@ -11,12 +11,13 @@ from typing import Any
 from dabs_rq import registry
 from dabs_rq.domain import Task
 from dabs_rq.files import digest, locked_folder, write_text
+from dabs_rq.metrics import metric
 from dabs_rq.records import intervals, significance
 from dabs_rq.records.counts import shortfall
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import TableOptions
+from dabs_rq.spec import TableName
 from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
@@ -57,13 +58,13 @@ def build(run: Run) -> Table:
     results: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows with published numbers but no difference, and why
-    for domain_name, task_name in table_order(options.domains, options.scale.sources):
+    for domain_name, task_name in table_order(options.domains, options.scale.sources, options.table.columns):
         domain = registry.domain(domain_name)
         task = registry.task(domain_name, task_name)
         result, broken = check_records(run, task, found.by_task.get((domain_name, task_name), []))
         errors += broken
         row: dict[str, Any] = {"domain": domain.name, "task": task.name, "row": task.row}
-        row["metric"] = METRICS[task.metric].title
+        row["metric"] = metric(task.metric).title
         for name in columns:
             row |= _summary(name, result.records.get(name, {}).values())
         row_records = [record for by_seed in result.records.values() for record in by_seed.values()]
@@ -139,14 +140,18 @@ def _split_facts(records: Sequence[Record]) -> dict[str, float | int]:
     return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
 
 
-def table_order(domains: Sequence[str] | None = None, sources: str | None = None) -> list[tuple[str, str]]:
-    """Return (domain, task) for every task of `domains`, by default those of the table, with a set of sources: the
-    published rows, or those that stand in for them, in the published order, then the others by domain."""
+def table_order(
+    domains: Sequence[str] | None = None, sources: str | None = None, columns: TableName = "rq"
+) -> list[tuple[str, str]]:
+    """Return (domain, task) for every task of `domains`, by default those of the table `columns`, with a set of
+    sources: the rows that the RQ paper published, or those that stand in for them, in its order, then the others by
+    domain."""
     import pandas as pd
 
     published = pd.read_csv(PUBLISHED)["task"].tolist()
     positions = {task: position for position, task in enumerate(published)}
-    declared = [(domain.name, task) for domain in registry.chosen_domains(domains, sources) for task in domain.tasks]
+    chosen = registry.chosen_domains(domains, sources, columns)
+    declared = [(domain.name, task) for domain in chosen for task in domain.tasks]
 
     def order(row: tuple[str, Task]) -> tuple[int, str]:
         return positions.get(row[1].in_place_of or row[1].name, len(positions)), row[0]

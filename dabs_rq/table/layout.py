@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dabs_rq import registry
+from dabs_rq.metrics import metric
 from dabs_rq.records import significance
-from dabs_rq.records.metrics import METRICS
 from dabs_rq.table.columns import is_network, method_title
 from dabs_rq.table.contents import DASH, Table
 
@@ -118,8 +118,8 @@ def number(mean: float, spread: float = math.nan, sign: str = "") -> str:
 
 def _doubtful(frame: pd.DataFrame, method: str) -> list[bool]:
     """Return for each row whether its score is not two standard errors above that of a constant answer."""
-    constant = frame["majority"].astype(float).where(frame["metric"] == METRICS["accuracy"].title, 0.0)
-    constant = constant.where(frame["metric"] != METRICS["auroc"].title, 50.0)
+    constant = frame["majority"].astype(float).where(frame["metric"] == metric("accuracy").title, 0.0)
+    constant = constant.where(frame["metric"] != metric("auroc").title, 50.0)
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
 

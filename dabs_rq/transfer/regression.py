@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from dabs_rq.errors import TrainingError
-from dabs_rq.records.metrics import Undefined, score
+from dabs_rq.metrics.base import Undefined
+from dabs_rq.records.metrics import score
 from dabs_rq.run.options import TransferOptions
-from dabs_rq.spec import Binary, MetricName, Multilabel, Regression, Target
+from dabs_rq.spec import Binary, Multilabel, Regression, Target
 from dabs_rq.transfer.convex import ROUGH, TOLERANCE, minimise
 from dabs_rq.transfer.fitted import Fitted, probe_loss
 from dabs_rq.transfer.holdout import hold_out
@@ -35,7 +36,7 @@ def fit_regression(
     targets: np.ndarray,
     groups: np.ndarray | None,
     target: Target,
-    metric: MetricName,
+    metric: str,
     options: TransferOptions,
     seed: int,
     device: torch.device | None = None,
@@ -104,7 +105,7 @@ def _beyond(tried: list[float], best: float, widest: tuple[float, float]) -> lis
     return wider
 
 
-def _quality(metric: MetricName, target: Target, outputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+def _quality(metric: str, target: Target, outputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Return score and negated loss, rounded so that no selection hangs on rounding."""
     try:
         value = score(metric, outputs, targets)

@@ -19,7 +19,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
 from dabs_rq.methods.views import Recipe, view
-from dabs_rq.records.metrics import accuracy
+from dabs_rq.metrics.accuracy import accuracy
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Grid, Multiclass, Target
 from dabs_rq.transfer.fitted import Fitted

@@ -28,9 +28,11 @@ from dabs_rq.errors import (
     explain_out_of_memory,
 )
 from dabs_rq.files import locked_folder
+from dabs_rq.metrics import module_of_metric
+from dabs_rq.metrics.base import Undefined
 from dabs_rq.records import record
 from dabs_rq.records.bootstrap import standard_error
-from dabs_rq.records.metrics import Undefined, majority, score
+from dabs_rq.records.metrics import majority, score
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
@@ -149,6 +151,7 @@ def computed_by(run: Run, task: Task) -> dict[str, str]:
         registry.module_of_domain(domain),
         registry.module_of_task(domain, task.name),
         *([registry.module_of_encoder(options.encoder.name)] if of_encoder else []),
+        *map(module_of_metric, (task.metric, *task.also)),
     )
 
 

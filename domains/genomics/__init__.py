@@ -18,5 +18,5 @@ DOMAIN = Domain(
     pretraining=BACTERIA,
     tasks=TASKS,
     batch_size=32,
-    in_table=False,
+    tables=("dabs2",),
 )

@@ -21,5 +21,5 @@ DOMAIN = Domain(
     pretraining=pfam.PFAM,
     tasks=(pfam.TASK, *tasks.TASKS),
     batch_size=128,
-    in_table=False,
+    tables=("dabs2",),
 )

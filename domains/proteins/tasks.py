@@ -20,7 +20,7 @@ from dabs_rq.domain import Task
 from dabs_rq.domains.proteins import tape
 from dabs_rq.domains.proteins.tape import Protein
 from dabs_rq.errors import DataError, MissingDataError, shown
-from dabs_rq.spec import MetricName, Multiclass, PerToken, Regression, Source, Target
+from dabs_rq.spec import Multiclass, PerToken, Regression, Source, Target
 
 FOLDS = Multiclass(1195)
 STRUCTURES = PerToken(3)  # helix, strand, other
@@ -99,7 +99,7 @@ def _task(
     *,
     citation: str,
     size: str,
-    metric: MetricName = "accuracy",
+    metric: str = "accuracy",
     tests: Mapping[str, str],
     unused_outputs: int = 0,
     batch_size: int | None = None,
@@ -157,6 +157,7 @@ TASKS = (
         (8_678, 2_170),
         citation="Klausen et al. 2019, NetSurfP-2.0, Proteins 87",
         size="0.1 GB",
+        metric="token_accuracy",
         tests={"cb513": "cb513", "ts115": "ts115", "casp12": "casp12"},
         unused_outputs=1,
         note="the share of residues whose structure, helix, strand or other, is right.",

@@ -17,7 +17,7 @@ from dabs_rq.data.readers import text
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Task
 from dabs_rq.errors import DataWarning
-from dabs_rq.spec import Archive, Binary, MetricName, Multiclass, Regression, Source, Target
+from dabs_rq.spec import Archive, Binary, Multiclass, Regression, Source, Target
 
 SPLITS = {"train": "train", "test": "validation"}  # the hub's names
 HIGHEST = 5.0  # STS-B scores similarity from 0 to 5
@@ -104,8 +104,8 @@ def _task(
     *,
     citation: str,
     size: str,
-    metric: MetricName = "accuracy",
-    also: tuple[MetricName, ...] = (),
+    metric: str = "accuracy",
+    also: tuple[str, ...] = (),
     train: str | None = None,
     note: str | None = None,
 ) -> Task:

@@ -79,15 +79,15 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
 
 
 def shuffled(count: int) -> np.ndarray:
-    """Return the order of `count` rows as pandas' sample(frac=1, random_state=42) shuffles them."""
+    """Return the order of `count` rows in which DABS 2.0 shuffles them, that of pandas' sample(random_state=42)."""
     return np.random.RandomState(42).permutation(count)
 
 
 def split_90_10(count: int, split: str) -> np.ndarray:
-    """Split `count` rows as DABS 2.0 does: shuffle, then the first nine tenths are "train", the last tenth is another
-    split. Returns their rows, shuffled."""
-    order, cut = shuffled(count), math.ceil(0.9 * count)
-    return order[:cut] if split == "train" else order[max(cut, count - math.floor(0.1 * count)) :]
+    """Split `count` rows as DABS 2.0 does and return the rows of a split in its order: `shuffled`, of which the first
+    ceil(0.9 n) are "train", the last floor(0.1 n) any other split."""
+    order = shuffled(count)
+    return order[: math.ceil(0.9 * count)] if split == "train" else order[count - math.floor(0.1 * count) :]
 
 
 def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
