@@ -60,8 +60,8 @@ def fit_probe(
     if probe == "lbfgs":
         if reencode:
             raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
-        of = rows(compute_features(train), targets, train.groups, task.target)
-        fitted = regression.fit_regression(*of, task.metric, options, seed, place)
+        learned = rows(compute_features(train), targets, train.groups, task.target, task.metric)
+        fitted = regression.fit_regression(*learned, options, seed, place)
         return OfTokens(fitted, fitted.about) if isinstance(task.target, PerToken) else fitted
     if probe == "classifier":
         file = run.options.checkpoint or run.checkpoint_file(seed)
@@ -90,7 +90,7 @@ def fit_probe(
     raw = compute_features(train)
     if probe == "adamw":
         return fit(features.CachedFeatures(raw, targets, size, seed, place), raw.shape[-1])
-    standardise = Standardiser.of(rows(raw, targets, None, task.target).features)
+    standardise = Standardiser.of(rows(raw, targets, None, task.target, task.metric).features)
     scaled = standardise(raw).astype(np.float32)
     fitted = fit(features.CachedFeatures(scaled, targets, size, seed, place), raw.shape[-1])
     return _Standardised(standardise, fitted, {**fitted.about, "probe": probe})

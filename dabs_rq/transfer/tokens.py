@@ -20,23 +20,26 @@ def takes(target: Target, encoder: Encoder) -> bool:
 
 
 class Rows(NamedTuple):
-    """What a probe of rows is fitted to. features: (N, D). targets: (N,) or as the target says. groups: (N,) int."""
+    """What a probe of rows is fitted to. features: (N, D). targets: (N,) or as the target says. groups: (N,) int.
+    metric: scores outputs of rows."""
 
     features: np.ndarray
     targets: np.ndarray
     groups: np.ndarray | None
     target: Target
+    metric: str
 
 
-def rows(features: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, target: Target) -> Rows:
+def rows(features: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, target: Target, metric: str) -> Rows:
     """Return the rows behind the features of a split: its examples, or for a `PerToken` target the tokens that have a
     class. Those of one example, or of its group, are one group."""
     if not isinstance(target, PerToken):
-        return Rows(features, targets, groups, target)
+        return Rows(features, targets, groups, target, metric)
     counted = targets >= 0
     sequences = np.arange(len(targets)) if groups is None else groups
     classes = max(target.classes, int(targets.max()) + 1)  # one more if padding counts in the loss
-    return Rows(features[counted], targets[counted], np.repeat(sequences, counted.sum(1)), Multiclass(classes))
+    repeated = np.repeat(sequences, counted.sum(1))
+    return Rows(features[counted], targets[counted], repeated, Multiclass(classes), "accuracy")
 
 
 def spaced(features: np.ndarray, targets: np.ndarray, target: Target, most: int) -> np.ndarray:
