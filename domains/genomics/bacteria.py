@@ -88,7 +88,7 @@ def load(request: Request, *, files: tuple[str, str], genera: Genera) -> Example
     elif request.protocol.genomics_split == "read":
         rows = split_90_10(len(found.lines), request.split)
     else:
-        rows = _by_genome(found, request.split)
+        rows = by_genome(found, request.split)
     lines = pa.array(found.lines[rows]).cast(pa.string())
     return Examples(
         ids=pc.binary_join_element_wise(pa.scalar(path), lines, ":"),
@@ -102,7 +102,7 @@ def load_unlabelled(request: Request) -> Examples:
     return replace(load(request, files=PRETRAINING, genera=KNOWN), targets=None, groups=None)
 
 
-def _by_genome(found: reads.Index, split: str) -> np.ndarray:
+def by_genome(found: reads.Index, split: str) -> np.ndarray:
     """Return the rows of a split, in file order. It depends on the names of the genomes, not on their order."""
     state = np.random.RandomState(42)
     held = np.zeros(len(found.lines), bool)
