@@ -1,6 +1,6 @@
 """What every domain, source and task has to keep, looped over the registry: a new one is tested by being there.
 
-Those in folders of one's own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k proteins`.
+Those in folders of one's own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k molecules`.
 """
 
 from __future__ import annotations
@@ -237,6 +237,8 @@ def test_prepared_examples_are_the_decoded_ones(
 # Tasks whose examples belong together by track, subject, speaker, picture or patient.
 GROUPED = {
     "traffic_sign",
+    "genomics_transfer_id",
+    "genomics_transfer_ood",
     "digits",
     "docstring_library",
     "docstring_kind",

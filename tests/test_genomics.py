@@ -119,7 +119,9 @@ def test_genomes_are_kept_whole(root: Path, read: Read) -> None:
     assert sorted(train.ids.to_pylist() + test.ids.to_pylist()) == sorted(ids)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 99)), min_size=1, max_size=60), st.data())
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 99)), min_size=1, max_size=60), st.data()
+)
 def test_the_split_depends_on_names_and_positions_alone(reads: list[tuple[int, int, int]], data: Any) -> None:
     reads = [(genus, genus * 10 + genome, 1000 * place + n) for n, (genus, genome, place) in enumerate(reads)]
     held = []
@@ -185,7 +187,10 @@ def test_a_letter_that_is_no_base_is_named(letter: str, root: Path, read: Read) 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("seq\tlabel\tdomain\tx", ":1: expected a header with seq, label, seq_info, separated by tabs; seq_info missing"),
+        (
+            "seq\tlabel\tdomain\tx",
+            ":1: expected a header with seq, label, seq_info, separated by tabs; seq_info missing",
+        ),
         ("seq,label,seq_info,domain", ":1: expected a header with seq, label, seq_info, separated by tabs; seq, label"),
         ("seq\tseq\tlabel\tseq_info", "separated by tabs; seq missing or repeated"),
     ],

@@ -191,12 +191,20 @@ def damaged(name: str, **fields: Any) -> list[dict[str, Any]]:
     [
         ("scop", {"fold_label": 1195}, "record 1, fold_label: label 1195 is not a whole number from 0 to 1194"),
         ("scop", {"fold_label": [3]}, "record 1, fold_label: label [3] is not a whole number"),
-        ("stability", {"stability_score": [1.0, 2.0]}, "record 1: expected a list of one finite number as stability_score"),
+        (
+            "stability",
+            {"stability_score": [1.0, 2.0]},
+            "record 1: expected a list of one finite number as stability_score",
+        ),
         ("stability", {"stability_score": 1.0}, "expected a list of one finite number as stability_score, found 1.0"),
         ("stability", {"stability_score": [float("nan")]}, "found [nan]"),
         ("fluorescence", {"log_fluorescence": [True]}, "expected a list of one finite number as log_fluorescence"),
         ("fluorescence", {"log_fluorescence": []}, "found []"),
-        ("secondary_struct", {"valid_mask": [True] * 4}, "record 1: expected 3 entries in valid_mask, as residues, found 4"),
+        (
+            "secondary_struct",
+            {"valid_mask": [True] * 4},
+            "record 1: expected 3 entries in valid_mask, as residues, found 4",
+        ),
         ("secondary_struct", {"valid_mask": [1, 0, "no"]}, "expected true or false in valid_mask, found 'no'"),
         ("secondary_struct", {"ss3": [0, 1]}, "record 1: expected 3 entries in ss3, as residues, found 2"),
         ("secondary_struct", {"ss3": "HEC"}, "expected 3 entries in ss3, as residues, found 'HEC'"),
@@ -228,7 +236,9 @@ def test_a_letter_that_is_no_residue_is_named(letter: str, root: Path, read: Rea
     text = json.dumps(damaged("stability", primary=f"A{letter}C"), ensure_ascii=False)
     file = put(root, "stability", "train", text)
     found = read(TASKS["stability"].load, root, "proteins", "train")
-    with pytest.raises(DataError, match=rf"record 1: expected residues, the letters {RESIDUES.decode()}, found '") as error:
+    with pytest.raises(
+        DataError, match=rf"record 1: expected residues, the letters {RESIDUES.decode()}, found '"
+    ) as error:
         arrays(found)
     assert str(file) in str(error.value)
 
