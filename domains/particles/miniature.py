@@ -21,7 +21,8 @@ def write(root: Path, seed: int) -> None:
     rng = generator(seed, "higgs")
     signal = rng.random(LINES) < 0.53
     values = np.column_stack([signal, *_collisions(rng, signal)])
-    text = "".join(",".join(f"{value:.18e}" for value in line) + "\n" for line in np.float32(rounded(values)).tolist())
+    lines = rounded(values).astype(np.float32).tolist()
+    text = "".join(",".join(f"{value:.18e}" for value in line) + "\n" for line in lines)
     write_bytes(root / "particle_physics" / "HIGGS.csv.gz", gzip.compress(text.encode(), compresslevel=1, mtime=0))
 
 
