@@ -243,6 +243,7 @@ GROUPED = {
     "docstring_library",
     "docstring_kind",
     "pamap2",
+    "wafer_transfer",
     "librispeech_speaker",
     "voxceleb1",
     "audio_mnist",

@@ -5,7 +5,6 @@ The file has 19 GB. It is read once from front to end; the prepared cache keeps 
 
 from __future__ import annotations
 
-import math
 from array import array
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 from dabs_rq.data.columns import Decoded
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Stored
-from dabs_rq.data.readers.index import shuffled
+from dabs_rq.data.readers.index import cut_90_10, shuffled
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, Task
 from dabs_rq.domains.proteins import tape
@@ -55,9 +54,7 @@ def load(request: Request) -> Examples:
     root = request.folder(SOURCE)
     clans = np.unique(_records(request, root, TRAIN)[:, 2])
     found = _records(request, root, VALID)
-    _, rows = _cut(shuffled(len(found)))
-    kept = math.ceil(0.9 * len(rows)) if request.split == "train" else math.floor(0.1 * len(rows))
-    rows = rows[:kept] if request.split == "train" else rows[len(rows) - kept :]
+    rows = cut_90_10(_cut(shuffled(len(found)))[1], request.split)
     own = found[rows, 2]
     ranks = np.searchsorted(clans, own).clip(max=len(clans) - 1)
     if (unknown := clans[ranks] != own).any():

@@ -84,10 +84,14 @@ def shuffled(count: int) -> np.ndarray:
 
 
 def split_90_10(count: int, split: str) -> np.ndarray:
-    """Split `count` rows as DABS 2.0 does and return the rows of a split in its order: `shuffled`, of which the first
-    ceil(0.9 n) are "train", the last floor(0.1 n) any other split."""
-    order = shuffled(count)
-    return order[: math.ceil(0.9 * count)] if split == "train" else order[count - math.floor(0.1 * count) :]
+    """Split `count` rows as DABS 2.0 does, `shuffled`, and return those of a split in its order."""
+    return cut_90_10(shuffled(count), split)
+
+
+def cut_90_10(rows: np.ndarray, split: str) -> np.ndarray:
+    """Cut `rows`, in their order: the first ceil(0.9 n) are "train", the last floor(0.1 n) any other split."""
+    count = len(rows)
+    return rows[: math.ceil(0.9 * count)] if split == "train" else rows[count - math.floor(0.1 * count) :]
 
 
 def csv_table(file: Path, columns: Sequence[str]) -> pa.Table:
