@@ -28,6 +28,7 @@ from dabs_rq.records.metrics import Undefined, majority, score
 from dabs_rq.run import Run
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import PerToken, Series, Tokens
+from dabs_rq.transfer import regression
 from dabs_rq.transfer.adamw import fit_adamw
 from dabs_rq.transfer.features import CachedFeatures
 from dabs_rq.transfer.fitted import probe_loss
@@ -129,9 +130,9 @@ def made_up(count: int = 60, length: int = 9, seed: int = 0) -> tuple[np.ndarray
 
 def fitted(features: np.ndarray, targets: np.ndarray, outputs: int = 3) -> list[Any]:
     options = TransferOptions(lr=0.05, epochs=60)
-    regression = fit_regression(*rows(features, targets, None, TARGET, METRIC.name), options, 0)
+    of_rows = fit_regression(*rows(features, targets, None, TARGET, METRIC.name), options, 0)
     batches = CachedFeatures(features, targets, 10, 0)
-    return [OfTokens(regression, regression.about), fit_adamw(batches, 6, TARGET, outputs, options, 0)]
+    return [OfTokens(of_rows, of_rows.about), fit_adamw(batches, 6, TARGET, outputs, options, 0)]
 
 
 def test_probes_learn_from_tokens_with_a_class() -> None:
@@ -146,10 +147,16 @@ def test_the_regression_holds_out_whole_examples_or_groups() -> None:
     features, targets = made_up()
     found = rows(features, targets, None, TARGET, METRIC.name)
     assert found.groups is not None and found.groups.tolist() == [i for i in range(60) for t in targets[i] if t >= 0]
-    regression = fitted(features, targets)[0]
-    assert regression.about["groups"] == "whole"
+    assert fitted(features, targets)[0].about["groups"] == "whole"
     pairs = rows(features, targets, np.arange(60) // 2, TARGET, METRIC.name).groups
     assert pairs is not None and len(np.unique(pairs)) == 30
+
+
+def test_the_regression_is_the_same_from_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, targets = made_up()
+    whole = fitted(features, targets)[0].outputs(features)
+    monkeypatch.setattr(regression, "BLOCK", 7)
+    np.testing.assert_allclose(fitted(features, targets)[0].outputs(features), whole, atol=1e-4)
 
 
 def test_padding_that_counts_is_a_class_of_its_own() -> None:
