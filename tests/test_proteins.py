@@ -19,9 +19,11 @@ from dabs_rq.domains.proteins import DOMAIN, pfam
 from dabs_rq.domains.proteins.tape import RESIDUES
 from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import CheckpointError, DataError, MissingDataError
+from dabs_rq.records.metrics import score
 from dabs_rq.run import Run
 from dabs_rq.spec import PerToken, Tokens
 from dabs_rq.transfer.targets import check_evaluable
+from dabs_rq.transfer.transfer import scores
 from tests.golden_cases import FOLDER, Case
 
 Read = Callable[..., Examples]
@@ -149,9 +151,16 @@ def test_long_proteins_are_cut_with_their_targets(root: Path, read: Read) -> Non
     assert found.targets[0].tolist() == states[:64] and (arrays(found)[0] < 26).all()
 
 
-def test_the_batch_of_fluorescence_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert TASKS["fluorescence"].batch_size == 512 and TASKS["stability"].batch_size is None
-    assert DOMAIN.batch_size == 128 and TASKS["secondary_struct"].unused_outputs == 1
+@pytest.mark.parametrize(("name", "size"), [("fluorescence", 512), ("stability", 128)])
+def test_a_published_correlation_is_averaged_over_the_tasks_batches(name: str, size: int, tmp_path: Path) -> None:
+    outputs, targets = np.random.default_rng(0).normal(size=(2, 1_000))
+    run = Run.of(["domain=proteins", "protocol=published", "transfer.batch_size=null", f"runs={tmp_path}"])
+    found = scores(run, TASKS[name], outputs, targets)["score"]
+    assert found == pytest.approx(
+        score("spearman", outputs, targets, correlation="batches", spearman_ties="ordinal", batch_size=size)
+    )
+    whole = score("spearman", outputs, targets)
+    assert abs(found - whole) > 1e-6
 
 
 # ---- TAPE's test files ---------------------------------------------------------------------------------------------
