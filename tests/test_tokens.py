@@ -18,6 +18,7 @@ import dabs_rq
 from dabs_rq import checkpoint
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.raw import Options, build
+from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import EncoderError, OptionError, TrainingError
 from dabs_rq.metrics.token_accuracy import METRIC, token_accuracy
 from dabs_rq.pretrain.pretrain import pretrain
@@ -255,6 +256,17 @@ def test_an_edited_output_of_a_token_is_noticed(run: Callable[..., Run]) -> None
         recheck.predictions(file, found)
 
 
+def test_features_of_another_number_of_tokens_are_refused(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run()
+    pretrain(one, 0)
+    whole = Transformer.token_features
+    monkeypatch.setattr(Transformer, "token_features", lambda self, inputs: whole(self, inputs)[:, 1:])
+    with pytest.raises(EncoderError, match="none gives features of 63 tokens per example, and the targets are of 64"):
+        transfer(one, 0)
+
+
 def test_padding_that_counts_needs_an_output(run: Callable[..., Run]) -> None:
     one = run("protocol.structure_padding=class", "transfer.probe=adamw")
     pretrain(one, 0)
@@ -304,6 +316,6 @@ def test_a_network_without_features_of_tokens_leaves_the_task_out(
 
     found = evaluate(["stability", "secondary_struct"])
     assert set(found["task"]) == {"stability"}
-    assert "left out: secondary_struct of proteins needs a feature of each token" in capsys.readouterr().out
-    with pytest.raises(EncoderError, match=r"secondary_struct of proteins needs .* counts gives one feature"):
+    assert "left out: secondary_struct needs a feature of each token" in capsys.readouterr().out
+    with pytest.raises(EncoderError, match=r"secondary_struct needs .* counts gives one feature"):
         evaluate(["secondary_struct"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dabs_rq.data.examples import Examples
+from dabs_rq.domain import Task
 from dabs_rq.encoders.base import Encoder
+from dabs_rq.errors import EncoderError
 from dabs_rq.spec import Multiclass, PerToken, Target
 from dabs_rq.transfer.fitted import Fitted
 
@@ -17,6 +21,29 @@ SEQUENCES = 256  # whose outputs are computed at a time
 def takes(target: Target, encoder: Encoder) -> bool:
     """Return whether the encoder gives the features that the target needs."""
     return encoder.gives_token_features or not isinstance(target, PerToken)
+
+
+def probed(tasks: Sequence[Task], encoder: Encoder, name: str) -> list[Task]:
+    """Return the tasks that the encoder has features for; say which are left out. Raises EncoderError if none is left.
+
+    name: of the encoder's column.
+    """
+    kept = [task for task in tasks if takes(task.target, encoder)]
+    if left_out := [task.name for task in tasks if task not in kept]:
+        reason = f"{', '.join(left_out)} needs a feature of each token, and {name} gives one feature of the whole input"
+        if not kept:
+            raise EncoderError(f"{reason}. Choose other tasks, or a network with `token_features`")
+        print(f"  left out: {reason}", flush=True)
+    return kept
+
+
+def check_length(target: Target, features: np.ndarray, examples: Examples, name: str) -> None:
+    """Raise EncoderError unless each token of a `PerToken` target has a feature. name: of the encoder's column."""
+    if isinstance(target, PerToken) and examples.targets is not None and features.shape[:2] != examples.targets.shape:
+        raise EncoderError(
+            f"{name} gives features of {features.shape[1]} tokens per example, and the targets are of "
+            f"{examples.targets.shape[1]}"
+        )
 
 
 class Rows(NamedTuple):

@@ -21,7 +21,6 @@ from dabs_rq.errors import (
     CheckpointError,
     DabsRqError,
     DataError,
-    EncoderError,
     MissingDataError,
     ResourceError,
     TrainingError,
@@ -49,7 +48,7 @@ from dabs_rq.transfer.frozen import Frozen, frozen_encoder
 from dabs_rq.transfer.kept import CurrentData, changes, set_aside_others
 from dabs_rq.transfer.probes import fit_probe, further, probes
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
-from dabs_rq.transfer.tokens import spaced, takes
+from dabs_rq.transfer.tokens import check_length, probed, spaced
 
 Fits: TypeAlias = dict[tuple[Any, ...], Fitted]  # all that a fit depends on beside the run, seed and encoder
 SPECTRUM_ROWS = 512
@@ -79,7 +78,7 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
     files: list[Path] = []
     errors: list[Exception] = []
     fits: Fits = {}
-    tasks = _probed_tasks(run, frozen)
+    tasks = probed(run.tasks, frozen.encoder, frozen.column)
     unfinished = {
         task.name: missing_probes(run, task, folder, frozen.weights, frozen.architecture)
         if frozen.encoder.identified
@@ -109,21 +108,6 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
                 with _collected(errors, name):
                     files += work.write_records(probe)
     return files, errors
-
-
-def _probed_tasks(run: Run, frozen: Frozen) -> list[Task]:
-    """Return the run's tasks without those that the encoder has no features for; say which. Raises EncoderError if none
-    is left."""
-    probed = [task for task in run.tasks if takes(task.target, frozen.encoder)]
-    if left_out := [task.name for task in run.tasks if task not in probed]:
-        reason = (
-            f"{', '.join(left_out)} of {run.domain.name} needs a feature of each token, and {frozen.column} gives one "
-            "feature of the whole input"
-        )
-        if not probed:
-            raise EncoderError(f"{reason}. Choose other tasks, or a network with `token_features`")
-        print(f"  left out: {reason}", flush=True)
-    return probed
 
 
 @contextlib.contextmanager
@@ -273,7 +257,7 @@ class _TaskWork:
         if examples.key not in self.encoded:
             options = self.run.options
             folder = self.run.places.features(self.run.domain.name) if self.frozen.encoder.identified else None
-            self.encoded[examples.key] = features.cached(
+            encoded = features.cached(
                 self.frozen.encoder,
                 self.frozen.weights,
                 examples,
@@ -284,6 +268,8 @@ class _TaskWork:
                 f"encode {self.task.name}" if options.trainer.progress else "",
                 of_tokens=isinstance(self.task.target, PerToken),
             )
+            check_length(self.task.target, encoded, examples, self.frozen.column)
+            self.encoded[examples.key] = encoded
         return self.encoded[examples.key]
 
 
