@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import dabs_rq
-from dabs_rq import checkpoint
+from dabs_rq import checkpoint, table
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.raw import Options, build
 from dabs_rq.encoders.transformer import Transformer
@@ -236,8 +237,8 @@ def test_a_record_holds_the_outputs_of_every_token(protocol: str, run: Callable[
     assert found.majority is not None and 0.3 < found.majority < 0.7
     assert found.standard_error is not None and 0 < found.standard_error < 0.1
     assert found.spectrum["width"] == 16
-    table = pq.read_table(file.with_suffix(".parquet"))
-    assert len(table["output"][0].as_py()) == 64 and len(table["output"][0].as_py()[0]) == classes
+    output = pq.read_table(file.with_suffix(".parquet"))["output"][0].as_py()
+    assert len(output) == 64 and len(output[0]) == classes
     assert difference_error("token_accuracy", file, file) == 0
     before = file.stat().st_mtime_ns
     transfer(one, 0)
@@ -254,6 +255,21 @@ def test_an_edited_output_of_a_token_is_noticed(run: Callable[..., Run]) -> None
     record.write(file.parent, found, stored.ids, stored.targets, changed)
     with pytest.raises(Exception, match="differs from its predictions: score"):
         recheck.predictions(file, found)
+
+
+def test_the_table_marks_a_constant_answer(run: Callable[..., Run]) -> None:
+    one = run()
+    pretrain(one, 0)
+    file = next(file for file in transfer(one, 0)[0] if file.stem == "secondary_struct")
+    found, stored = record.read(file), record.predictions(file)
+    most_frequent = np.bincount(stored.targets[stored.targets >= 0]).argmax()
+    for answers, marked in ((np.full_like(stored.targets, most_frequent), True), (stored.targets.clip(0), False)):
+        outputs = np.eye(3, dtype=np.float32)[answers]
+        value = token_accuracy(outputs, stored.targets)
+        error = standard_error("token_accuracy", outputs, stored.targets)
+        changed = dataclasses.replace(found, score=value, standard_error=error)
+        record.write(file.parent, changed, stored.ids, stored.targets, outputs)
+        assert (f"{100 * value:.2f} °" in table.to_markdown(table.build(one))) == marked
 
 
 def test_features_of_another_number_of_tokens_are_refused(

@@ -39,7 +39,7 @@ def draw(
     plot = figure.new(0.75 + len(rows) * max(0.3, 0.11 * len(methods)))
     axes = plot.add_subplot()
     for position, row in enumerate(rows):
-        if not math.isnan(row["majority"]) and _metric(row) == "accuracy":
+        if not math.isnan(row["majority"]) and _metric(row) in ("accuracy", "token_accuracy"):
             axes.plot([row["majority"]] * 2, [position - 0.42, position + 0.42], color=FAINT, lw=1.6)
         if position:
             axes.axhline(position - 0.5, color=FAINT, lw=0.5, alpha=0.3)

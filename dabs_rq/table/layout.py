@@ -118,7 +118,8 @@ def number(mean: float, spread: float = math.nan, sign: str = "") -> str:
 
 def _doubtful(frame: pd.DataFrame, method: str) -> list[bool]:
     """Return for each row whether its score is not two standard errors above that of a constant answer."""
-    constant = frame["majority"].astype(float).where(frame["metric"] == metric("accuracy").title, 0.0)
+    shares = [metric(name).title for name in ("accuracy", "token_accuracy")]
+    constant = frame["majority"].astype(float).where(frame["metric"].isin(shares), 0.0)
     constant = constant.where(frame["metric"] != metric("auroc").title, 50.0)
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
