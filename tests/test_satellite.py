@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import tifffile
 from dabs_rq.data.examples import Examples
 from dabs_rq.domains.satellite import DOMAIN, eurosat, tiles
 from dabs_rq.domains.satellite.eurosat import CLASSES, FOLDER, LISTS, SOURCE, TASK
-from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.errors import DataError, DataWarning, OptionError
 from tests.golden_cases import Case
 
 PRETRAINING = DOMAIN.pretraining
@@ -179,3 +180,9 @@ def test_an_empty_class_folder_is_named(
     (tmp_path / "data" / SOURCE.folder / FOLDER / "River").mkdir()
     with pytest.raises(DataError, match=r"expected \.tif files in each of the 10 folders, none in River"):
         read(TASK.load, tmp_path / "data", "satellite", "test")
+
+
+def test_a_missing_package_is_said_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
+        tiles.read_tile(tmp_path / "a.tif", 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dabs_rq.domains.wafers import DOMAIN, wm811k
 from dabs_rq.domains.wafers.matfile import Wafers
 from dabs_rq.domains.wafers.miniature import mat_file
 from dabs_rq.domains.wafers.wm811k import CLASSES, FILE, SOURCE, TASK, index
-from dabs_rq.errors import DataError, DataWarning
+from dabs_rq.errors import DataError, DataWarning, OptionError
 from tests.golden_cases import Case
 
 PRETRAINING = DOMAIN.pretraining
@@ -216,3 +217,9 @@ def test_other_contents_are_named(read: Callable[..., Examples], tmp_path: Path)
             opened.create_dataset(f"data/{name}", (1, 3), h5py.ref_dtype)  # of nothing
     with pytest.raises(DataError, match=r"wafer 0: expected a reference to an array"):
         read(TASK.load, root, "wafers", "test")
+
+
+def test_a_missing_package_is_said_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
+        Wafers(tmp_path / "WM811K.mat")
