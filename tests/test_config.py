@@ -62,12 +62,16 @@ def test_every_method_scale_and_protocol_composes(method: str, protocol: str, sc
 @pytest.mark.parametrize("domain", registry.domain_names())
 def test_every_domain_composes_at_every_scale(domain: str, miniature: Callable[[str], Path]) -> None:
     for scale in SCALES:
+        if not registry.domain(domain).has_sources(compose([f"scale={scale}"]).options.scale.sources):
+            with pytest.raises(OptionError, match=f"domain '{domain}' has no set of sources '{scale}'"):
+                _ = Run.of([f"domain={domain}", f"scale={scale}"]).domain
+            continue
         run = Run.of([f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}"])
         declared = run.inputs_of(registry.domain(domain))
         assert run.domain.name == domain
         for spec, own in zip(declared, run.inputs, strict=True):  # a vocabulary is that of the tokenizer that is there
             read = (
-                {"vocabulary": own.vocabulary, "pad": own.pad, "unused_ids": own.unused_ids}
+                {name: getattr(own, name) for name in ("vocabulary", "pad", "unused_ids", "shared_pad")}
                 if isinstance(own, Tokens)
                 else {}
             )
@@ -339,7 +343,9 @@ def test_a_protocol_option_makes_another_variant_of_what_it_acts_on(option: data
     other = option.metadata["published"]
     method = "method=" + (option.metadata["methods"] or ("none",))[0]
     of_checkpoint = option.metadata["stage"] in ("pretraining", "data")
-    assert other != default and variants(method, f"protocol.{option.name}={other}") == (of_checkpoint, True)
+    owners = [one.name for one in registry.domains() if option.name in protocol.own_option_names(one.protocol)]
+    words = [method, f"protocol.{option.name}={other}", *(f"domain={owner}" for owner in owners)]
+    assert other != default and variants(*words) == (of_checkpoint, True)
 
 
 def test_a_variant_is_named_by_its_options_not_by_how_they_are_given() -> None:
