@@ -28,7 +28,7 @@ COUNTS = {
     "fluorescence": {"train": 800, "valid": 200, "test": 100},
 }
 FAMILIES = 12  # of each fold
-PARENT = 110  # residues of the parent of the fluorescent proteins
+PARENT = 60  # residues of the parent of the fluorescent proteins, so that no mutation is cut away
 Chain = tuple[str, list[int]]  # residues, and the state of each
 Frequencies = dict[str, np.ndarray]  # cumulative, of the letters of each kind
 
@@ -78,11 +78,12 @@ def _mutants(seed: int, rng: Rng) -> Iterator[dict[str, Any]]:
     parent, _ = _chain("E", _frequencies(fixed), fixed, length=PARENT)
     effects = rounded(fixed.exponential(0.35, size=PARENT))
     while True:
-        places = rng.choice(PARENT, size=int(rng.integers(1, 12)), replace=False)
+        places = rng.choice(PARENT, size=int(rng.integers(2, 13)), replace=False)
         letters = list(parent)
         for place in places:
-            letters[place] = (OILY + WET)[int(rng.integers(16))]
-        lost = sum(effects[place] for place in places if letters[place] != parent[place])
+            others = (OILY + WET).replace(parent[place], "")
+            letters[place] = others[int(rng.integers(len(others)))]
+        lost = sum(effects[place] for place in places)
         score = rounded(3.7 - min(2.4, lost) + 0.1 * rng.normal(), 4)
         yield {"primary": "".join(letters), "log_fluorescence": [float(score)]}
 
