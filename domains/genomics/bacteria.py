@@ -62,7 +62,7 @@ SOURCE = Source(
     needs=tuple(publisher for publisher, _ in (PRETRAINING, SAME, OTHER)),
     instead=tuple(dabs for _, dabs in (PRETRAINING, SAME, OTHER)),
     licence="not stated with the data; the code beside it is Apache 2.0",
-    size="0.6 GB",
+    size="1.7 million lines, about 0.5 GB",
     citation="Ren et al. 2019, Likelihood Ratios for Out-of-Distribution Detection, NeurIPS, arXiv:1906.02845",
     archives=(Archive("https://storage.googleapis.com/tfds-data/downloads/genomics_ood/genomics_ood.zip"),),
 )
