@@ -21,6 +21,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 HEADER = 512  # bytes that MATLAB writes before
 STRUCT, FIELDS = "data", ("waferMap", "failureType", "lotName")
 AT_ONCE = 65_536  # references that are read together
+CACHE = 1 << 20  # bytes
 LONGEST, LARGEST = 100, 4096  # characters of a text, dies of a side
 
 
@@ -32,6 +33,7 @@ class Wafers:
         _check_kind(file)
         with reading(file, "damaged, or not a file of MATLAB 7.3"):
             self.opened = self.h5py.File(file, "r")
+            self._limit_cache()
             group = self.opened.get(STRUCT)
             found = sorted(group) if isinstance(group, self.h5py.Group) else sorted(self.opened)
             if missing := [name for name in FIELDS if name not in found]:
@@ -48,6 +50,13 @@ class Wafers:
             raise DataError(
                 f"{file}: the fields of {STRUCT!r} must be columns of references of one length; found {sizes}"
             )
+
+    def _limit_cache(self) -> None:
+        """Keep little of what HDF5 learns of each array: of a million arrays that would be gigabytes."""
+        config = self.opened.id.get_mdc_config()
+        config.set_initial_size = True
+        config.initial_size = config.min_size = config.max_size = CACHE
+        self.opened.id.set_mdc_config(config)
 
     def __len__(self) -> int:
         return self.fields["waferMap"].size
