@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dabs_rq.errors import DataError, OptionError, shown
-from dabs_rq.files import State, reading, state
+from dabs_rq.files import State, explained, reading, state
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HEADER = 512  # bytes that MATLAB writes before
@@ -72,7 +72,7 @@ class Wafers:
         """Read a wafer's map as MATLAB shows it: uint8 (rows, columns) of 0 no die, 1 passed, 2 failed."""
         place = f"{self.file}: wafer {wafer}"
         field = self.fields["waferMap"]
-        with reading(self.file, f"wafer {wafer} cannot be read"):
+        with explained(place, "cannot be read"):
             reference = field[0, wafer] if field.shape[0] == 1 else field[wafer, 0]
             item = self._array(reference, place)
             if item.ndim != 2 or item.dtype.kind not in "uif" or not 0 < max(item.shape) <= LARGEST or not item.size:
@@ -91,11 +91,12 @@ class Wafers:
             references = (field[0, part] if field.shape[0] == 1 else field[part, 0]).tolist()
             for reference in references:
                 place = f"{self.file}: wafer {wafer}"
-                with reading(self.file, f"{name} of wafer {wafer} cannot be read"):
+                with explained(place, f"its {name} cannot be read"):
                     item = self._array(reference, place)
                     if item.size == 1 and self.h5py.check_ref_dtype(item.dtype) is self.h5py.Reference:
                         item = self._array(item[()].ravel()[0], place)  # a cell
-                    yield self._text(item, place)
+                    text = self._text(item, place)
+                yield text
                 wafer += 1
 
     def _text(self, item: Any, place: str) -> str | None:
