@@ -16,7 +16,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.domains.wafers import DOMAIN, wm811k
 from dabs_rq.domains.wafers.matfile import Wafers
 from dabs_rq.domains.wafers.miniature import mat_file
-from dabs_rq.domains.wafers.wm811k import CLASSES, FILE, SOURCE, TASK, index
+from dabs_rq.domains.wafers.wm811k import CLASSES, FILE, SOURCE, TASK, read_index
 from dabs_rq.errors import DataError, DataWarning, OptionError
 from tests.golden_cases import Case
 
@@ -46,9 +46,9 @@ def made_up_map(case: Case, number: int) -> np.ndarray:
     return np.where(inside, np.where((k >> 24) < 20 + 25 * (number % 8), 2, 1), 0).astype(np.uint8)
 
 
-@pytest.mark.parametrize("unlabelled", [None, "0"])
+@pytest.mark.parametrize(("unlabelled", "prepare"), [(None, "never"), ("0", "never"), (None, "always")])
 def test_maps_labels_and_splits_are_those_of_dabs(
-    unlabelled: str | None, read: Callable[..., Examples], tmp_path: Path
+    unlabelled: str | None, prepare: str, read: Callable[..., Examples], tmp_path: Path
 ) -> None:
     settings = Case("wafer/transfer/train").settings
     assert {name: number for name, number in settings["label_map"].items() if name != "unlabeled"} == {
@@ -66,7 +66,7 @@ def test_maps_labels_and_splits_are_those_of_dabs(
     ):
         for split, part in splits.items():
             case = Case(f"wafer/{role}/{part}")
-            examples = read(declared.load, root, "wafers", split, protocol="published")
+            examples = read(declared.load, root, "wafers", split, protocol="published", prepare=prepare)
             found = examples.inputs[0].take(np.arange(len(examples)))
             assert found.dtype == np.uint8 and (found == found[:, :1]).all()
             np.testing.assert_array_equal(found[:, 0], case["levels"])
@@ -87,7 +87,7 @@ def test_a_map_is_turned_back(dtype: type, tmp_path: Path) -> None:
 def test_every_failure_is_read_in_upper_and_lower_case(tmp_path: Path) -> None:
     names = ["none", "Random", "Donut", "Scratch", "Center", "Loc", "Edge-Loc", "Edge-Ring", "Near-full", None, "0"]
     root = data_root(tmp_path, [wafer(failure=name, lot=f"lot{place % 2}") for place, name in enumerate(names)])
-    classes, lots = index(root / SOURCE.folder)
+    classes, lots = read_index(root / SOURCE.folder / FILE).T
     assert classes.tolist() == [*range(9), -1, -1] and lots.tolist() == [0, 1] * 5 + [0]
 
 
@@ -98,14 +98,14 @@ def test_a_text_in_a_cell_is_read_too(tmp_path: Path) -> None:
         field = file["data/failureType"]
         cells = [file["#refs#"].create_dataset(f"cell{n}", data=field[:, n : n + 1]) for n in range(2)]
         field[...] = np.array([[cell.ref for cell in cells]], h5py.ref_dtype)
-    assert index(root / SOURCE.folder)[0].tolist() == [CLASSES.index("donut"), CLASSES.index("loc")]
+    assert read_index(root / SOURCE.folder / FILE)[:, 0].tolist() == [CLASSES.index("donut"), CLASSES.index("loc")]
 
 
 def test_no_lot_of_the_test_is_in_training_or_pretraining(
     read: Callable[..., Examples], miniature: Callable[[str], Path]
 ) -> None:
     root = miniature("wafers")
-    _, lots = index(root / SOURCE.folder)
+    lots = read_index(root / SOURCE.folder / FILE)[:, 1]
     parts = {
         (declared is TASK, split): [int(name) for name in read(declared.load, root, "wafers", split).ids.to_pylist()]
         for declared, splits in ((PRETRAINING, ("train", "validation")), (TASK, ("train", "test")))

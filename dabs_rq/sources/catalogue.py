@@ -24,8 +24,8 @@ def listing(run: Run) -> str:
         if not domain.tables:
             lines.append(f"  outside the tables: computed and shown only with domain={domain.name}")
         elif TableOptions.columns not in domain.tables:
-            others = " or ".join(f"table.columns={table}" for table in domain.tables)
-            lines.append(f"  outside the table of the RQ paper: computed and shown with {others} (make: TABLE=)")
+            others = " or ".join(f"table.columns={table} (make: TABLE={table})" for table in domain.tables)
+            lines.append(f"  outside the table of the RQ paper: computed and shown with {others}")
         lines += _source("pretraining", domain.pretraining.source, root, domain.installed)
         for task in domain.tasks:
             target = type(task.target).__name__.lower()

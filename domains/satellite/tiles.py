@@ -59,4 +59,7 @@ def read_tile(file: Path, side: int) -> np.ndarray:
                 f"{bands}, {dtype}. The archive of all bands is EuroSATallBands.zip, not EuroSAT.zip"
             )
         pixels = page.asarray()
-    return pixels.transpose(1, 2, 0) if apart else pixels
+        pixels = pixels.transpose(1, 2, 0) if apart else pixels
+        if pixels.shape != shape:
+            raise DataError(f"{file}: its tags say {shape} values, but it holds {pixels.shape}")
+    return pixels

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from dabs_rq.errors import DataError, OptionError, shown
-from dabs_rq.files import State, reading, state
+from dabs_rq.files import State, explained, reading, state
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HEADER = 512  # bytes that MATLAB writes before
 STRUCT, FIELDS = "data", ("waferMap", "failureType", "lotName")
 AT_ONCE = 65_536  # references that are read together
+CACHE = 1 << 20  # bytes
 LONGEST, LARGEST = 100, 4096  # characters of a text, dies of a side
 
 
@@ -32,6 +33,7 @@ class Wafers:
         _check_kind(file)
         with reading(file, "damaged, or not a file of MATLAB 7.3"):
             self.opened = self.h5py.File(file, "r")
+            self._limit_cache()
             group = self.opened.get(STRUCT)
             found = sorted(group) if isinstance(group, self.h5py.Group) else sorted(self.opened)
             if missing := [name for name in FIELDS if name not in found]:
@@ -49,6 +51,13 @@ class Wafers:
                 f"{file}: the fields of {STRUCT!r} must be columns of references of one length; found {sizes}"
             )
 
+    def _limit_cache(self) -> None:
+        """Keep little of what HDF5 learns of each array: of a million arrays that would be gigabytes."""
+        config = self.opened.id.get_mdc_config()
+        config.set_initial_size = True
+        config.initial_size = config.min_size = config.max_size = CACHE
+        self.opened.id.set_mdc_config(config)
+
     def __len__(self) -> int:
         return self.fields["waferMap"].size
 
@@ -63,7 +72,7 @@ class Wafers:
         """Read a wafer's map as MATLAB shows it: uint8 (rows, columns) of 0 no die, 1 passed, 2 failed."""
         place = f"{self.file}: wafer {wafer}"
         field = self.fields["waferMap"]
-        with reading(self.file, f"wafer {wafer} cannot be read"):
+        with explained(place, "cannot be read"):
             reference = field[0, wafer] if field.shape[0] == 1 else field[wafer, 0]
             item = self._array(reference, place)
             if item.ndim != 2 or item.dtype.kind not in "uif" or not 0 < max(item.shape) <= LARGEST or not item.size:
@@ -82,11 +91,12 @@ class Wafers:
             references = (field[0, part] if field.shape[0] == 1 else field[part, 0]).tolist()
             for reference in references:
                 place = f"{self.file}: wafer {wafer}"
-                with reading(self.file, f"{name} of wafer {wafer} cannot be read"):
+                with explained(place, f"its {name} cannot be read"):
                     item = self._array(reference, place)
                     if item.size == 1 and self.h5py.check_ref_dtype(item.dtype) is self.h5py.Reference:
                         item = self._array(item[()].ravel()[0], place)  # a cell
-                    yield self._text(item, place)
+                    text = self._text(item, place)
+                yield text
                 wafer += 1
 
     def _text(self, item: Any, place: str) -> str | None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.data.examples import Examples
+from dabs_rq.data.prepared import Stored
 from dabs_rq.data.readers.index import split_90_10
 from dabs_rq.data.requests import Request
 from dabs_rq.domain import Pretraining, Task
@@ -54,7 +55,7 @@ def load_unlabelled(request: Request) -> Examples:
 
 def _load(request: Request, labelled: bool) -> Examples:
     root = request.folder(SOURCE)
-    classes, lots = index(root)
+    classes, lots = index(request, root)
     request.expect("WM-811K wafers", MAPS, len(classes))
     chosen = split_rows(classes, lots, request.split, labelled, request.protocol.wafer_split)
     _, height, width = request.inputs[0].shape
@@ -94,31 +95,49 @@ def decode(row: dict[str, Any], *, root: Path, width: int, height: int) -> np.nd
     return np.repeat(resized[None], 3, axis=0)
 
 
-def index(root: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read class and lot of every wafer, in file order: int16 (n,) in `CLASSES`, -1 without a label; int32 (n,), lots
-    numbered in order of appearance. Raises DataError, with the wafer, for an unknown label and for a missing lot."""
-    check_regular(root / FILE)
-    return _index(root, state(root / FILE))
+def index(request: Request, root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read class and lot of every wafer, see `read_index`; minutes for the real file, so the result is kept."""
+    column = Decoded(
+        items=pa.table({"path": [FILE]}),
+        decode=partial(_decode_index, root=root),
+        root=root,
+        shape=(None, 2),
+        dtype="int32",
+        version="wm811k-index-1",
+    )
+    prepared = request.prepare(column)
+    table = prepared[0] if isinstance(prepared, Stored) else read_index(root / FILE)
+    return table[:, 0], table[:, 1]
+
+
+def _decode_index(row: dict[str, Any], *, root: Path) -> np.ndarray:
+    return read_index(root / row["path"])
+
+
+def read_index(file: Path) -> np.ndarray:
+    """Read class and lot of every wafer, in file order, int32 (n, 2): a class of `CLASSES`, or -1 without a label; lots
+    are numbered in order of appearance. Raises DataError, with the wafer, for an unknown label and a missing lot."""
+    check_regular(file)
+    return _read_index(file, state(file))
 
 
 @lru_cache(maxsize=1)
-def _index(root: Path, changed: State) -> tuple[np.ndarray, np.ndarray]:
-    file = root / FILE
+def _read_index(file: Path, changed: State) -> np.ndarray:
     opened = wafers(file)
-    classes, lots = np.full(len(opened), -1, np.int16), np.empty(len(opened), np.int32)
+    table = np.full((len(opened), 2), -1, np.int32)
     numbers = {name: number for number, name in enumerate(CLASSES)}
     for wafer, text in enumerate(opened.failure_types()):
         if text is None or text == UNLABELLED:
             continue
         if (label := text.lower()) not in numbers:
             raise DataError(f"{file}: wafer {wafer}: unknown failureType {shown(text)}; known: {', '.join(CLASSES)}")
-        classes[wafer] = numbers[label]
-    lot_numbers: dict[str, int] = {}
+        table[wafer, 0] = numbers[label]
+    lots: dict[str, int] = {}
     for wafer, lot in enumerate(opened.lot_names()):
         if not lot:
             raise DataError(f"{file}: wafer {wafer} has no lotName")
-        lots[wafer] = lot_numbers.setdefault(lot, len(lot_numbers))
-    return classes, lots
+        table[wafer, 1] = lots.setdefault(lot, len(lots))
+    return table
 
 
 PRETRAINING = Pretraining(source=SOURCE, load=load_unlabelled, sizes={"all": MAPS - LABELLED})
