@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "recordings": (("test_speech_bad_input.py",), ("recording",)),
     "pickles, MATLAB, JSON, CSV, lists": (
         ("test_matlab.py", "test_vqa_bad_input.py", "test_xray_bad_input.py"),
-        ("cifar10", "matlab", "wm811k", "coco", "csv", "lines", "pamap2", "higgs"),
+        ("cifar10", "matlab", "wm811k", "coco", "csv", "lines", "pamap2", "higgs", "tape", "genomics", "genomics_csv"),
     ),
     "parquet tables": (("test_text_bad_input.py", "test_multilingual_bad_input.py"), ("parquet",)),
     "tokenizers": (("test_tokenizer_limits.py",), ("tokenizer",)),

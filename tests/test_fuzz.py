@@ -37,8 +37,12 @@ from scipy.io import savemat
 from dabs_rq import checkpoint
 from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.data.readers import audio, image, index, text, tokenizer
+from dabs_rq.data.requests import Request
+from dabs_rq.domains.genomics import bacteria, reads
 from dabs_rq.domains.images import cifar10, vgg_flower
 from dabs_rq.domains.particles import higgs
+from dabs_rq.domains.proteins import tape
+from dabs_rq.domains.proteins import tasks as structures
 from dabs_rq.domains.satellite import tiles
 from dabs_rq.domains.sensor import pamap2
 from dabs_rq.domains.vqa import coco
@@ -196,6 +200,33 @@ def _read_wm811k(file: Path) -> object:
         found.opened.close()
 
 
+def _tape(folder: Path) -> list[bytes]:
+    record = {"primary": "MKVX", "ss3": [0, 1, 2, 2], "valid_mask": [True, False, True, True], "id": "0"}
+    return [json.dumps([record, record], indent=indent).encode() for indent in (None, 1)]
+
+
+def _read_tape(file: Path) -> object:
+    inputs = (Tokens(name="residues", length=8, vocabulary=27, pad=26),)
+    given = {"split": "train", "inputs": inputs, "protocol": load_protocol("corrected"), "made_up": True}
+    request = Request(root=file.parent, prepare=lambda one: one, **given)
+    targets = [structures.structure(protein, request) for protein in tape.proteins(file)]
+    spans = np.array([protein.span for protein in tape.proteins(file)])
+    rows = np.arange(len(targets))
+    return targets, tape.column(file.parent, file.name, spans, rows, inputs[0]).take(rows)
+
+
+def _genomics(separator: str, label: str) -> bytes:
+    lines = [("seq", "label", "seq_info", "domain"), ("ACGT" * 62 + "AC", label, "NC_1.1_200", "in")]
+    return "".join(f"{separator.join(cells)}\n" for cells in (*lines, lines[1])).encode()
+
+
+def _read_genomics(file: Path) -> object:
+    found = reads.index(file, bacteria.KNOWN)
+    rows = np.arange(len(found.lines))
+    spec = Tokens(name="bases", length=reads.LENGTH, vocabulary=4)
+    return reads.column(file.parent, file.name, found, rows, spec).take(rows)
+
+
 def _higgs(folder: Path) -> list[bytes]:
     line = ",".join(["1.0", *["0.5"] * 28])
     return [gzip.compress(f"{line}\n{line}\n".encode(), mtime=0)]
@@ -224,6 +255,9 @@ READERS = [
     Reader("eurosat", "x.tif", _read_eurosat, _eurosat),
     Reader("wm811k", "WM811K.mat", _read_wm811k, _wm811k),
     Reader("higgs", "HIGGS.csv.gz", lambda file: list(higgs.TABLE.blocks(file)), _higgs),
+    Reader("tape", "secondary_structure_train.json", _read_tape, _tape),
+    Reader("genomics", "reads.txt", _read_genomics, lambda _: [_genomics("\t", "Bacillus")]),
+    Reader("genomics_csv", "reads.csv", _read_genomics, lambda _: [_genomics(",", "3"), _genomics(",", "\"b'3'\"")]),
     Reader("parquet", "x.parquet", _read_table, _tables),
     Reader("tokenizer", f"{tokenizer.TOKENIZERS}/{BERT}/tokenizer.json", _encode, _tokenizer),
     Reader("record", "pamap2.json", record.read, _record),
