@@ -16,6 +16,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.domains.satellite import DOMAIN, eurosat, tiles
 from dabs_rq.domains.satellite.eurosat import CLASSES, FOLDER, LISTS, SOURCE, TASK
 from dabs_rq.errors import DataError, DataWarning, OptionError
+from dabs_rq.miniature import write as made_up_data
 from tests.golden_cases import Case
 
 PRETRAINING = DOMAIN.pretraining
@@ -186,3 +187,6 @@ def test_a_missing_package_is_said_with_the_command(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
         tiles.read_tile(tmp_path / "a.tif", 64)
+    monkeypatch.delitem(sys.modules, "dabs_rq.domains.satellite.miniature", raising=False)
+    with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
+        made_up_data.write("satellite", tmp_path / "data")

@@ -18,6 +18,7 @@ from dabs_rq.domains.wafers.matfile import Wafers
 from dabs_rq.domains.wafers.miniature import mat_file
 from dabs_rq.domains.wafers.wm811k import CLASSES, FILE, SOURCE, TASK, read_index
 from dabs_rq.errors import DataError, DataWarning, OptionError
+from dabs_rq.miniature import write as made_up_data
 from tests.golden_cases import Case
 
 PRETRAINING = DOMAIN.pretraining
@@ -223,3 +224,6 @@ def test_a_missing_package_is_said_with_the_command(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
         Wafers(tmp_path / "WM811K.mat")
+    monkeypatch.delitem(sys.modules, "dabs_rq.domains.wafers.miniature", raising=False)
+    with pytest.raises(OptionError, match=r"needs a package: pip install 'dabs_rq\[dabs2\]'"):
+        made_up_data.write("wafers", tmp_path / "data")

@@ -10,10 +10,9 @@ import io
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from dabs_rq.domains.satellite.eurosat import CLASSES, FOLDER, LISTS, SOURCE
-from dabs_rq.domains.satellite.tiles import BANDS, MEAN, STD
+from dabs_rq.domains.satellite.tiles import BANDS, MEAN, STD, tifffile_package
 from dabs_rq.miniature.writers import Rng, generator, rounded, run, write_bytes, write_lines
 
 SIDE = 16
@@ -61,7 +60,7 @@ def _tiff(pixels: np.ndarray) -> bytes:
     scale, origin = (10.0, 10.0, 0.0), (0.0, 0.0, 0.0, 600_000.0, 5_500_000.0, 0.0)
     keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
     tags = [(33550, "d", 3, scale, True), (33922, "d", 6, origin, True), (34735, "H", len(keys), keys, True)]
-    tifffile.imwrite(
+    tifffile_package().imwrite(
         content := io.BytesIO(),
         pixels,
         photometric="minisblack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,15 @@ STD = np.array(
 )
 
 
+def tifffile_package() -> ModuleType:
+    """Import tifffile, which not every install has. Raises OptionError, with the command, without it."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise OptionError(f"EuroSAT needs a package: pip install 'dabs_rq[dabs2]' ({error})") from error
+    return tifffile
+
+
 def decode(row: dict[str, Any], *, root: Path, side: int) -> np.ndarray:
     """Decode the tile root/row["path"] to float32 (13, side, side): (value - mean) / std of each band.
 
@@ -43,11 +53,7 @@ def decode(row: dict[str, Any], *, root: Path, side: int) -> np.ndarray:
 
 def read_tile(file: Path, side: int) -> np.ndarray:
     """Read uint16 (S, S, 13), where S is 64 or `side`. Raises DataError for a damaged file and for another picture."""
-    try:
-        import tifffile
-    except ImportError as error:
-        raise OptionError(f"EuroSAT needs a package: pip install 'dabs_rq[dabs2]' ({error})") from error
-
+    tifffile = tifffile_package()
     with reading(file, "damaged or not a TIFF file"), tifffile.TiffFile(file) as opened:
         page = opened.pages.first
         apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE

@@ -29,7 +29,7 @@ class Wafers:
     """The wafers of a file. Raises DataError, with file and wafer (counted from 0), for what is not as published."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.h5py = file, _h5py()
+        self.file, self.h5py = file, h5py_package()
         _check_kind(file)
         with reading(file, "damaged, or not a file of MATLAB 7.3"):
             self.opened = self.h5py.File(file, "r")
@@ -112,7 +112,8 @@ class Wafers:
         return item
 
 
-def _h5py() -> ModuleType:
+def h5py_package() -> ModuleType:
+    """Import h5py, which not every install has. Raises OptionError, with the command, without it."""
     try:
         import h5py
     except ImportError as error:

@@ -9,10 +9,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from dabs_rq.domains.wafers.matfile import h5py_package
 from dabs_rq.miniature.writers import Rng, generator, rounded, write_bytes
+
+h5py = h5py_package()
 
 FILE = "semiconductors/MIR-WM811K/MATLAB/WM811K.mat"
 UNLABELLED = 2400
@@ -72,7 +74,7 @@ def mat_file(wafers: list[dict[str, Any]]) -> bytes:
     return header + content.getvalue()[len(header) :]
 
 
-def _write_array(group: h5py.h5g.GroupID, name: bytes, value: Any) -> None:
+def _write_array(group: Any, name: bytes, value: Any) -> None:
     """Write one array. By the functions of HDF5 itself, which are several times as fast for such small ones."""
     if value is None:
         values, kind = np.zeros(2, np.uint64), "double"
