@@ -16,6 +16,7 @@ option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
 common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
 	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
 # Without METHOD=, commands for one method use rq, the others all methods of the published table, TABLE=rq or dabs2.
+# Without DOMAIN=, they take the domains of that table.
 given_method = $(if $(filter-out file,$(origin METHOD)),'method=$(METHOD)')
 one_method = $(call option,domain,$(DOMAIN)) 'method=$(METHOD)' $(common)
 many_methods = $(given_method) $(call option,table.columns,$(TABLE)) $(common) $(call option,suite.executor,$(EXECUTOR)) \

@@ -14,7 +14,7 @@ from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
 from dabs_rq.metrics import misfit
 from dabs_rq.protocol import Protocol
-from dabs_rq.spec import Input, Source, Target
+from dabs_rq.spec import Input, Source, TableName, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Task:
     further metrics that a record holds. note: the footnote of the row. published_comparable: False if the published
     scores are of other data. in_place_of: the name of the domain's own task for which this task of another set of
     sources stands in, on other data. unused_outputs: the number of outputs beyond the classes that DABS trains; they
-    are used only under the protocol option of that name.
+    are used only under the protocol option of that name. batch_size: of the probe, and of scores that are averaged over
+    batches; None for the domain's.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task:
     published_comparable: bool = True
     in_place_of: str | None = None
     unused_outputs: int = 0
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.in_place_of and self.published_comparable:
@@ -104,8 +106,8 @@ class Domain:
     DABS. other_sources: name of a set of sources -> the set; a scale may choose one in place of `pretraining` and
     `tasks`. A name of a task means the same target and metric in every set. protocol: declares the protocol options of
     the domain's own data. installed: where the data come from if they come with packages; None if they lie under a data
-    root. in_table: whether its rows belong to the table; a domain outside it is computed and shown only if it is chosen
-    by name.
+    root. tables: the published tables that its rows belong to; elsewhere the domain is computed and shown only if it is
+    chosen by name.
     """
 
     name: str
@@ -117,7 +119,7 @@ class Domain:
     other_sources: Mapping[str, SourceSet] = field(default_factory=dict)
     protocol: type[Protocol] = Protocol
     installed: Installed | None = None
-    in_table: bool = True
+    tables: tuple[TableName, ...] = ("rq", "dabs2")
 
     def __post_init__(self) -> None:
         own = [task.name for task in self.tasks]
@@ -137,6 +139,10 @@ class Domain:
     def _task_sets(self) -> tuple[tuple[Task, ...], ...]:
         return (self.tasks, *(chosen.tasks for chosen in self.other_sources.values()))
 
+    def has_sources(self, name: str | None) -> bool:
+        """Return whether the domain has the set of sources of that name; None names its own."""
+        return name is None or self.installed is not None or name in self.other_sources
+
     def with_sources(self, name: str | None) -> Domain:
         """Return the domain with the set of sources of that name; None keeps its own.
 
@@ -144,7 +150,7 @@ class Domain:
         """
         if name is None or self.installed is not None:
             return self
-        if name not in self.other_sources:
+        if not self.has_sources(name):
             known = ", ".join(self.other_sources) or "none"
             raise OptionError(
                 f"domain {self.name!r} has no set of sources {name!r} (other_sources: {known}), which the scale asks "

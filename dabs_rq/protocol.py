@@ -42,24 +42,33 @@ class Protocol:
 
     name: str = "corrected"
     # False treats padding as a token; True leaves it out of attention, pooling and the quantizer's ranges.
-    padding_mask: bool = option("data", published=False, corrected=True, moves=("text", "multilingual", "vqa"))
+    padding_mask: bool = option(
+        "data", published=False, corrected=True, moves=("text", "multilingual", "vqa", "proteins")
+    )
+    # Fill short sequences with the id of a token, or with an id of its own.
+    own_padding: bool = option("data", published=False, corrected=True, moves=("proteins",))
     # Embed ids that no token has (DABS's text models have 35,022 embeddings for a vocabulary of 30,522).
     unused_ids: bool = option("data", published=True, corrected=False, moves=("text",))
-    # Train outputs that no class uses (PAMAP2: 12 for 11 classes, Aircraft: 102 for 100).
-    unused_outputs: bool = option("transfer", published=True, corrected=False, moves=("aircraft", "pamap2"))
+    # Train outputs that no class uses (PAMAP2: 12 for 11 classes, Aircraft: 102 for 100, protein structure: 4 for 3).
+    unused_outputs: bool = option(
+        "transfer", published=True, corrected=False, moves=("aircraft", "pamap2", "secondary_struct")
+    )
     # Encode features in every epoch with dropout on (the adamw probe only), or once with dropout off.
     features: Literal["reencode", "cached"] = option("transfer", published="reencode", corrected="cached")
     # Train the linear probe with AdamW as DABS does, or fit regularised logistic (ridge) regression with a selected
     # strength.
     probe: Literal["adamw", "lbfgs"] = option("transfer", published="adamw", corrected="lbfgs")
-    # Average correlations and weighted F1 over batches, or compute them on the whole split.
+    # Average metrics that DABS averages (`Metric.in_batches`) over batches, or compute them on the whole split.
     correlation: Literal["batches", "whole"] = option(
-        "transfer", published="batches", corrected="whole", moves=("cola", "stsb")
+        "transfer",
+        published="batches",
+        corrected="whole",
+        moves=("cola", "stsb", "secondary_struct", "stability", "fluorescence"),
     )
     # Rank tied values for Spearman's correlation in order of appearance, or give them the average rank. torchmetrics
     # ranked ties by a sort that is not stable, so its own order cannot be repeated.
     spearman_ties: Literal["ordinal", "average"] = option(
-        "transfer", published="ordinal", corrected="average", moves=("stsb",)
+        "transfer", published="ordinal", corrected="average", moves=("stsb", "stability", "fluorescence")
     )
 
     def acting_on(self, *stages: Stage) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from dabs_rq.plugins import (
 if TYPE_CHECKING:
     from dabs_rq.encoders.base import EncoderSpec
     from dabs_rq.methods.base import MethodSpec
+    from dabs_rq.spec import TableName
 
 PACKAGE: Path = Path(__file__).parent
 PATH_VARIABLE = plugins.PATH_VARIABLE
@@ -93,9 +94,9 @@ def domain(name: str, sources: str | None = None) -> Domain:
 
 @once
 def domains(sources: str | None = None) -> tuple[Domain, ...]:
-    """Return all domains, sorted by name, with a set of sources. Raises OptionError if two of them declare a task of
-    the same name."""
-    all_domains = tuple(domain(name, sources) for name in domain_names())
+    """Return all domains that have a set of sources, sorted by name. Raises OptionError if two of them declare a task
+    of the same name."""
+    all_domains = tuple(domain(name, sources) for name in domain_names() if domain(name).has_sources(sources))
     owner: dict[str, str] = {}
     for declared in all_domains:
         for task in declared.tasks:
@@ -107,11 +108,14 @@ def domains(sources: str | None = None) -> tuple[Domain, ...]:
     return all_domains
 
 
-def chosen_domains(names: Sequence[str] | None, sources: str | None = None) -> tuple[Domain, ...]:
-    """Return the domains called `names`, with a set of sources; None chooses those whose rows belong to the table,
-    sorted by name."""
+def chosen_domains(
+    names: Sequence[str] | None, sources: str | None = None, table: TableName = "rq"
+) -> tuple[Domain, ...]:
+    """Return the domains called `names`, with a set of sources; None chooses those that have it and whose rows belong
+    to a published table, sorted by name."""
     if names is None:
-        names = [name for name in domain_names() if domain(name).in_table]
+        known = [domain(name) for name in domain_names()]
+        names = [one.name for one in known if table in one.tables and one.has_sources(sources)]
     return tuple(domain(name, sources) for name in names)
 
 

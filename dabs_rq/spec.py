@@ -1,8 +1,9 @@
 """Frozen declarations of inputs, targets, archives and sources. This module imports nothing else of dabs_rq.
 
 DABS uses other names: a `Domain` is its "transfer group", which has one pretraining `Source` and labelled `Task`s
-("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d") or `Tokens`; a method is its "algorithm" or
-"system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead" output.
+("transfer datasets"); an input is a `Grid` ("2d"), a `Series` ("1d"), `Tokens` or `Tabular`; a method is its
+"algorithm" or "system", `tokens` are its "embs", a projection head is its "mlp_head", a pooled feature its "prehead"
+output.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 State = Literal["present", "partial", "missing"]
+TableName = Literal["rq", "dabs2"]  # published tables: of the RQ paper, of DABS 2.0
 
 
 # ---- inputs: the raw tensors of one example ----------------------------------------------------------------------
@@ -91,7 +93,9 @@ class Tokens:
 
     pad: the id of padding; None if there is no padding. tokenizer: the name of the tokenizer that makes the ids. A run
     reads vocabulary and pad from it; the declared values are the published ones. unused_ids: the number of ids beyond
-    the vocabulary for which DABS has embeddings; they are used only under the protocol option of that name.
+    the vocabulary for which DABS has embeddings; they are used only under the protocol option of that name. shared_pad:
+    the published pad is the id of a token too; the protocol option `own_padding` gives padding the next id after the
+    vocabulary.
     """
 
     name: str
@@ -100,6 +104,7 @@ class Tokens:
     pad: int | None = None
     tokenizer: str | None = None
     unused_ids: int = 0
+    shared_pad: bool = False
     dtype: str = "int32"
 
     @property
@@ -111,7 +116,29 @@ class Tokens:
         return self.length
 
 
-Input = Grid | Series | Tokens
+@dataclass(frozen=True, kw_only=True)
+class Tabular:
+    """A row of a table: numbers (features, 1), each of which is a token. All share one embedding, so that the position
+    alone tells which column a number is of."""
+
+    name: str
+    features: int
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.features, 1)
+
+    @property
+    def sequence_length(self) -> int:
+        return self.features
+
+    @property
+    def patch_values(self) -> int:
+        return 1
+
+
+Input = Grid | Series | Tokens | Tabular
 
 
 def resized(inputs: tuple[Input, ...], size: int | None) -> tuple[Input, ...]:
@@ -166,7 +193,22 @@ class Regression:
     outputs = 1
 
 
-Target = Multiclass | Binary | Multilabel | Regression
+@dataclass(frozen=True)
+class PerToken:
+    """One class of `classes` for each token; the target is an int per token, (tokens,), in [0, classes).
+
+    -1 marks a token that has no class, such as padding. In training, `classes` marks padding that counts in the loss as
+    a class of its own, for which a task declares an unused output. No score counts either.
+    """
+
+    classes: int
+
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+
+Target = Multiclass | Binary | Multilabel | Regression | PerToken
 
 
 # ---- sources, tasks, domains -------------------------------------------------------------------------------------

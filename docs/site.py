@@ -188,7 +188,8 @@ def _tasks() -> Iterator[str]:
     yield "# Domains and tasks\n"
     yield "`make domains DATA=/root` says which sources are there, and where the others belong.\n"
     for domain in registry.domains():
-        where = "" if domain.in_table else " (outside the table of 34 rows)"
+        others = "in the table of DABS 2.0 only" if domain.tables else "outside the tables"
+        where = "" if "rq" in domain.tables else f" ({others})"
         yield f"## {domain.title}{where}\n"
         source = domain.pretraining.source
         yield f"`domain={domain.name}`, pretrained on {source.title} (`{source.folder}`).\n"

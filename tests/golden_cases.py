@@ -16,7 +16,10 @@ FOLDER = Path(__file__).parent / "golden"
 
 @cache
 def _index() -> dict[str, Any]:
-    return json.loads((FOLDER / "index.json").read_text())["cases"]
+    cases = json.loads((FOLDER / "index.json").read_text())["cases"]
+    for name, case in json.loads((FOLDER / "dabs2" / "index.json").read_text())["cases"].items():
+        cases[name] = {**case, "file": f"dabs2/{case['file']}"}
+    return cases
 
 
 @cache
@@ -26,8 +29,11 @@ def _arrays(file: str) -> dict[str, np.ndarray]:
 
 
 def names(group: str) -> list[str]:
-    """Names of the cases of one group, without those that only hold inputs."""
-    return [name for name in _index() if name.startswith(f"{group}/") and not name.endswith("/input")]
+    """Names of the cases of one group, and that of tabular inputs, without those that only hold inputs."""
+    tabular = f"{group}_tabular"
+    return [
+        name for name in _index() if (name.startswith(f"{group}/") and not name.endswith("/input")) or name == tabular
+    ]
 
 
 class Case:

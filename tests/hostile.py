@@ -25,11 +25,11 @@ FUZZER = "test_fuzz.py"
 TRIED = "tried"  # the property of a test of the fuzzer: how many files it read
 # Group -> tests of bad input, and readers of the fuzzer (whose files in tests/corpus/ are read too).
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "pictures": (("test_images_bad_input.py",), ("picture",)),
+    "pictures": (("test_images_bad_input.py",), ("picture", "eurosat")),
     "recordings": (("test_speech_bad_input.py",), ("recording",)),
     "pickles, MATLAB, JSON, CSV, lists": (
         ("test_matlab.py", "test_vqa_bad_input.py", "test_xray_bad_input.py"),
-        ("cifar10", "matlab", "coco", "csv", "lines", "pamap2"),
+        ("cifar10", "matlab", "wm811k", "coco", "csv", "lines", "pamap2", "higgs", "tape", "genomics", "genomics_csv"),
     ),
     "parquet tables": (("test_text_bad_input.py", "test_multilingual_bad_input.py"), ("parquet",)),
     "tokenizers": (("test_tokenizer_limits.py",), ("tokenizer",)),

@@ -46,7 +46,7 @@ def reference_method(case: Case, of: Case) -> CAPRI:
     return method
 
 
-@pytest.mark.parametrize("name", [name for name in names("contpred") if "step" in name])
+@pytest.mark.parametrize("name", [name for name in names("contpred") if "step" in name or "tabular" in name])
 def test_a_step_is_the_references(name: str) -> None:
     case = Case(name)
     method = reference_method(case, case)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dabs_rq import protocol, registry
 from dabs_rq.errors import MissingDataError, OptionError
 from dabs_rq.run import Run
-from dabs_rq.run.compose import CONFIGS, Composed, choices, load_protocol
+from dabs_rq.run.compose import CONFIGS, Composed, choices, load_protocol, sources_of
 from dabs_rq.run.compose import compose as compose_options
 from dabs_rq.run.options import PATHS as PATH_OPTIONS
 from dabs_rq.run.words import parse, to_words
@@ -29,6 +29,7 @@ from dabs_rq.typed import legal_values
 EVERY = type(load_protocol("corrected"))
 OPTIONS = protocol.option_fields(EVERY)
 EVERY_METHOD = f"method={','.join(registry.method_names())}"
+EVERY_DOMAIN = "table.columns=dabs2"  # of both published tables
 SCALES, PROTOCOLS = tuple(choices("scale")), tuple(choices("protocol"))
 
 
@@ -62,12 +63,17 @@ def test_every_method_scale_and_protocol_composes(method: str, protocol: str, sc
 @pytest.mark.parametrize("domain", registry.domain_names())
 def test_every_domain_composes_at_every_scale(domain: str, miniature: Callable[[str], Path]) -> None:
     for scale in SCALES:
-        run = Run.of([f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}"])
+        words = [f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}"]
+        if not registry.domain(domain).has_sources(sources_of(scale)):
+            with pytest.raises(OptionError, match=f"domain '{domain}' has no set of sources '{scale}'"):
+                Run.of(words).inputs  # noqa: B018
+            continue
+        run = Run.of(words)
         declared = run.inputs_of(registry.domain(domain))
         assert run.domain.name == domain
         for spec, own in zip(declared, run.inputs, strict=True):  # a vocabulary is that of the tokenizer that is there
             read = (
-                {"vocabulary": own.vocabulary, "pad": own.pad, "unused_ids": own.unused_ids}
+                {name: getattr(own, name) for name in ("vocabulary", "pad", "unused_ids", "shared_pad")}
                 if isinstance(own, Tokens)
                 else {}
             )
@@ -194,11 +200,11 @@ def test_a_protocol_option_takes_its_legal_values_only() -> None:
     for column in PROTOCOLS:
         chosen = {option.name: option.metadata[column] for option in OPTIONS}
         given = [f"protocol.{name}={str(value).lower()}" for name, value in chosen.items()]
-        options = compose([EVERY_METHOD, *given]).options
+        options = compose([EVERY_METHOD, EVERY_DOMAIN, *given]).options
         assert vars(options.protocol) == {"name": "corrected"} | chosen
     for option in OPTIONS:
         with pytest.raises(OptionError, match=f"protocol.{option.name} is (one of .*|true or false); got 'nonsense'"):
-            Run.of([EVERY_METHOD, f"protocol.{option.name}=nonsense"])
+            Run.of([EVERY_METHOD, EVERY_DOMAIN, f"protocol.{option.name}=nonsense"])
 
 
 def test_an_option_of_a_domain_that_was_not_chosen_is_refused_with_its_owner() -> None:
@@ -339,7 +345,10 @@ def test_a_protocol_option_makes_another_variant_of_what_it_acts_on(option: data
     other = option.metadata["published"]
     method = "method=" + (option.metadata["methods"] or ("none",))[0]
     of_checkpoint = option.metadata["stage"] in ("pretraining", "data")
-    assert other != default and variants(method, f"protocol.{option.name}={other}") == (of_checkpoint, True)
+    assert other != default and variants(method, EVERY_DOMAIN, f"protocol.{option.name}={other}") == (
+        of_checkpoint,
+        True,
+    )
 
 
 def test_a_variant_is_named_by_its_options_not_by_how_they_are_given() -> None:

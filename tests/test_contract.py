@@ -1,6 +1,6 @@
 """What every domain, source and task has to keep, looped over the registry: a new one is tested by being there.
 
-Those in folders of one's own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k proteins`.
+Those in folders of one's own too: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k molecules`.
 """
 
 from __future__ import annotations
@@ -60,13 +60,28 @@ def test_the_tasks_are_the_rows_of_the_published_table() -> None:
 
 
 def test_domains_outside_the_table_are_in_it_only_if_they_are_chosen() -> None:
-    outside = [domain for domain in DOMAINS if not domain.in_table]
+    outside = [domain for domain in DOMAINS if not domain.tables]
     assert {"digits", "docstrings"} <= {domain.name for domain in outside}
     for domain in outside:
         rows = [(domain.name, task.name) for task in domain.tasks]
         assert table_order([domain.name]) == rows and not set(rows) & set(table_order())
         run = Run.of([f"domain=sensor,{domain.name}"])
         assert list(selected_tasks(run)) == ["sensor", domain.name] and domain.name not in selected_tasks(Run.of())
+
+
+def test_the_table_chooses_the_domains_of_a_run() -> None:
+    for table in ("rq", "dabs2"):
+        words = [f"table.columns={table}"]
+        members = {domain.name for domain in DOMAINS if table in domain.tables}
+        run = Run.of(words)
+        assert {domain.name for domain in run.domains} == members == set(selected_tasks(run))
+        assert not run.places.outside_table and not run.places.selection
+        assert {domain for domain, _ in table_order(columns=run.options.table.columns)} == members
+    only = [domain.name for domain in DOMAINS if domain.tables == ("dabs2",)]
+    assert not set(only) & {domain for domain, _ in table_order()}
+    for name in only:
+        assert Run.of([f"domain={name}"]).places.outside_table
+        assert not Run.of([f"domain={name}", "table.columns=dabs2"]).places.outside_table
 
 
 def is_own(domain: Domain) -> bool:
@@ -222,10 +237,13 @@ def test_prepared_examples_are_the_decoded_ones(
 # Tasks whose examples belong together by track, subject, speaker, picture or patient.
 GROUPED = {
     "traffic_sign",
+    "genomics_transfer_id",
+    "genomics_transfer_ood",
     "digits",
     "docstring_library",
     "docstring_kind",
     "pamap2",
+    "wafer_transfer",
     "librispeech_speaker",
     "voxceleb1",
     "audio_mnist",

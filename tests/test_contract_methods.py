@@ -23,7 +23,7 @@ from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.transformer import Transformer
 from dabs_rq.errors import OptionError
 from dabs_rq.methods.base import Batch, Method, build_method
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 METHODS = registry.method_names()
 ENCODERS = [name for name in registry.encoder_names() if not registry.encoder(name).pretrained]
@@ -373,4 +373,4 @@ def test_padding_of_one_example_changes_no_view_of_rq(domain: str) -> None:
 
 def test_the_kinds_of_inputs_are_all_in_here() -> None:
     kinds = {type(one) for domain in DOMAINS for one in inputs_of(domain)}
-    assert kinds == {Grid, Series, Tokens} and PADDED
+    assert kinds == {Grid, Series, Tabular, Tokens} and PADDED

@@ -108,6 +108,15 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], message: str, tmp_p
         checkpoint.load_encoder(path, inputs=inputs_of(Case(IMAGE).settings["specs"]), **OPTIONS)
 
 
+def test_an_encoder_of_tabular_inputs_is_loaded(tmp_path: Path) -> None:
+    case = Case("encoder_tabular")
+    torch.save({f"model.{name}": tensor for name, tensor in case.below("param/").items()}, tmp_path / "dabs.ckpt")
+    inputs = inputs_of(case.settings["specs"])
+    sizes = {"heads": case.settings["model"]["heads"], "head_width": case.settings["model"]["dim_head"]}
+    encoder = checkpoint.load_encoder(tmp_path / "dabs.ckpt", inputs=inputs, **sizes)
+    torch.testing.assert_close(encoder((case["input/0"],)), case["output"], atol=1e-5, rtol=1e-5)
+
+
 def test_what_the_file_cannot_tell_is_asked_for(tmp_path: Path) -> None:
     path = lightning_file(tmp_path / "dabs.ckpt")
     with pytest.raises(CheckpointError, match="give inputs="):

@@ -497,7 +497,8 @@ def test_declared_archives_are_well_formed() -> None:
             assert archive.url.startswith(("https://", "http://")) and not Path(archive.into).is_absolute()
             for value, digits in ((archive.md5, 32), (archive.sha256, 64)):
                 assert value is None or (len(value) == digits and int(value, 16) >= 0)
-            plain = (".npz", ".parquet", "imagelabels.mat", "iden_split.txt")
+            lists = ("iden_split.txt", "eurosat-train.txt", "eurosat-val.txt", "eurosat-test.txt")
+            plain = (".npz", ".parquet", ".csv.gz", "imagelabels.mat", *lists)
             assert archives.is_archive(archive.name) or archive.name.endswith(plain)
             assert len(set(archive.addresses)) == len(archive.addresses)
             # Plain http only where a checksum tells what arrived.

@@ -69,7 +69,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "domains",
     [
         "images,text",
-        pytest.param(",".join(one.name for one in registry.domains() if one.in_table), marks=pytest.mark.slow),
+        pytest.param(",".join(one.name for one in registry.domains() if one.tables), marks=pytest.mark.slow),
     ],
 )
 def test_surroundings_change_nothing(domains: str, tmp_path: Path, miniature: Callable[[str], Path]) -> None:

@@ -97,7 +97,7 @@ LITTLE = ["pretrain.steps=2", "pretrain.batch_size=8", "pretrain.max_examples=64
 
 
 def test_its_data_are_real_without_a_data_root_and_with_one(tmp_path: Path) -> None:
-    assert DOMAIN.installed is not None and not DOMAIN.in_table
+    assert DOMAIN.installed is not None and DOMAIN.tables == ()
     for words in ([], [f"data={tmp_path}"], ["scale=paper"]):
         run = Run.of(["domain=digits", f"runs={tmp_path}/runs", *words])
         assert (

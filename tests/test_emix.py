@@ -10,7 +10,7 @@ from dabs_rq.methods.emix import emix_loss
 from tests.golden_cases import Case, names
 from tests.test_encoder import reference_encoder
 
-STEPS = [name for name in names("emix") if "step" in name]
+STEPS = [name for name in names("emix") if "step" in name or "tabular" in name]
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -9,7 +9,7 @@ import torch
 
 from dabs_rq.checkpoint.dabs import dabs_name, from_dabs
 from dabs_rq.encoders.transformer import Transformer
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 from tests.golden_cases import Case, names
 
 TOKENS = Tokens(name="text", length=6, vocabulary=11, pad=0)
@@ -27,6 +27,8 @@ def inputs_of(specs: list[dict[str, Any]]) -> tuple[Input, ...]:
         elif spec["input_type"] == "1d":
             length, segment = spec["seq_len"], spec["segment_size"]
             built.append(Series(name=name, length=length, channels=spec["in_channels"], segment=segment))
+        elif spec["input_type"] == "tabular":
+            built.append(Tabular(name=name, features=spec["num_features"]))
         else:
             built.append(Tokens(name=name, length=spec["seq_len"], vocabulary=spec["vocab_size"]))
     return tuple(built)

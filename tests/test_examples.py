@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import subprocess
@@ -115,8 +114,8 @@ def test_vicregs_options_are_checked() -> None:
 
 
 @pytest.fixture
-def proteins() -> Domain:
-    return registry.domain("proteins")
+def molecules() -> Domain:
+    return registry.domain("molecules")
 
 
 def request(domain: Domain, root: Path, split: str) -> Request:
@@ -124,12 +123,15 @@ def request(domain: Domain, root: Path, split: str) -> Request:
     return Request(root=root, split=split, inputs=domain.inputs["mini"], protocol=protocol, prepare=lambda one: one)
 
 
-def write_proteins(root: Path, swissprot: str = ">sp|P1|ONE\nMK\n", scope: str = ">d1 a.1.1.1 (A:) one\nmk\n") -> None:
-    domain = registry.domain("proteins")
-    for source, text in ((domain.pretraining.source, swissprot), (domain.tasks[0].source, scope)):
+def write_molecules(root: Path, hiv: str = "CCO,CI,0\n", bbbp: str = "1,one,1,CCO\n") -> None:
+    domain = registry.domain("molecules")
+    for source, header, lines in (
+        (domain.pretraining.source, "smiles,activity,HIV_active\n", hiv),
+        (domain.tasks[0].source, "num,name,p_np,smiles\n", bbbp),
+    ):
         file = root / source.folder / source.needs[0]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(gzip.compress(text.encode()) if file.suffix == ".gz" else text.encode())
+        file.write_text(header + lines, encoding="utf-8")
 
 
 def decoded(examples: Examples) -> dict[str, list[int]]:
@@ -137,62 +139,60 @@ def decoded(examples: Examples) -> dict[str, list[int]]:
     return dict(zip(examples.ids.to_pylist(), arrays, strict=True))
 
 
-def test_residues_become_ids(proteins: Domain, tmp_path: Path) -> None:
-    long = "ACDZ" * 40
-    text = f">sp|P00001|ONE Made up OS=Nobody\nMKAA\nCd\n\n>sp|P00002|TWO\n{long[:60]}\n{long[60:]}\n"
-    write_proteins(tmp_path, text)
+def test_characters_become_ids(molecules: Domain, tmp_path: Path) -> None:
+    write_molecules(tmp_path, f'C!~,CI,0\n"{"CO" * 50}",CI,0\n')
     found: dict[str, list[int]] = {}
     for split in ("train", "validation"):
-        found |= decoded(proteins.pretraining.load(request(proteins, tmp_path, split)))  # type: ignore[arg-type]
-    assert found["P00001"] == [13, 11, 1, 1, 3, 4] + [0] * 58
-    assert found["P00002"] == ([1, 3, 4, 26] * 16)
+        found |= decoded(molecules.pretraining.load(request(molecules, tmp_path, split)))  # type: ignore[arg-type]
+    assert found["HIV.csv:2"] == [35, 1, 94] + [0] * 61
+    assert found["HIV.csv:3"] == [35, 47] * 32
 
 
-def test_superfamilies_are_kept_whole(proteins: Domain, tmp_path: Path) -> None:
-    records = [(f"d{i}x{j}", f"{kind}.{i}.2.{j}") for kind in "abz" for i in range(5) for j in range(3)]
-    write_proteins(tmp_path, scope="".join(f">{name}{sccs[0]} {sccs} (A:) x\nmkv\n" for name, sccs in records))
-    task = proteins.tasks[0]
-    train, test = (task.load(request(proteins, tmp_path, split)) for split in ("train", "test"))
-    assert (len(train), len(test)) == (24, 6)  # class z is none of folds
+def test_isomers_are_kept_together(molecules: Domain, tmp_path: Path) -> None:
+    isomers = [("C" * i + "O", "O" + "C" * i, "C" + "O" + "C" * (i - 1)) for i in range(2, 12)]
+    lines = [f"{i},x,{i % 2},{one}" for i, one in enumerate(one for group in isomers for one in group)]
+    write_molecules(tmp_path, bbbp="\n".join(lines) + "\n")
+    task = molecules.tasks[0]
+    train, test = (task.load(request(molecules, tmp_path, split)) for split in ("train", "test"))
+    assert (len(train), len(test)) == (24, 6)
     assert set(train.groups.tolist()).isdisjoint(test.groups.tolist())
     for part in (train, test):
-        assert part.targets.tolist() == [int("ab".index(name[-1])) for name in part.ids.to_pylist()]
+        assert part.targets.tolist() == [int(name.split(":")[1]) % 2 for name in part.ids.to_pylist()]
 
 
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ({"swissprot": ""}, "contains no protein"),
-        ({"swissprot": "MK\n"}, ":1: expected a line that starts with >, found 'MK'"),
-        ({"swissprot": ">sp|P1|ONE\n>sp|P2|TWO\nMK\n"}, ":1: a protein without residues: >sp|P1|ONE"),
-        ({"swissprot": ">P1 one\nMK\n"}, ":1: expected >sp|accession|name, found >P1"),
-        ({"swissprot": ">sp|P1|ONE\nM-K*\n"}, ":1: residues are letters, found * -"),
-        ({"scope": ">d1 globin\nmk\n"}, ":1: expected >name class.fold.superfamily.family ..., found >d1 globin"),
-        ({"scope": ">d1 a.1.1.1\nmk\n>d1 a.1.1.1\nmk\n"}, ":3: d1 occurs twice, first in line 1"),
+        ({"hiv": ""}, "contains no molecule"),
+        ({"hiv": "CCO,CI,0\n,CI,0\n"}, ":3: a line without a molecule"),
+        ({"hiv": "C\u00e9,CI,0\n"}, ":2: expected a molecule in ASCII without spaces, found '\u00e9'"),
+        ({"hiv": "C O,CI,0\n"}, ":2: expected a molecule in ASCII without spaces, found ' '"),
+        ({"hiv": "CCO,CI\n"}, "not a csv table"),
+        ({"bbbp": "1,one,1,CCO\n2,two,maybe,CCO\n"}, ":3: expected p_np 0 or 1, found 'maybe'"),
     ],
 )
-def test_damaged_fasta_files_are_named(texts: dict[str, str], expected: str, proteins: Domain, tmp_path: Path) -> None:
-    write_proteins(tmp_path, **texts)
-    declared = proteins.pretraining if "swissprot" in texts else proteins.tasks[0]
+def test_damaged_tables_are_named(texts: dict[str, str], expected: str, molecules: Domain, tmp_path: Path) -> None:
+    write_molecules(tmp_path, **texts)
+    declared = molecules.pretraining if "hiv" in texts else molecules.tasks[0]
     with pytest.raises(DataError) as error:
         for split in ("train", "validation"):
-            decoded(declared.load(request(proteins, tmp_path, split)))  # type: ignore[arg-type]
+            decoded(declared.load(request(molecules, tmp_path, split)))  # type: ignore[arg-type]
     assert expected in str(error.value) and declared.source.needs[0] in str(error.value)
 
 
-def test_a_file_that_is_no_gzip_is_named(proteins: Domain, tmp_path: Path) -> None:
-    write_proteins(tmp_path)
-    source = proteins.pretraining.source
-    (tmp_path / source.folder / source.needs[0]).write_bytes(b">sp|P1|ONE\nMK\n")
-    with pytest.raises(DataError, match=r"fasta\.gz: not a FASTA file, or damaged \(Not a gzipped file"):
-        proteins.pretraining.load(request(proteins, tmp_path, "train"))
+def test_a_table_of_other_columns_is_named(molecules: Domain, tmp_path: Path) -> None:
+    write_molecules(tmp_path)
+    source = molecules.pretraining.source
+    (tmp_path / source.folder / source.needs[0]).write_text("smiles,logP\nCCO,1\n")
+    with pytest.raises(DataError, match=r"HIV\.csv.*(HIV_active|not a csv table)"):
+        molecules.pretraining.load(request(molecules, tmp_path, "train"))
 
 
-def test_equal_seeds_write_equal_proteins(tmp_path: Path) -> None:
+def test_equal_seeds_write_equal_molecules(tmp_path: Path) -> None:
     contents = []
     for place, seed in (("one", 0), ("two", 0), ("three", 1)):
-        miniature.write("proteins", tmp_path / place, seed)
-        contents.append([file.read_bytes() for file in sorted((tmp_path / place).rglob("*.fa*"))])
+        miniature.write("molecules", tmp_path / place, seed)
+        contents.append([file.read_bytes() for file in sorted((tmp_path / place).rglob("*.csv"))])
     assert contents[0] == contents[1] and len(contents[0]) == 2
     assert all(one != other for one, other in zip(contents[0], contents[2], strict=True))
 
@@ -238,7 +238,7 @@ def test_a_pages_commands_do_what_it_says(
     out = Path(places[1].removeprefix("out="))
     column, row = {
         "add-a-method": ("vicreg", "pamap2"),
-        "add-a-domain": ("rq", "scope_class"),
+        "add-a-domain": ("rq", "bbbp"),
         "add-a-task": ("rq", "eurosat"),
         "add-an-encoder": ("none", "pamap2"),
     }[page]
@@ -248,7 +248,7 @@ def test_a_pages_commands_do_what_it_says(
     table = tables[0]
     published = pd.read_csv(registry.PACKAGE.parent / "results" / "published.csv")["task"].tolist()
     assert table.index[: len(published)].tolist() == published
-    assert set(table.index[len(published) :]) == {"eurosat", "scope_class"}
+    assert set(table.index[len(published) :]) == {"eurosat", "bbbp"}
 
 
 @pytest.mark.parametrize("page", PAGES)

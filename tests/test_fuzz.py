@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import io
 import json
 import os
@@ -19,12 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import tifffile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,9 +37,17 @@ from scipy.io import savemat
 from dabs_rq import checkpoint
 from dabs_rq.checkpoint.dabs import to_dabs
 from dabs_rq.data.readers import audio, image, index, text, tokenizer
+from dabs_rq.data.requests import Request
+from dabs_rq.domains.genomics import bacteria, reads
 from dabs_rq.domains.images import cifar10, vgg_flower
+from dabs_rq.domains.particles import higgs
+from dabs_rq.domains.proteins import tape
+from dabs_rq.domains.proteins import tasks as structures
+from dabs_rq.domains.satellite import tiles
 from dabs_rq.domains.sensor import pamap2
 from dabs_rq.domains.vqa import coco
+from dabs_rq.domains.wafers import matfile
+from dabs_rq.domains.wafers.miniature import mat_file
 from dabs_rq.encoders.transformer import ENCODER, Options, Transformer
 from dabs_rq.errors import DabsRqError
 from dabs_rq.miniature import tokenizer as small_tokenizer
@@ -166,6 +177,61 @@ def _predictions(folder: Path) -> list[bytes]:
     return [put(folder).with_suffix(".parquet").read_bytes()]
 
 
+def _eurosat(folder: Path) -> list[bytes]:
+    tile = np.arange(4 * 4 * 13, dtype=np.uint16).reshape(4, 4, 13)
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+    return [_saved("x.tif", folder, lambda file: tifffile.imwrite(file, tile, **options))]
+
+
+def _read_eurosat(file: Path) -> object:
+    return tiles.decode({"path": file.name}, root=file.parent, side=4)
+
+
+def _wm811k(folder: Path) -> list[bytes]:
+    dies = np.array([[0, 1, 2], [1, 1, 0]], np.uint8)
+    return [mat_file([{"failureType": one, "lotName": "lot1", "waferMap": dies} for one in ("none", None, "Loc")])]
+
+
+def _read_wm811k(file: Path) -> object:
+    found = matfile.Wafers(file)
+    try:
+        return [*found.failure_types(), *found.lot_names(), *map(found.map, range(len(found)))]
+    finally:
+        found.opened.close()
+
+
+def _tape(folder: Path) -> list[bytes]:
+    record = {"primary": "MKVX", "ss3": [0, 1, 2, 2], "valid_mask": [True, False, True, True], "id": "0"}
+    return [json.dumps([record, record], indent=indent).encode() for indent in (None, 1)]
+
+
+def _read_tape(file: Path) -> object:
+    inputs = (Tokens(name="residues", length=8, vocabulary=27, pad=26),)
+    given = {"split": "train", "inputs": inputs, "protocol": load_protocol("corrected"), "made_up": True}
+    request = Request(root=file.parent, prepare=lambda one: one, **given)
+    targets = [structures.structure(protein, request) for protein in tape.proteins(file)]
+    spans = np.array([protein.span for protein in tape.proteins(file)])
+    rows = np.arange(len(targets))
+    return targets, tape.column(file.parent, file.name, spans, rows, inputs[0]).take(rows)
+
+
+def _genomics(separator: str, label: str) -> bytes:
+    lines = [("seq", "label", "seq_info", "domain"), ("ACGT" * 62 + "AC", label, "NC_1.1_200", "in")]
+    return "".join(f"{separator.join(cells)}\n" for cells in (*lines, lines[1])).encode()
+
+
+def _read_genomics(file: Path) -> object:
+    found = reads.index(file, bacteria.KNOWN)
+    rows = np.arange(len(found.lines))
+    spec = Tokens(name="bases", length=reads.LENGTH, vocabulary=4)
+    return reads.column(file.parent, file.name, found, rows, spec).take(rows)
+
+
+def _higgs(folder: Path) -> list[bytes]:
+    line = ",".join(["1.0", *["0.5"] * 28])
+    return [gzip.compress(f"{line}\n{line}\n".encode(), mtime=0)]
+
+
 _COCO = {"image_id": int, "caption": str}
 READERS = [
     Reader("picture", "x.jpg", image.open_rgb, _pictures),
@@ -186,6 +252,12 @@ READERS = [
     Reader("csv", "x.csv", lambda file: index.csv_table(file, ("a", "b")), lambda _: [b'a,b,c\n1,"2",3\n4,5,6\n']),
     Reader("lines", "x.txt", index.keyed, lambda _: ["1 a/b.jpg\n2 c é.jpg\n".encode()]),
     Reader("pamap2", "subject101.dat", _read_pamap2, _pamap2),
+    Reader("eurosat", "x.tif", _read_eurosat, _eurosat),
+    Reader("wm811k", "WM811K.mat", _read_wm811k, _wm811k),
+    Reader("higgs", "HIGGS.csv.gz", lambda file: list(higgs.TABLE.blocks(file)), _higgs),
+    Reader("tape", "secondary_structure_train.json", _read_tape, _tape),
+    Reader("genomics", "reads.txt", _read_genomics, lambda _: [_genomics("\t", "Bacillus")]),
+    Reader("genomics_csv", "reads.csv", _read_genomics, lambda _: [_genomics(",", "3"), _genomics(",", "\"b'3'\"")]),
     Reader("parquet", "x.parquet", _read_table, _tables),
     Reader("tokenizer", f"{tokenizer.TOKENIZERS}/{BERT}/tokenizer.json", _encode, _tokenizer),
     Reader("record", "pamap2.json", record.read, _record),

@@ -14,7 +14,7 @@ from dabs_rq.errors import OptionError
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.methods.mae import MAE, METHOD, Options
 from dabs_rq.run import Run
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 from tests.golden_cases import Case, names
 from tests.golden_steps import check_step, close, close_gradient, load
 from tests.test_encoder import SMALL, reference_encoder
@@ -195,3 +195,18 @@ def test_options_follow_the_protocol_and_are_checked() -> None:
         method_of((few,), encode="visible", corruption_rate=0.9)
     with pytest.raises(OptionError, match=r"method\.encode is one of all, visible; got 'some'"):
         Run.of(["method=mae", "domain=sensor", "method.encode=some"])
+
+
+def test_a_number_of_a_row_is_predicted_as_it_is() -> None:
+    """Its error is absolute, or squared with loss=mse. Without its own mean nothing is left of a number."""
+    row = Tabular(name="row", features=7)
+    values = torch.randn(3, 7, 1)
+    for loss, error in (("norm", torch.abs), ("mse", torch.square)):
+        method = method_of((row,), loss=loss)
+        predicted, masked = torch.randn(3, 7, method.encoder.width), torch.rand(3, 7) < 0.2
+        masked[:, 0], masked[:, 3:] = True, False
+        found, _ = method.reconstruction_loss(predicted, masked[:, :7], (values,))
+        of_all = error(method.predictors["0"](predicted) - values)[..., 0]
+        assert float(found.detach()) == pytest.approx(float(of_all[masked].mean().detach()), rel=1e-5)
+    with pytest.raises(OptionError, match=r"method\.normalise_targets=true leaves nothing to predict of row"):
+        method_of((row,), normalise_targets=True)

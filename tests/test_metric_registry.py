@@ -23,13 +23,13 @@ from dabs_rq.records import bootstrap, provenance, record
 from dabs_rq.records.metrics import constant, score
 from dabs_rq.run import Run
 from dabs_rq.run.options import TransferOptions
-from dabs_rq.spec import Binary, Multiclass, Multilabel, Regression, Target
+from dabs_rq.spec import Binary, Multiclass, Multilabel, PerToken, Regression, Target
 from dabs_rq.transfer.regression import fit_regression
 from dabs_rq.transfer.transfer import transfer
 
 TARGETS: tuple[Target, ...] = (
     *(Multiclass(7), Multiclass(2), Binary()),
-    *(Multilabel(("a", "b", "c")), Multilabel(("a",)), Regression()),
+    *(Multilabel(("a", "b", "c")), Multilabel(("a",)), Regression(), PerToken(3)),
 )
 FITS = [(target, name) for target in TARGETS for name in metrics.fitting(target)]
 TABLED = tuple(sorted({name for _, name in FITS}))
@@ -38,6 +38,9 @@ TABLED = tuple(sorted({name for _, name in FITS}))
 def split(target: Target, seed: int, count: int = 60, rounded: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Random valid outputs and targets of a split, in the shapes and types of a record's predictions."""
     generator = np.random.default_rng(seed)
+    if isinstance(target, PerToken):
+        outputs = (generator.normal(size=(count, 5, target.classes)) * 2).astype(np.float32)
+        return np.round(outputs) if rounded else outputs, generator.integers(-1, target.classes, size=(count, 5))
     shape = (count,) if isinstance(target, Binary | Regression) else (count, target.outputs)
     outputs = (generator.normal(size=shape) * 2).astype(np.float32)
     outputs = np.round(outputs) if rounded else outputs
@@ -50,7 +53,7 @@ def split(target: Target, seed: int, count: int = 60, rounded: bool = False) -> 
 
 def reference(name: str, outputs: np.ndarray, targets: np.ndarray) -> float:
     """The metric by scikit-learn or by its definition, without code of the project."""
-    said = (outputs >= 0).astype(int) if outputs.ndim == 1 else np.argmax(outputs, axis=1)
+    said = (outputs >= 0).astype(int) if outputs.ndim == 1 else np.argmax(outputs, axis=-1)
     match name:
         case "accuracy":
             return float(sklearn_metrics.accuracy_score(targets, said))
@@ -76,6 +79,9 @@ def reference(name: str, outputs: np.ndarray, targets: np.ndarray) -> float:
         case "r2":
             left = np.sum((targets.astype(float) - outputs) ** 2)
             return float(1 - left / np.sum((targets - targets.mean(dtype=float)) ** 2))
+        case "token_accuracy":
+            every = outputs.reshape(-1, outputs.shape[2]).argmax(1)[targets.ravel() >= 0]
+            return float(sklearn_metrics.accuracy_score(targets[targets >= 0], every))
         case "spearman":
             ranks = [(x[:, None] > x).sum(1) + (x[:, None] == x).sum(1) / 2 for x in (outputs, targets)]
             return float(np.corrcoef(*ranks)[0, 1])
@@ -90,6 +96,7 @@ def test_the_metrics_of_each_kind_of_target() -> None:
     assert metrics.fitting(Binary()) == tuple(sorted(yes_or_no))
     assert metrics.fitting(Multilabel(("a",))) == ("auroc", "mean_average_precision")
     assert metrics.fitting(Regression()) == ("pearson", "r2", "spearman")
+    assert metrics.fitting(PerToken(3)) == ("token_accuracy",)
     assert set(TABLED) == set(metrics.metric_names())
     titles = [metrics.metric(name).title for name in TABLED]
     assert len(set(titles)) == len(titles)
@@ -172,6 +179,8 @@ def test_a_constant_answer_scores_what_no_example_can_change(target: Target, nam
     match name:
         case "accuracy":
             assert value == pytest.approx(share)
+        case "token_accuracy":
+            assert value == pytest.approx(np.bincount(targets[targets >= 0]).max() / (targets >= 0).sum())
         case "balanced_accuracy":
             assert value == pytest.approx(1 / len(np.unique(targets)))
         case "f1":
@@ -190,7 +199,7 @@ def test_a_constant_answer_scores_what_no_example_can_change(target: Target, nam
             assert value == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("target", "name"), FITS)
+@pytest.mark.parametrize(("target", "name"), [one for one in FITS if not isinstance(one[0], PerToken)])
 def test_a_probe_selects_its_strength_by_the_metric(target: Target, name: str) -> None:
     generator = np.random.default_rng(1)
     features, numbers = generator.normal(size=(120, 8)), np.arange(8)[:, None] == np.arange(target.outputs)

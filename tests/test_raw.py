@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.encoders.raw import LIMIT, Options, Raw, build
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 
 def raw(*inputs: Input, mask_padding: bool = True) -> Raw:
@@ -96,6 +96,14 @@ def test_ids_beyond_the_limit_share_features() -> None:
     ids = torch.tensor([[1, LIMIT + 1, 2, LIMIT + 3, 0, 0]])
     found = raw(tokens(30_522)).features((ids,))[0]
     assert found[:5].tolist() == [0, 0.5, 0.25, 0.25, 0]
+
+
+def test_a_row_of_a_table_is_its_own_feature() -> None:
+    rows = torch.arange(12.0).reshape(2, 6, 1)
+    encoder = raw(Tabular(name="row", features=6))
+    assert encoder.width == 6 and torch.equal(encoder.features((rows,)), rows[..., 0])
+    wide = raw(Tabular(name="row", features=2 * LIMIT))
+    assert wide.features((torch.ones(1, 2 * LIMIT, 1),)).shape == (1, wide.width) == (1, LIMIT)
 
 
 def test_the_inputs_of_an_example_stand_side_by_side() -> None:

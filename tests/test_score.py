@@ -89,7 +89,9 @@ def test_finished_tasks_are_kept_and_another_network_of_the_name_replaces_all(
 ) -> None:
     calls: list[int] = []
     real = transfer_features.extract
-    monkeypatch.setattr(transfer_features, "extract", lambda *given: (calls.append(1), real(*given))[1])
+    monkeypatch.setattr(
+        transfer_features, "extract", lambda *given, **named: (calls.append(1), real(*given, **named))[1]
+    )
     first = evaluate(cnn(), tasks=["dtd"])
     assert len(calls) == 2  # train and test
     again = evaluate(cnn(), tasks="dtd")
@@ -107,7 +109,9 @@ def test_what_changes_features_beside_the_weights_is_part_of_their_key(
 ) -> None:
     calls: list[int] = []
     real = transfer_features.extract
-    monkeypatch.setattr(transfer_features, "extract", lambda *given: (calls.append(1), real(*given))[1])
+    monkeypatch.setattr(
+        transfer_features, "extract", lambda *given, **named: (calls.append(1), real(*given, **named))[1]
+    )
 
     class Scaled(nn.Module):
         def __init__(self) -> None:

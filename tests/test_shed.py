@@ -52,7 +52,7 @@ def test_the_objective_is_the_references() -> None:
         close_gradient(method.predictor.get_parameter(key).grad, expected)
 
 
-@pytest.mark.parametrize("name", [name for name in names("shed") if "step" in name])
+@pytest.mark.parametrize("name", [name for name in names("shed") if "step" in name or "tabular" in name])
 def test_a_step_is_the_references(name: str) -> None:
     case = Case(name)
     method = reference_method(case, corruption_rate=case.settings["corruption_rate"])

@@ -235,6 +235,10 @@ def test_a_domain_without_the_set_of_sources_is_refused() -> None:
     with pytest.raises(OptionError, match=r"domain 'sensor' has no set of sources 'big' \(other_sources: small\)"):
         sensor.with_sources("big")
     assert registry.domain("digits", "small") == registry.domain("digits")
+    without = [domain for domain in registry.domains() if not domain.has_sources("small")]
+    assert {"satellite", "wafers", "particles"} <= {domain.name for domain in without}
+    chosen = registry.chosen_domains(None, "small", "dabs2")
+    assert [domain.name for domain in chosen] == [domain.name for domain in registry.chosen_domains(None)]
     task = sensor.tasks[0]
     with pytest.raises(ValueError, match="stands in for 'pamap2': set published_comparable=False"):
         dataclasses.replace(task, name="other", in_place_of="pamap2")
@@ -391,7 +395,7 @@ def test_a_whole_run_ends_in_a_table_that_says_every_substitution(
     ):
         assert said.replace("_", r"\_") in text or said in text, said
     for domain in SETS.values():
-        substituted = domain.in_table and domain.name != "sensor"
+        substituted = "rq" in domain.tables and domain.name != "sensor"
         assert (f"{domain.title}: pretraining on" in text) == substituted
 
 

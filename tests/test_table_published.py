@@ -143,7 +143,8 @@ def test_the_table_is_chosen_by_name_and_commands_repeat_it(dabs2: Run, tmp_path
         Run.of(["table.columns=dabs"])
     line = refresh_line(dabs2, [0])
     assert " TABLE=dabs2" in line and "METHOD=" not in line
-    assert "TABLE=" not in refresh_line(dabs2.replace(method=["none", "shed"]), [0])
+    assert " TABLE=dabs2" in refresh_line(dabs2.replace(method=["none", "shed"]), [0])  # it chooses the domains too
+    assert "TABLE=" not in refresh_line(dabs2.replace(method=["none", "shed"], domain="sensor"), [0])
     mini = Run.of(["table.columns=dabs2", f"runs={tmp_path}", f"out={tmp_path}"])
     assert mini.replace(domain="sensor", method="shed").composed.variant(of_pretraining=False) == "default"
 

@@ -27,7 +27,8 @@ from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Binary
 from dabs_rq.suite.suite import suite
 from dabs_rq.transfer import adamw, features, regression
-from dabs_rq.transfer.transfer import scores, transfer
+from dabs_rq.transfer.scores import scores
+from dabs_rq.transfer.transfer import transfer
 from tests.test_pretrain import SMALL
 
 FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs=2", "transfer.also=[]")
@@ -74,9 +75,9 @@ def test_published_trains_the_probe_on_features_with_dropout_and_corrected_witho
     modes: list[tuple[bool, int]] = []
     real = features.encode
 
-    def watched(encoder: object, raw: tuple[object, ...]) -> object:
-        modes.append((encoder.training, len(raw[0])))  # type: ignore[attr-defined, arg-type]
-        return real(encoder, raw)  # type: ignore[arg-type]
+    def watched(encoder: Any, raw: Any, of_tokens: bool) -> Any:
+        modes.append((encoder.training, len(raw[0])))
+        return real(encoder, raw, of_tokens)
 
     monkeypatch.setattr(features, "encode", watched)
     published = run("sensor", "protocol=published", "encoder.dropout=0.1")
@@ -109,7 +110,7 @@ def test_finished_records_are_kept_and_features_shared(
     pretrain(one, 0)
     files, _ = transfer(one, 0)
     before = [file.stat().st_mtime_ns for file in files if "@" not in file.name]
-    monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("features were computed twice"))
+    monkeypatch.setattr(features, "extract", lambda *_, **__: pytest.fail("features were computed twice"))
     again, _ = transfer(one, 0)
     assert [file.stat().st_mtime_ns for file in again] == before
     other = run("sensor", "transfer.probe=adamw")  # another probe on the same features
@@ -207,9 +208,9 @@ def test_only_the_published_probe_itself_encodes_again_in_every_epoch(
     training: list[bool] = []
     real = features.encode
 
-    def watched(encoder: Any, raw: Any) -> Any:
+    def watched(encoder: Any, raw: Any, of_tokens: bool) -> Any:
         training.append(encoder.training)
-        return real(encoder, raw)
+        return real(encoder, raw, of_tokens)
 
     monkeypatch.setattr(features, "encode", watched)
     one = run("sensor", "protocol=published", "encoder.dropout=0.1", *ALL)
@@ -446,7 +447,7 @@ def test_one_failing_cell_does_not_keep_the_others_from_going_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("domain", [domain.name for domain in registry.domains() if domain.in_table])
+@pytest.mark.parametrize("domain", [domain.name for domain in registry.domains() if domain.tables])
 def test_no_score_of_the_miniature_hangs_on_rounding(
     domain: str, tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,8 +459,8 @@ def test_no_score_of_the_miniature_hangs_on_rounding(
     for draw in range(3):
         rng = np.random.default_rng(draw)
 
-        def noisy(*arguments: Any, rng: np.random.Generator = rng) -> np.ndarray:
-            exact = real(*arguments)
+        def noisy(*arguments: Any, rng: np.random.Generator = rng, **named: Any) -> np.ndarray:
+            exact = real(*arguments, **named)
             return np.asarray(exact * (1 + 3e-7 * rng.normal(size=exact.shape)), np.float32)
 
         monkeypatch.setattr(features, "cached", noisy)

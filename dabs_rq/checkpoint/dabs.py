@@ -31,6 +31,7 @@ _NAMES = (
     (r"class_token", "cls_token"),
     (r"embeddings\.(\d+)\.projection\.(weight|bias)", r"embed_modules.\1.embed.1.\2"),
     (r"embeddings\.(\d+)\.table", r"embed_modules.\1.embed.weight"),
+    (r"embeddings\.(\d+)\.shared\.(weight|bias)", r"embed_modules.\1.embed.\2"),
     (_BLOCK + r"attention\.norm\.(weight|bias)", r"transformer.layers.\1.0.norm.\2"),
     (_BLOCK + r"attention\.to_qkv\.weight", r"transformer.layers.\1.0.fn.to_qkv.weight"),
     (_BLOCK + r"attention\.to_out\.(weight|bias)", r"transformer.layers.\1.0.fn.to_out.0.\2"),
@@ -202,10 +203,16 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _with_vocabulary(inputs: tuple[Input, ...], state: Mapping[str, Tensor]) -> tuple[Input, ...]:
     """Return the inputs with the vocabulary of the file: by an error, DABS's earlier text checkpoints have 35,022
-    rows."""
-    return tuple(
-        dataclasses.replace(spec, vocabulary=state[f"embed_modules.{index}.embed.weight"].shape[0])
-        if isinstance(spec, Tokens)
-        else spec
-        for index, spec in enumerate(inputs)
-    )
+    rows. Raises KeyError if the file has no row for padding."""
+    fitted: list[Input] = []
+    for index, spec in enumerate(inputs):
+        if isinstance(spec, Tokens):
+            rows = state[f"embed_modules.{index}.embed.weight"].shape[0]
+            if spec.pad is not None and spec.pad >= rows:
+                raise KeyError(
+                    f"an embedding of padding, id {spec.pad} of input {spec.name!r} (with protocol.own_padding=false "
+                    "there is no such id)"
+                )
+            spec = dataclasses.replace(spec, vocabulary=rows)
+        fitted.append(spec)
+    return tuple(fitted)

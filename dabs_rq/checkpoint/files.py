@@ -21,11 +21,11 @@ from dabs_rq.checkpoint import dabs as dabs_checkpoint
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, first_line, shown
 from dabs_rq.files import atomic_path, check_regular, digest, explained
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 from dabs_rq.typed import checked
 
 FORMAT = 2
-_KINDS: dict[str, Any] = {"grid": Grid, "series": Series, "tokens": Tokens}
+_KINDS: dict[str, Any] = {"grid": Grid, "series": Series, "tokens": Tokens, "tabular": Tabular}
 _PREFIX, _OWN = "encoder.", "method."
 _DESCRIPTION = {"encoder": dict, "inputs": list, "weights": str, "about": dict}
 _ENCODER = {"name": str, "options": dict, "mask_padding": bool, "architecture": dict}

@@ -49,16 +49,17 @@ class Order:
 
     def batch(self, number: int) -> list[Key]:
         epoch, place = divmod(number, self.per_epoch)
-        return self._epoch_batches(epoch, place, 1)[0]
+        return next(self.batches(epoch, place))
 
     def epoch(self, epoch: int) -> list[list[Key]]:
-        return self._epoch_batches(epoch, 0, self.per_epoch)
+        return list(self.batches(epoch))
 
-    def _epoch_batches(self, epoch: int, first: int, count: int) -> list[list[Key]]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[list[Key]]:
+        """Yield the batches of an epoch from number `first`. One at a time: millions of keys take gigabytes."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
         size = self.batch_size
-        starts = range(first * size, (first + count) * size, size)
-        return [[(epoch, int(index)) for index in order[start : start + size]] for start in starts]
+        for start in range(first * size, self.per_epoch * size, size):
+            yield [(epoch, int(index)) for index in order[start : start + size]]
 
 
 class Endless(Sampler[list[Key]]):
@@ -71,7 +72,7 @@ class Endless(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, place = divmod(self.start, self.order.per_epoch)
         while True:
-            yield from (keys[self.part] for keys in self.order.epoch(epoch)[place:])
+            yield from (keys[self.part] for keys in self.order.batches(epoch, place))
             epoch, place = epoch + 1, 0
 
 

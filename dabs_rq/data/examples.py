@@ -24,7 +24,8 @@ class Examples:
 
     ids: a string per example, unique in the split, the same on every machine (a path relative to the source's folder).
     inputs: one column per input of the domain, in the domain's order.
-    targets: (n,) int classes or 0/1, (n, labels) 0/1, (n,) float; None for an unlabelled source.
+    targets: (n,) int classes or 0/1, (n, labels) 0/1, (n,) float, (n, tokens) int classes or -1; None for an unlabelled
+        source.
     groups: (n,) int; examples of one group (track, patient, chapter, subject) stay together when a split is divided.
         None if there are no groups.
     redraw: (seed, epoch) -> the examples of that epoch, for a training split that is drawn again in every epoch.

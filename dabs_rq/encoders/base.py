@@ -38,6 +38,7 @@ class Encoder(nn.Module, abc.ABC):
 
     inputs: tuple[Input, ...]
     mask_padding: bool = True
+    gives_token_features: bool = False  # True: it has `token_features` too
     identified: bool = True  # False: neither weights nor a key say whether it is the same network as before
 
     @property
@@ -54,6 +55,10 @@ class Encoder(nn.Module, abc.ABC):
     @abc.abstractmethod
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Compute features (B, width) from raw inputs, one tensor (B, *shape) per input in `self.inputs`."""
+
+    def token_features(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Compute a feature of each token, (B, S, width), without a class token; only if `gives_token_features`."""
+        raise NotImplementedError(f"{type(self).__name__} has no features of single tokens")
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.features(inputs)
@@ -77,6 +82,7 @@ class TokenEncoder(Encoder):
     """
 
     embeddings: nn.Module
+    gives_token_features = True
 
     @abc.abstractmethod
     def embed(self, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -100,6 +106,9 @@ class TokenEncoder(Encoder):
 
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.encode(self.embed(inputs), self.mask(inputs)).pooled
+
+    def token_features(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return self.encode(self.embed(inputs), self.mask(inputs)).tokens[:, 1:]
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Compute the projection (B, P)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 
 def to_model_input(raw: Tensor) -> Tensor:
@@ -19,12 +19,15 @@ def to_model_input(raw: Tensor) -> Tensor:
     return raw.float() if raw.is_floating_point() else raw.long()
 
 
-def patches(x: Tensor, spec: Grid | Series) -> Tensor:
-    """Cut a 2-D input into patches, in raster order, or a 1-D input into segments of consecutive steps.
+def patches(x: Tensor, spec: Grid | Series | Tabular) -> Tensor:
+    """Cut a 2-D input into patches, in raster order, a 1-D input into segments of consecutive steps, and a row of a
+    table into its numbers.
 
-    Shape: (B, channels, height, width) or (B, length, channels) -> (B, S, values). Each patch is flattened (row,
-        column, channel), each segment (step, channel), channel fastest.
+    Shape: (B, channels, height, width), (B, length, channels) or (B, features, 1) -> (B, S, values). Each patch is
+        flattened (row, column, channel), each segment (step, channel), channel fastest.
     """
+    if isinstance(spec, Tabular):
+        return x
     if isinstance(spec, Series):
         return x.unflatten(1, (-1, spec.segment)).flatten(2)
     down, across = spec.patch_size
@@ -74,11 +77,25 @@ class TokenEmbedding(nn.Module):
         return F.embedding(ids, self.table)
 
 
-def build(spec: Input, width: int) -> PatchEmbedding | SegmentEmbedding | TokenEmbedding:
+class FeatureEmbedding(nn.Module):
+    """The numbers of a row of a table, each projected by the same weights. Shape: (B, features, 1) -> (B, S, D)."""
+
+    def __init__(self, spec: Tabular, width: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.shared = nn.Linear(1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shared(x)
+
+
+def build(spec: Input, width: int) -> PatchEmbedding | SegmentEmbedding | TokenEmbedding | FeatureEmbedding:
     if isinstance(spec, Grid):
         return PatchEmbedding(spec, width)
     if isinstance(spec, Series):
         return SegmentEmbedding(spec, width)
+    if isinstance(spec, Tabular):
+        return FeatureEmbedding(spec, width)
     return TokenEmbedding(spec, width)
 
 

@@ -1,7 +1,7 @@
 """No network: a feature is the raw input itself, so that a table shows whether an encoder beats none at all.
 
 Numbers are flattened; an input of more than `LIMIT` numbers is averaged over neighbours first. Token ids become the
-share of each id in the text (a bag of ids), without padding.
+share of each id in the text (a bag of ids), without padding. The feature of a single token is its id alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dabs_rq.encoders.base import Encoder, EncoderSpec
-from dabs_rq.spec import Grid, Input, Series, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 LIMIT = 4096  # features of one input
 
@@ -44,9 +44,18 @@ class Raw(Encoder):
         parts = [self._flat(spec, raw) for spec, raw in zip(self.inputs, inputs, strict=True)]
         return torch.cat(parts, dim=1)
 
+    @property
+    def gives_token_features(self) -> bool:  # type: ignore[override]
+        return len(self.inputs) == 1 and isinstance(self.inputs[0], Tokens)
+
+    def token_features(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return F.one_hot(inputs[0] % self.width, self.width).float()
+
     def _flat(self, spec: Input, raw: Tensor) -> Tensor:
         if isinstance(spec, Tokens):
             return self._bag(spec, raw)
+        if isinstance(spec, Tabular):
+            return F.adaptive_avg_pool1d(raw.movedim(2, 1), _width(spec)).flatten(1)
         if isinstance(spec, Series):
             return F.adaptive_avg_pool1d(raw.movedim(2, 1), _length(spec)).flatten(1)
         return F.adaptive_avg_pool2d(raw, _sides(spec)).flatten(1)
@@ -64,6 +73,8 @@ class Raw(Encoder):
 def _width(spec: Input) -> int:
     if isinstance(spec, Tokens):
         return min(spec.vocabulary, LIMIT)
+    if isinstance(spec, Tabular):
+        return min(spec.features, LIMIT)
     return spec.channels * (_length(spec) if isinstance(spec, Series) else math.prod(_sides(spec)))
 
 

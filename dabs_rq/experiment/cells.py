@@ -139,12 +139,10 @@ def _present(experiment: Experiment, run: Run) -> list[str]:
     root = run.options.data
     if root is None:
         return []
-    known = [registry.domain(name, run.options.scale.sources) for name in registry.domain_names()]
     return [
         domain.name
-        for domain in known
-        if domain.in_table
-        and domain.name not in experiment.domains
+        for domain in registry.chosen_domains(None, run.options.scale.sources, run.options.table.columns)
+        if domain.name not in experiment.domains
         and not domain.pretraining.source.missing(root)
         and any(not task.source.missing(root) for task in domain.tasks)
     ]

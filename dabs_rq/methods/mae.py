@@ -1,11 +1,11 @@
-"""MAE, masked autoencoding: mask some tokens and predict what stood there, patches by their values, ids by a softmax.
+"""MAE, masked autoencoding: mask some tokens and predict what stood there, patches and numbers by their values, ids by
+a softmax.
 
 Source: Tamkin et al., DABS 2.0 (2022) and its code: masked embeddings are 0, every position is encoded, and there is no
 decoder (encode="all"). encode="visible" is the form of He et al., arXiv:2111.06377: only visible tokens are encoded,
 and a small decoder predicts the others.
 Differs from DABS's code: padding is never masked (protocol option padding_mask); each input has its own masked tokens
-(within_inputs) and predictor. DABS's code runs on images, X-rays, captioned images and texts only; here every input has
-a target.
+(within_inputs) and predictor. DABS's code has no target for speech, sensors and tables; here every input has one.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Options:
 
     corruption_rate: the share of real tokens to mask, rounded up. encode: encode "all" positions, masked embeddings as
     0, or the "visible" tokens only, followed by a decoder of `decoder_depth` blocks. loss: of a patch, the "norm" of
-    its error or the mean square "mse"; ids have the cross entropy. normalise_targets: predict each patch with its own
-    mean and standard deviation taken out. within_inputs: choose the masked tokens of each input separately.
+    its error (of a single number the absolute error) or the mean square "mse"; ids have the cross entropy.
+    normalise_targets: predict each patch with its own mean and standard deviation taken out. within_inputs: choose the
+    masked tokens of each input separately.
     """
 
     corruption_rate: CorruptionRate = number(0.15, 0.15, 0.5, 0.75)
@@ -61,7 +62,7 @@ def note(options: Options) -> str:
     }
     return (
         f"{options.corruption_rate:.0%} of the tokens of an example are masked: {form[options.encode]}. DABS's own "
-        "code has no target for speech and sensors; no published number of this method is known."
+        "code has no target for speech, sensors and tables; no published number of this method is known."
     )
 
 
@@ -186,7 +187,16 @@ def visible_count(options: Options, inputs: Sequence[Input]) -> int:
     return sum(length - count(length, options.corruption_rate) for length in parts)
 
 
+def _single_values(spec: Input) -> bool:
+    return not isinstance(spec, Tokens) and spec.patch_values == 1
+
+
 def build(options: Options, encoder: Transformer, inputs: tuple[Input, ...]) -> MAE:
+    if options.normalise_targets and (single := [spec.name for spec in inputs if _single_values(spec)]):
+        raise OptionError(
+            f"method.normalise_targets=true leaves nothing to predict of {', '.join(single)}, whose tokens are single "
+            "numbers: without their mean they are 0"
+        )
     if options.encode == "visible" and not visible_count(options, inputs):
         sequence = sum(spec.sequence_length for spec in inputs)
         raise OptionError(

@@ -31,7 +31,7 @@ class Metric:
     it is computed on one resample after another.
 
     Outputs and targets: (n, classes) and (n,) for Multiclass, (n,) logits and (n,) for Binary, (n, labels) and
-    (n, labels) for Multilabel, (n,) and (n,) for Regression.
+    (n, labels) for Multilabel, (n,) and (n,) for Regression, (n, tokens, classes or more) and (n, tokens) for PerToken.
     """
 
     name: str

@@ -12,7 +12,7 @@ from dabs_rq.metrics import metric, module_of_metric
 from dabs_rq.metrics.base import Metric, Undefined
 from dabs_rq.metrics.spearman import spearman_ordinal
 from dabs_rq.plugins import is_added, metric_files, plugin_error
-from dabs_rq.spec import Binary, Multiclass, Multilabel, Target
+from dabs_rq.spec import Binary, Multiclass, Multilabel, PerToken, Target
 
 _ROUNDING = 1e-9  # by which a score may leave its range
 
@@ -84,6 +84,9 @@ def constant(name: str, target: Target, targets: np.ndarray) -> float:
     if isinstance(target, Multiclass):
         shares = np.bincount(targets.astype(np.int64), minlength=target.classes) / len(targets)
         each = [np.broadcast_to(shares, (len(targets), target.classes))]
+    elif isinstance(target, PerToken):
+        shares = np.bincount(targets[targets >= 0].astype(np.int64), minlength=target.classes) / targets.size
+        each = [np.broadcast_to(shares, (*targets.shape, target.classes))]
     elif isinstance(target, Multilabel):
         each = [np.broadcast_to(targets.mean(0), targets.shape)]
     else:
@@ -101,7 +104,7 @@ def _constant_score(name: str, outputs: np.ndarray, targets: np.ndarray) -> floa
 
 def majority(target: Target, targets: np.ndarray) -> float | None:
     """Compute the accuracy of always answering the most frequent class; None if accuracy is not a legal metric."""
-    if not isinstance(target, Multiclass | Binary):
+    if not isinstance(target, Multiclass | Binary | PerToken):
         return None
-    classes = target.classes if isinstance(target, Multiclass) else 2
-    return float(np.bincount(targets.astype(np.int64), minlength=classes).max() / len(targets))
+    answers = targets[targets >= 0] if isinstance(target, PerToken) else targets
+    return float(np.bincount(answers.astype(np.int64)).max() / len(answers))

@@ -213,7 +213,8 @@ def read_all(
 
 
 class Predictions(NamedTuple):
-    """The data from which a record's score was computed. targets, outputs: in the shape that the metrics take."""
+    """The data from which a record's score was computed. targets, outputs: in the shape that the metrics take. Outputs
+    of tokens that have no class are as the probe gave them."""
 
     ids: list[str]
     targets: np.ndarray
@@ -236,13 +237,20 @@ def predictions(file: Path) -> Predictions:
 
 
 def _array(column: Any) -> np.ndarray:
-    """Convert a column: numbers to (n,), lists of k numbers to (n, k)."""
+    """Convert a column: numbers to (n,), lists of k numbers to (n, k), lists of such lists to (n, m, k)."""
     import pyarrow as pa
 
     if not pa.types.is_list(column.type):
         return column.to_numpy(zero_copy_only=False)
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    inner = _array(column.flatten())
+    return inner.reshape(len(column), -1, *inner.shape[1:])
 
 
 def _column(values: np.ndarray) -> Any:
-    return list(values) if values.ndim > 1 else values
+    """Make a column of numbers (n, ...), in nested lists."""
+    import pyarrow as pa
+
+    column = pa.array(values.reshape(-1))
+    for length in reversed(values.shape[1:]):
+        column = pa.ListArray.from_arrays(np.arange(0, len(column) + 1, length, dtype=np.int32), column)
+    return column

@@ -80,7 +80,7 @@ def _metric(row: Row) -> str:
 
 
 def _has_majority(row: Row) -> bool:
-    return _metric(row) == "accuracy" and not math.isnan(row["majority"])
+    return _metric(row) in ("accuracy", "token_accuracy") and not math.isnan(row["majority"])
 
 
 def _title(row: Row) -> str:

@@ -12,7 +12,7 @@ from dabs_rq.errors import DabsRqError, first_line
 from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, INK, Plot
 from dabs_rq.run import Run
-from dabs_rq.spec import Grid, Input, Series
+from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,8 @@ def draw(run: Run, out: Path) -> Example | str:
 def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], str]:
     """Return each input with its values and its views, and the name of the example.
 
-    Shape: (C, H, W) for a grid, (length, C) for a series, (real tokens, D) for tokens."""
+    Shape: (C, H, W) for a grid, (length, C) for a series, (features, 1) for a row of a table, (real tokens, D) for
+        tokens."""
     import torch
 
     from dabs_rq.data.batches import training_batches
@@ -81,7 +82,7 @@ def _views(run: Run, seed: int) -> tuple[list[tuple[Input, list[np.ndarray]]], s
     options = {name: getattr(method_options, name) for name in ("bins", "spacing", "collapse", "granularity", "p")}
     panels = []
     for spec, values, tokens, mask in zip(run.inputs, inputs, embedded, masks, strict=True):
-        if isinstance(spec, Grid | Series):
+        if not isinstance(spec, Tokens):
             quantized, channel_dim, quantized_mask = values, 1 if isinstance(spec, Grid) else 2, None
         else:
             quantized, channel_dim, quantized_mask = tokens, 2, mask
@@ -105,8 +106,8 @@ def _height(spec: Input) -> float:
 
 
 def _draw_input(line: list[Axes], spec: Input, views: list[np.ndarray]) -> None:
-    if isinstance(spec, Series):
-        _draw_series(line, views)
+    if isinstance(spec, Series | Tabular):
+        _draw_series(line, views, "time step" if isinstance(spec, Series) else "column")
         return
     before = views[0]
     if isinstance(spec, Grid):
@@ -127,7 +128,7 @@ def _draw_input(line: list[Axes], spec: Input, views: list[np.ndarray]) -> None:
         line[0].set(xlabel="token", ylabel="feature")
 
 
-def _draw_series(line: list[Axes], views: list[np.ndarray]) -> None:
+def _draw_series(line: list[Axes], views: list[np.ndarray], along: str) -> None:
     """Draw a few channels below each other, each scaled to its own range, with the original behind each view."""
     varied = np.flatnonzero(np.ptp(views[0], axis=0) > 0)
     channels = varied[np.linspace(0, len(varied) - 1, min(SHOWN_CHANNELS, len(varied))).round().astype(int)]
@@ -143,4 +144,4 @@ def _draw_series(line: list[Axes], views: list[np.ndarray]) -> None:
         axes.margins(x=0)
     line[0].set_yticks([0.5 - 1.3 * n for n in range(len(channels))], [f"channel {channel}" for channel in channels])
     line[0].tick_params("y", length=0)
-    line[1].set_xlabel("time step")
+    line[1].set_xlabel(along)

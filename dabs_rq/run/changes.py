@@ -108,7 +108,9 @@ def _make_line(
         f"make {target}",
         f"DOMAIN={','.join(domains)}" if domains else "",
         f"METHOD={','.join(methods)}" if methods else "",
-        f"TABLE={options.table.columns}" if not methods and options.table.columns != TableOptions.columns else "",
+        f"TABLE={options.table.columns}"
+        if options.table.columns != TableOptions.columns and not (methods and domains)
+        else "",
         f"SCALE={options.scale.name} PROTOCOL={options.protocol.name} SEEDS={','.join(map(str, seeds))}",
         f"DATA={shlex.quote(str(options.data))}" if options.data else "",
         f"ENCODER={changed['encoder.name']}" if changed.get("encoder.name") else "",

@@ -17,6 +17,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
 from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
+from dabs_rq.run import tables
 from dabs_rq.run.names import check_names, with_network
 from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
 from dabs_rq.run.values import flat
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from dabs_rq.methods.base import MethodSpec
 
 CONFIGS: Path = registry.PACKAGE / "configs"
-# The default methods by published table (table.columns): those of the RQ paper's, and the floor that they have to beat;
-# those of DABS 2.0, and RQ.
-TABLE_METHODS = {"rq": ("none", "emix", "rq", "raw"), "dabs2": ("none", "emix", "shed", "mae", "capri", "rq")}
 # Options of a group that affects results, but on which no result depends.
 _NO_EFFECT = ("pretrain.checkpoint_every", "transfer.also")
 # The options that choose which others there are, and their defaults.
@@ -124,9 +122,10 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     names = dataclasses.replace(names, **unique)
     scale, budgets, sizes = _scale(names.scale)
     names = with_network(names)
-    method_names = names.method if names.method is not None else _default_methods(budgets, given)
+    table = tables.chosen(budgets, given)
+    method_names = names.method if names.method is not None else tables.methods(table)
     specs = [registry.method(name) for name in method_names]
-    domains = registry.chosen_domains(names.domain)
+    domains = registry.chosen_domains(names.domain, table=table)
     protocol_type = combined((*(domain.protocol for domain in domains), *(spec.protocol for spec in specs)))
     encoder_name = _encoder_name(names.encoder, specs)
     encoder_type = registry.encoder(encoder_name).options
@@ -169,12 +168,6 @@ def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:
     """Return the encoder of a run: the given one, unless all methods have the same fixed one."""
     fixed = {spec.fixed_encoder for spec in methods}
     return next(iter(fixed)) or given if len(fixed) == 1 else given
-
-
-def _default_methods(budgets: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> tuple[str, ...]:
-    known = registry.method_names()
-    columns = {**budgets.get("table", {}), **_in_group(given, "table")}.get("columns")
-    return tuple(name for name in TABLE_METHODS.get(str(columns), TABLE_METHODS["rq"]) if name in known)
 
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:

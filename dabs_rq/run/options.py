@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dabs_rq.protocol import Protocol
+from dabs_rq.spec import TableName
 
 DEFAULT_METHOD = "rq"
 
@@ -187,15 +188,15 @@ class SuiteOptions:
 class TableOptions:
     """How results are shown; no recorded number depends on these options.
 
-    columns: the published table whose methods are the default columns and whose scores are shown: "rq" of the RQ paper,
-    "dabs2" of DABS 2.0. spread: over several seeds, std (standard deviation) or interval (95 % of the mean, Student's
-    t). published: show the published scores if they compare; with columns=dabs2 they are also shown wherever there may
-    be a difference. averages: add rows with the means of domains and the average rank of each method. probes: show
-    columns of the run's own probe or of all probes. headings: table.tex has our titles of the methods (own) or those of
-    the published table, which calls RQ "Ours".
+    columns: the published table whose domains and methods are the default rows and columns and whose scores are shown:
+    "rq" of the RQ paper, "dabs2" of DABS 2.0. spread: over several seeds, std (standard deviation) or interval (95 % of
+    the mean, Student's t). published: show the published scores if they compare; with columns=dabs2 they are also shown
+    wherever there may be a difference. averages: add rows with the means of domains and the average rank of each
+    method. probes: show columns of the run's own probe or of all probes. headings: table.tex has our titles of the
+    methods (own) or those of the published table, which calls RQ "Ours".
     """
 
-    columns: Literal["rq", "dabs2"] = "rq"
+    columns: TableName = "rq"
     spread: Literal["std", "interval"] = "std"
     published: bool = False
     averages: bool = True
@@ -222,12 +223,12 @@ class NetworkOptions:
 class Options:
     """All options of a command, checked.
 
-    domains, tasks: None means all. methods: in the given order. method_given: False if `methods` is the default. data:
-    root of the real data; None uses made-up miniature data. runs: folder of checkpoints, features and records. out:
-    folder of tables. checkpoint: an encoder file to transfer instead of the method's own. seeds: one run per seed; they
-    never change a split. name: of the network to score, which is its column in tables; None for a run of methods.
-    encoders: the networks that a suite scores, and the columns of a table beside its methods; None: all that have
-    results.
+    domains, tasks: None means all, of the domains those of the table (table.columns). methods: in the given order.
+    method_given: False if `methods` is the default. data: root of the real data; None uses made-up miniature data.
+    runs: folder of checkpoints, features and records. out: folder of tables. checkpoint: an encoder file to transfer
+    instead of the method's own. seeds: one run per seed; they never change a split. name: of the network to score,
+    which is its column in tables; None for a run of methods. encoders: the networks that a suite scores, and the
+    columns of a table beside its methods; None: all that have results.
     """
 
     scale: Scale

@@ -121,7 +121,7 @@ class Places:
     def selection(self) -> str:
         """The name of the chosen domains if they are not exactly those of the table, else ""."""
         chosen = self.options.domains
-        whole = {domain.name for domain in registry.chosen_domains(None)}
+        whole = {domain.name for domain in registry.chosen_domains(None, table=self.options.table.columns)}
         return "" if chosen is None or set(chosen) == whole else "-".join(chosen)
 
     @property
@@ -134,4 +134,5 @@ class Places:
     @property
     def outside_table(self) -> bool:
         """Whether a chosen domain is outside the table."""
-        return not all(domain.in_table for domain in registry.chosen_domains(self.options.domains))
+        columns = self.options.table.columns
+        return any(columns not in registry.domain(name).tables for name in self.options.domains or ())

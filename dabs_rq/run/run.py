@@ -125,7 +125,8 @@ class Run:
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
         """The chosen domains, by default those of the table, with the sources of the scale."""
-        return registry.chosen_domains(self.options.domains, self.options.scale.sources)
+        options = self.options
+        return registry.chosen_domains(options.domains, options.scale.sources, options.table.columns)
 
     @cached_property
     def domain(self) -> Domain:

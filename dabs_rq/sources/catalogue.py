@@ -8,6 +8,7 @@ from dabs_rq import registry
 from dabs_rq.data.readers.tokenizer import describe_place
 from dabs_rq.domain import Installed
 from dabs_rq.run import Run
+from dabs_rq.run.options import TableOptions
 from dabs_rq.spec import Source
 
 
@@ -15,12 +16,16 @@ def listing(run: Run) -> str:
     """Return the text that `python -m dabs_rq domains` prints."""
     root = run.places.data
     lines = []
-    for name in run.options.domains or registry.domain_names():
-        domain = run.domain_called(name)
+    sources = run.options.scale.sources
+    names = run.options.domains or [domain.name for domain in registry.domains(sources)]
+    for domain in registry.chosen_domains(names, sources):
         inputs = run.inputs_of(domain)
         lines.append(f"{domain.name}: {domain.title}, input {', '.join(map(str, inputs))}")
-        if not domain.in_table:
-            lines.append(f"  outside the table: computed and shown only with domain={domain.name}")
+        if not domain.tables:
+            lines.append(f"  outside the tables: computed and shown only with domain={domain.name}")
+        elif TableOptions.columns not in domain.tables:
+            others = " or ".join(f"table.columns={table} (make: TABLE={table})" for table in domain.tables)
+            lines.append(f"  outside the table of the RQ paper: computed and shown with {others}")
         lines += _source("pretraining", domain.pretraining.source, root, domain.installed)
         for task in domain.tasks:
             target = type(task.target).__name__.lower()

@@ -77,8 +77,8 @@ def data(words: Sequence[str]) -> int:
 def _uses(run: Run, sources: str | None) -> dict[str, list[Use]]:
     """Return every source by name, in the order of the domains, with its uses. sources: the set of sources."""
     uses_by_source: dict[str, list[Use]] = {}
-    for name in run.options.domains or registry.domain_names():
-        domain = registry.domain(name, sources)
+    names = run.options.domains or [domain.name for domain in registry.domains(sources)]
+    for domain in registry.chosen_domains(names, sources):
         declarations: tuple[Pretraining | Task, ...] = (domain.pretraining, *domain.tasks)
         for declared in declarations:
             source_uses = uses_by_source.setdefault(declared.source.name, [])

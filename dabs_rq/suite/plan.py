@@ -117,7 +117,8 @@ def selected_tasks(run: Run) -> dict[str, tuple[Task, ...]]:
 
     Raises OptionError for a task that no selected domain has."""
     options = run.options
-    names = dict.fromkeys(domain for domain, _ in table.table_order(options.domains, options.scale.sources))
+    order = table.table_order(options.domains, options.scale.sources, options.table.columns)
+    names = dict.fromkeys(domain for domain, _ in order)
     tasks = {name: run.domain_called(name).tasks for name in names}
     if options.tasks is None:
         return tasks
@@ -155,10 +156,12 @@ def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Seq
     fails, its job says why."""
     from dabs_rq.transfer.finished import missing_probes
     from dabs_rq.transfer.frozen import UNNAMED, frozen_encoder
+    from dabs_rq.transfer.tokens import takes
 
     _, records = (plan.counts.setdefault((run.domain.name, step), Counter()) for step in STEPS)
     try:
-        _, weights, name, architecture = frozen_encoder(run, seed)
+        encoder, weights, name, architecture = frozen_encoder(run, seed)
+        tasks = [task for task in tasks if takes(task.target, encoder)]
     except Exception:
         weights, name, architecture = "", cell or UNNAMED, ""
     folder = run.places.records(run.identity(seed, method=name))

@@ -17,6 +17,7 @@ from dabs_rq.records.counts import shortfall
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
 from dabs_rq.run.options import TableOptions
+from dabs_rq.spec import TableName
 from dabs_rq.table import earlier, ours
 from dabs_rq.table.columns import groups, is_network, names, networks_given, run_of
 from dabs_rq.table.contents import DASH, Table, averages
@@ -56,7 +57,7 @@ def build(run: Run) -> Table:
     results: dict[tuple[str, str], Row] = {}
     row_notes: list[str] = []
     incomparable: list[str] = []  # rows with published numbers but no difference, and why
-    for domain_name, task_name in table_order(options.domains, options.scale.sources):
+    for domain_name, task_name in table_order(options.domains, options.scale.sources, options.table.columns):
         domain = registry.domain(domain_name)
         task = registry.task(domain_name, task_name)
         result, broken = check_records(run, task, found.by_task.get((domain_name, task_name), []))
@@ -138,14 +139,18 @@ def _split_facts(records: Sequence[Record]) -> dict[str, float | int]:
     return {"n_examples": records[0].n_examples, "majority": math.nan if majority is None else 100 * majority}
 
 
-def table_order(domains: Sequence[str] | None = None, sources: str | None = None) -> list[tuple[str, str]]:
-    """Return (domain, task) for every task of `domains`, by default those of the table, with a set of sources: the
-    published rows, or those that stand in for them, in the published order, then the others by domain."""
+def table_order(
+    domains: Sequence[str] | None = None, sources: str | None = None, columns: TableName = "rq"
+) -> list[tuple[str, str]]:
+    """Return (domain, task) for every task of `domains`, by default those of the table `columns`, with a set of
+    sources: the rows that the RQ paper published, or those that stand in for them, in its order, then the others by
+    domain."""
     import pandas as pd
 
     published = pd.read_csv(PUBLISHED)["task"].tolist()
     positions = {task: position for position, task in enumerate(published)}
-    declared = [(domain.name, task) for domain in registry.chosen_domains(domains, sources) for task in domain.tasks]
+    chosen = registry.chosen_domains(domains, sources, columns)
+    declared = [(domain.name, task) for domain in chosen for task in domain.tasks]
 
     def order(row: tuple[str, Task]) -> tuple[int, str]:
         return positions.get(row[1].in_place_of or row[1].name, len(positions)), row[0]

@@ -1,4 +1,5 @@
-"""Pooled features of the frozen encoder, computed once per checkpoint and split and cached on disk."""
+"""Features of the frozen encoder, computed once per checkpoint and split and cached on disk: pooled features, one per
+example, or features of single tokens."""
 
 from __future__ import annotations
 
@@ -44,10 +45,13 @@ def extract(
     place: torch.device = CPU,
     batch_size: int = BATCH,
     title: str = "",
+    *,
+    of_tokens: bool = False,
 ) -> np.ndarray:
     """Compute features (n, D) float32 of all examples in order, in eval mode, on the device `place`.
 
-    batch_size: examples at a time. title: of the progress bar on a terminal; "" shows none.
+    batch_size: examples at a time. title: of the progress bar on a terminal; "" shows none. of_tokens: compute those of
+    single tokens (n, S, D).
     Raises: EncoderError if the number or width of the features changes between batches, TrainingError if a feature is
         not finite, ResourceError if a batch does not fit in memory; it names the size that does.
     """
@@ -57,10 +61,10 @@ def extract(
     batches = loader(examples, in_order(examples, batch_size), workers=workers)
     with tqdm(total=len(examples), desc=title, unit="", leave=False, disable=None if title else True) as bar:
         for raw, *_ in batches:
-            encoded = encode_batch(encoder, raw).float().cpu().numpy()
+            encoded = encode_batch(encoder, raw, of_tokens).float().cpu().numpy()
             if done == 0:
-                features = np.empty((len(examples), encoded.shape[1]), np.float32)
-            if encoded.shape != (expected := (len(raw[0]), features.shape[1])):
+                features = np.empty((len(examples), *encoded.shape[1:]), np.float32)
+            if encoded.shape != (expected := (len(raw[0]), *features.shape[1:])):
                 raise EncoderError(
                     f"the encoder returns features of shape {encoded.shape} for examples {done:,} to "
                     f"{done + len(raw[0]) - 1:,}; expected {expected}, as wide as in the first batch and one for each"
@@ -68,7 +72,7 @@ def extract(
             features[done : done + len(encoded)] = encoded
             done += len(encoded)
             bar.update(len(encoded))
-    if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
+    if len(bad := np.flatnonzero(~np.isfinite(features).reshape(len(features), -1).all(axis=1))):
         raise TrainingError(
             f"the feature of example {examples.ids[int(bad[0])].as_py()} is not finite (NaN or infinite), and so are "
             f"those of {len(bad) - 1:,} others of {len(features):,} examples"
@@ -76,16 +80,16 @@ def extract(
     return features
 
 
-def encode_batch(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
+def encode_batch(encoder: Encoder, raw: tuple[Tensor, ...], of_tokens: bool = False) -> Tensor:
     """Compute features of a batch. Raises ResourceError if it does not fit in memory, with the size that does."""
     try:
-        return encode(encoder, raw)
+        return encode(encoder, raw, of_tokens)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         why = first_line(error)  # the error holds on to the memory of the batch
     size = len(raw[0])
-    while (size := size // 2) > 0 and not _fits(encoder, tuple(one[:size] for one in raw)):
+    while (size := size // 2) > 0 and not _fits(encoder, tuple(one[:size] for one in raw), of_tokens):
         pass
     advice = (
         f"{size} do: give loader.encode_batch={size} (in Python batch_size={size})"
@@ -95,11 +99,11 @@ def encode_batch(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
     raise ResourceError(f"{len(raw[0])} examples at a time do not fit in memory ({why}); {advice}")
 
 
-def _fits(encoder: Encoder, raw: tuple[Tensor, ...]) -> bool:
+def _fits(encoder: Encoder, raw: tuple[Tensor, ...], of_tokens: bool) -> bool:
     if encoder.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        encode(encoder, raw)
+        encode(encoder, raw, of_tokens)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -122,9 +126,13 @@ def unchanged(encoder: Encoder) -> Iterator[None]:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, raw: tuple[Tensor, ...]) -> Tensor:
-    """Compute features (B, D) of one batch of raw inputs, in the encoder's current mode (train or eval)."""
-    return encoder.features(tuple(to_model_input(tensor.to(encoder.device)) for tensor in raw))
+def encode(encoder: Encoder, raw: tuple[Tensor, ...], of_tokens: bool = False) -> Tensor:
+    """Compute features (B, D) of one batch of raw inputs, in the encoder's current mode (train or eval).
+
+    of_tokens: compute those of single tokens (B, S, D).
+    """
+    inputs = tuple(to_model_input(tensor.to(encoder.device)) for tensor in raw)
+    return encoder.token_features(inputs) if of_tokens else encoder.features(inputs)
 
 
 def cached(
@@ -136,6 +144,8 @@ def cached(
     place: torch.device = CPU,
     batch_size: int = BATCH,
     title: str = "",
+    *,
+    of_tokens: bool = False,
 ) -> np.ndarray:
     """Read the result of `extract` from the feature cache in `folder`, or compute and store it; None: only compute.
 
@@ -143,22 +153,24 @@ def cached(
     inputs share features.
     """
     if folder is None:
-        return extract(encoder, examples, workers, place, batch_size, title)
-    file = folder / f"{key(encoder, weights, examples)}.npz"
+        return extract(encoder, examples, workers, place, batch_size, title, of_tokens=of_tokens)
+    file = folder / f"{key(encoder, weights, examples, of_tokens=of_tokens)}.npz"
     with locked(file):
         if (features := _read(file)) is not None and len(features) == len(examples):
             return features
-        features = extract(encoder, examples, workers, place, batch_size, title)
+        features = extract(encoder, examples, workers, place, batch_size, title, of_tokens=of_tokens)
         with atomic_path(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, features=features)
         return features
 
 
-def key(encoder: Encoder, weights: str, examples: Examples) -> str:
-    """Hash everything that determines the features of `examples`: weights, architecture, code and inputs."""
+def key(encoder: Encoder, weights: str, examples: Examples, *, of_tokens: bool = False) -> str:
+    """Hash everything that determines the features of `examples`: weights, architecture, code, inputs, and whether they
+    are of single tokens."""
     module = type(encoder).__module__
     computed_by = code(__name__, *([module] if is_ours(module) else []))
-    return digest(weights, module, encoder.architecture, repr(encoder.inputs), computed_by, examples.inputs_key)
+    kind = ("tokens",) if of_tokens else ()
+    return digest(weights, module, encoder.architecture, repr(encoder.inputs), computed_by, examples.inputs_key, *kind)
 
 
 def _read(file: Path) -> np.ndarray | None:
@@ -187,8 +199,11 @@ class ReencodedFeatures:
         seed: int,
         workers: int = 0,
         device: torch.device = CPU,
+        *,
+        of_tokens: bool = False,
     ) -> None:
         self.encoder, self.examples, self.device = encoder.to(device), examples, device
+        self.of_tokens = of_tokens
         self.order = Order(len(examples), batch_size, seed)
         self.seed, self.workers = seed, workers
 
@@ -201,7 +216,7 @@ class ReencodedFeatures:
         torch.manual_seed(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         batches: Any = self.order.epoch(epoch)
         for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):
-            yield encode(self.encoder, inputs), targets.to(self.device)
+            yield encode(self.encoder, inputs, self.of_tokens), targets.to(self.device)
         self.encoder.eval()
 
 

@@ -24,7 +24,7 @@ class Linear:
     @torch.no_grad()
     def outputs(self, features: np.ndarray) -> np.ndarray:
         outputs = self.head(torch.from_numpy(np.array(features))).numpy()
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
 
 
 def train_epoch(

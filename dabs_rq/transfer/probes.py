@@ -15,10 +15,12 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
 from dabs_rq.run.options import Probe
+from dabs_rq.spec import PerToken
 from dabs_rq.transfer import adamw, features, regression, sgd
 from dabs_rq.transfer.classifier import read_classifier
 from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.standardise import Standardiser
+from dabs_rq.transfer.tokens import OfTokens, rows
 
 
 def probes(run: Run) -> tuple[Probe, ...]:
@@ -58,14 +60,19 @@ def fit_probe(
     if probe == "lbfgs":
         if reencode:
             raise OptionError("transfer.probe=lbfgs needs features that do not change: give transfer.features=cached")
-        return regression.fit_regression(
-            compute_features(train), targets, train.groups, task.target, task.metric, options, seed, place
-        )
+        learned = rows(compute_features(train), targets, train.groups, task.target, task.metric)
+        fitted = regression.fit_regression(*learned, options, seed, place)
+        return OfTokens(fitted, fitted.about) if isinstance(task.target, PerToken) else fitted
     if probe == "classifier":
         file = run.options.checkpoint or run.checkpoint_file(seed)
         return read_classifier(file.expanduser(), encoder.width, task.target)
     outputs = task.target.outputs + (task.unused_outputs if run.options.protocol.unused_outputs else 0)
-    size = options.batch_size or run.domain.batch_size
+    if isinstance(task.target, PerToken) and targets.max() >= outputs:
+        raise OptionError(
+            f"task {task.name}: padding counts in the loss as class {targets.max()}, and the probe has {outputs} "
+            "outputs: give protocol.unused_outputs=true too"
+        )
+    size = options.batch_size or task.batch_size or run.domain.batch_size
     if probe == "sgd":
         test_features = compute_features(test[0]), test[1]
         batches = _sgd_batches(run, seed, encoder, train, targets, compute_features, size, reencode)
@@ -77,14 +84,15 @@ def fit_probe(
                 "transfer.probe=adamw_standardised scales features by their mean and spread, which needs features that "
                 "do not change: give transfer.features=cached"
             )
-        workers = run.options.loader.workers
-        return fit(features.ReencodedFeatures(encoder, train, size, seed, workers, place), encoder.width)
+        workers, of_tokens = run.options.loader.workers, isinstance(task.target, PerToken)
+        encoded = features.ReencodedFeatures(encoder, train, size, seed, workers, place, of_tokens=of_tokens)
+        return fit(encoded, encoder.width)
     raw = compute_features(train)
     if probe == "adamw":
-        return fit(features.CachedFeatures(raw, targets, size, seed, place), raw.shape[1])
-    standardise = Standardiser.of(raw)
+        return fit(features.CachedFeatures(raw, targets, size, seed, place), raw.shape[-1])
+    standardise = Standardiser.of(rows(raw, targets, None, task.target, task.metric).features)
     scaled = standardise(raw).astype(np.float32)
-    fitted = fit(features.CachedFeatures(scaled, targets, size, seed, place), raw.shape[1])
+    fitted = fit(features.CachedFeatures(scaled, targets, size, seed, place), raw.shape[-1])
     return _Standardised(standardise, fitted, {**fitted.about, "probe": probe})
 
 

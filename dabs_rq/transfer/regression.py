@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ WHOLE_GRID = 3 * 10**6  # up to this many, all strengths are tried
 # standardised features no say (a total weight of 0.01); above, a penalty is less than the tolerance of the fits.
 WIDEST = {torch.float64: (1e-8, 1e8), torch.float32: (1e-8, 1e4)}
 WIDENS_BY = 10.0  # at least; else by the ratio of the two strengths at that end
+BLOCK = 2**17  # rows standardised at a time
 _RANK = 1e-10  # directions with a smaller part of the largest variance are rounding
 _DIGITS = 6  # to which held-out scores and losses count as equal
 
@@ -118,6 +119,11 @@ def _quality(metric: str, target: Target, outputs: np.ndarray, targets: np.ndarr
     return round(value, _DIGITS), -float(f"{loss:.{_DIGITS - 2}g}")
 
 
+def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut an array into blocks of rows, so that no copy of all of them in double precision is needed."""
+    return (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
+
+
 class _Basis(NamedTuple):
     """Standardises features, then rotates them to their principal directions; both leave the problem the same.
 
@@ -131,17 +137,20 @@ class _Basis(NamedTuple):
     @classmethod
     def of(cls, features: np.ndarray) -> _Basis:
         standardise = Standardiser.of(features)
-        standard = standardise(features)
-        wide = standard.shape[0] < standard.shape[1]
-        variances, vectors = np.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
+        wide = features.shape[0] < features.shape[1]
+        blocks = (standardise(block) for block in _blocks(features))
+        products = [block @ block.T if wide else block.T @ block for block in blocks]  # wide: few examples, one block
+        variances, vectors = np.linalg.eigh(np.sum(products, axis=0))
         kept = variances > _RANK * max(variances[-1], np.finfo(float).tiny)
         vectors = vectors[:, kept]
-        return cls(standardise, standard.T @ (vectors / np.sqrt(variances[kept])) if wide else vectors)
+        return cls(standardise, standardise(features).T @ (vectors / np.sqrt(variances[kept])) if wide else vectors)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Compute coordinates (n, r + 1), the last one 1."""
-        rotated = self.standardise(features) @ self.directions
-        return np.concatenate([rotated, np.ones((len(rotated), 1))], axis=1)
+        coordinates = np.ones((len(features), self.directions.shape[1] + 1))
+        for block, place in zip(_blocks(features), _blocks(coordinates), strict=True):
+            place[:, :-1] = self.standardise(block) @ self.directions
+        return coordinates
 
     def translate(self, weights: np.ndarray, basis: _Basis) -> np.ndarray:
         """Return the weights (r + 1, K) in these coordinates that come closest to `weights` in those of `basis`."""

@@ -22,5 +22,5 @@ class Standardiser(NamedTuple):
         return cls(mean, np.where(deviation <= _CONSTANT * np.abs(mean), np.inf, deviation))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Standardise features (n, D); returns double precision."""
+        """Standardise features (..., D); returns double precision."""
         return (features - self.mean) / self.scale

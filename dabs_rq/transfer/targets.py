@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dabs_rq.errors import TrainingError
-from dabs_rq.spec import Multiclass, Regression, Target
+from dabs_rq.spec import Multiclass, PerToken, Regression, Target
 
 
 def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
@@ -19,15 +19,27 @@ def check_evaluable(targets: np.ndarray | None, target: Target, what: str) -> np
         if not np.isfinite(targets).all():
             raise TrainingError(f"{what} has targets that are not finite")
         return targets
-    largest = target.classes - 1 if isinstance(target, Multiclass) else 1
-    if not (targets.min() >= 0 and targets.max() <= largest):
-        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; 0 to {largest} expected")
+    if isinstance(target, PerToken):
+        _check_classes(targets, -1, target.classes - 1, what)
+        if targets.max() < 0:
+            raise TrainingError(f"{what} has no token with a class")
+        return targets
+    _check_classes(targets, 0, target.classes - 1 if isinstance(target, Multiclass) else 1, what)
     return targets
+
+
+def _check_classes(targets: np.ndarray, least: int, largest: int, what: str) -> None:
+    if not (targets.min() >= least and targets.max() <= largest):
+        raise TrainingError(f"{what} has labels {targets.min()} to {targets.max()}; {least} to {largest} expected")
 
 
 def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np.ndarray:
     """Return the targets if a probe can learn from them. Raises TrainingError with the reason."""
-    targets = check_evaluable(targets, target, what)
-    if len(np.unique(targets)) < 2:
-        raise TrainingError(f"{what} has only one class ({targets.flat[0]}): nothing can be learned from it")
+    of_tokens = isinstance(target, PerToken)
+    # Padding that counts in the loss has a class of its own.
+    allowed = PerToken(target.classes + 1) if isinstance(target, PerToken) else target
+    targets = check_evaluable(targets, allowed, what)
+    classes = np.unique(targets[targets >= 0] if of_tokens else targets)
+    if len(classes) < 2:
+        raise TrainingError(f"{what} has only one class ({classes[0]}): nothing can be learned from it")
     return targets

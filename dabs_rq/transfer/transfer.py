@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,11 +29,8 @@ from dabs_rq.errors import (
 )
 from dabs_rq.files import locked_folder
 from dabs_rq.metrics import module_of_metric
-from dabs_rq.metrics.base import Undefined
-from dabs_rq.plugins import leave_out
 from dabs_rq.records import record
-from dabs_rq.records.bootstrap import standard_error
-from dabs_rq.records.metrics import majority, score
+from dabs_rq.records.metrics import majority
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.records.record import Record
 from dabs_rq.records.spectrum import spectrum
@@ -42,13 +39,16 @@ from dabs_rq.run.changes import refresh_line
 from dabs_rq.run.local import has_local_data
 from dabs_rq.run.options import Probe
 from dabs_rq.run.splits import Splits
+from dabs_rq.spec import PerToken
 from dabs_rq.transfer import features
 from dabs_rq.transfer.finished import missing_probes
 from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.frozen import Frozen, frozen_encoder
 from dabs_rq.transfer.kept import CurrentData, changes, set_aside_others
 from dabs_rq.transfer.probes import fit_probe, further, probes
+from dabs_rq.transfer.scores import scores
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
+from dabs_rq.transfer.tokens import check_length, probed, spaced
 
 Fits: TypeAlias = dict[tuple[Any, ...], Fitted]  # all that a fit depends on beside the run, seed and encoder
 SPECTRUM_ROWS = 512
@@ -78,14 +78,15 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
     files: list[Path] = []
     errors: list[Exception] = []
     fits: Fits = {}
+    tasks = probed(run.tasks, frozen.encoder, frozen.column)
     unfinished = {
         task.name: missing_probes(run, task, folder, frozen.weights, frozen.architecture)
         if frozen.encoder.identified
         else [*probes(run)]
-        for task in run.tasks
+        for task in tasks
     }
     if any(unfinished.values()):
-        count = f"{sum(map(bool, unfinished.values()))} of {len(run.tasks)} tasks"
+        count = f"{sum(map(bool, unfinished.values()))} of {len(tasks)} tasks"
         announce(run, f"transfer {run.domain.name} with {frozen.column}, seed {seed}, {count}")
         if not frozen.encoder.identified:
             print(
@@ -93,8 +94,8 @@ def _probe_tasks(run: Run, seed: int, frozen: Frozen, folder: Path) -> tuple[lis
                 "computed anew every time",
                 flush=True,
             )
-    say_what_changed(run, seed, [task for task in run.tasks if not unfinished[task.name]], folder, frozen.weights)
-    for task in run.tasks:
+    say_what_changed(run, seed, [task for task in tasks if not unfinished[task.name]], folder, frozen.weights)
+    for task in tasks:
         finished = [probe for probe in probes(run) if probe not in unfinished[task.name]]
         files += [folder / record.file_name(task.name, further_probe=further(run, probe)) for probe in finished]
         if not unfinished[task.name]:
@@ -247,16 +248,16 @@ class _TaskWork:
 
     @cached_property
     def _spectrum(self) -> dict[str, float]:
-        train_features = self._features(self._examples[0])
-        rows = np.unique(np.linspace(0, len(train_features) - 1, SPECTRUM_ROWS).astype(int))
-        measured = spectrum(train_features[rows])._asdict() | {"width": train_features.shape[1]}
+        train, targets, _ = self._examples
+        some = spaced(self._features(train), targets, self.task.target, SPECTRUM_ROWS)
+        measured = spectrum(some)._asdict() | {"width": some.shape[1]}
         return {name: float(f"{value:.5g}") for name, value in measured.items()}
 
     def _features(self, examples: Examples) -> np.ndarray:
         if examples.key not in self.encoded:
             options = self.run.options
             folder = self.run.places.features(self.run.domain.name) if self.frozen.encoder.identified else None
-            self.encoded[examples.key] = features.cached(
+            encoded = features.cached(
                 self.frozen.encoder,
                 self.frozen.weights,
                 examples,
@@ -265,36 +266,11 @@ class _TaskWork:
                 features.device(options.trainer.accelerator),
                 options.loader.encode_batch,
                 f"encode {self.task.name}" if options.trainer.progress else "",
+                of_tokens=isinstance(self.task.target, PerToken),
             )
+            check_length(self.task.target, encoded, examples, self.frozen.column)
+            self.encoded[examples.key] = encoded
         return self.encoded[examples.key]
-
-
-def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """Compute fields of a record: the score and its standard error, or the reason why it is undefined, and the scores
-    of the task's further metrics. A further metric that is undefined, or fails because its plug-in is broken, does not
-    affect the others."""
-    options, protocol = run.options.transfer, run.options.protocol
-    measure = partial(
-        score,
-        outputs=outputs,
-        targets=targets,
-        correlation=protocol.correlation,
-        spearman_ties=protocol.spearman_ties,
-        batch_size=options.batch_size or run.domain.batch_size,
-    )
-    also: dict[str, float] = {}
-    for metric in task.also:
-        try:
-            with contextlib.suppress(Undefined):
-                also[metric] = measure(metric)
-        except PluginError as error:
-            leave_out(error)
-    try:
-        value = measure(task.metric)
-    except Undefined as error:
-        return {"score": None, "status": "failed", "reason": str(error), "also": also}
-    error_bar = standard_error(task.metric, outputs, targets)
-    return {"score": value, "status": "ok", "standard_error": error_bar, "also": also}
 
 
 def _extra(splits: Splits, task: Task) -> list[tuple[str, Examples]]:

@@ -18,5 +18,5 @@ DOMAIN = Domain(
     tasks=(forms.TASK,),
     batch_size=64,
     installed=Installed(packages=("scikit-learn",), write=forms.write, version="digits-1"),
-    in_table=False,
+    tables=(),
 )

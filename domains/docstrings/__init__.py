@@ -21,5 +21,5 @@ DOMAIN = Domain(
     installed=Installed(
         packages=("numpy", "pandas", "scikit-learn", "scipy", "torch"), write=tables.write, version="docstrings-1"
     ),
-    in_table=False,
+    tables=(),
 )

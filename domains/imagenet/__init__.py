@@ -21,5 +21,5 @@ DOMAIN = Domain(
     tasks=(labelled.TASK,),
     other_sources={"small": small.SMALL},
     batch_size=256,
-    in_table=False,
+    tables=(),
 )

@@ -24,7 +24,7 @@ from dabs_rq.data.readers.rows import Rows
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError, OptionError, shown
 from dabs_rq.files import digest, digest_files
-from dabs_rq.spec import Grid, Input, Tokens
+from dabs_rq.spec import Grid, Input, Series, Tokens
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Text:
 
 
 class Numbers:
-    """Numbers, for a `Series` (length, channels), a `Grid` (channels, height, width) or `Tokens` (ids): the columns in
-    the order of the input's values, the last axis fastest. A column may hold lists.
+    """Numbers, for a `Series` (length, channels), a `Grid` (channels, height, width), `Tokens` (ids) or `Tabular`
+    (numbers): the columns in the order of the input's values, the last axis fastest. A column may hold lists.
     """
 
     def __init__(self, *names: str) -> None:
@@ -166,7 +166,7 @@ class Numbers:
 
 
 def _is(spec: Input) -> str:
-    channels = "" if isinstance(spec, Tokens) else f" of {spec.channels} channels"
+    channels = f" of {spec.channels} channels" if isinstance(spec, Grid | Series) else ""
     return f"input {spec.name!r} is a {type(spec).__name__}{channels} and dtype {spec.dtype}"
 
 

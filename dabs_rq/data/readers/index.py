@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,22 @@ def split_80_20(classes: Iterable[Sequence[T]], split: str) -> list[T]:
         cut = int(0.8 * len(members))
         chosen += [members[i] for i in (order[:cut] if split == "train" else order[cut:])]
     return chosen
+
+
+def shuffled(count: int) -> np.ndarray:
+    """Return the order of `count` rows in which DABS 2.0 shuffles them, that of pandas' sample(random_state=42)."""
+    return np.random.RandomState(42).permutation(count)
+
+
+def split_90_10(count: int, split: str) -> np.ndarray:
+    """Split `count` rows as DABS 2.0 does, `shuffled`, and return those of a split in its order."""
+    return cut_90_10(shuffled(count), split)
+
+
+def cut_90_10(rows: np.ndarray, split: str) -> np.ndarray:
+    """Cut `rows`, in their order: the first ceil(0.9 n) are "train", the last floor(0.1 n) any other split."""
+    count = len(rows)
+    return rows[: math.ceil(0.9 * count)] if split == "train" else rows[count - math.floor(0.1 * count) :]
 
 
 def csv_table(file: Path, columns: Sequence[str], delimiter: str = ",", several_lines: bool = False) -> pa.Table:

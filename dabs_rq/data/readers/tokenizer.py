@@ -34,12 +34,14 @@ _SPECIAL = (("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>"))
 
 
 def with_vocabulary(inputs: tuple[Input, ...], root: Path, protocol: Protocol) -> tuple[Input, ...]:
-    """Return the inputs with the vocabulary and padding id of their tokenizers.
+    """Return the inputs with the vocabulary and padding id of their tokenizers and of the protocol.
 
     Raises MissingDataError if a tokenizer is not under `root` and cannot be loaded from the hub.
     """
 
     def resolve(spec: Input) -> Input:
+        if isinstance(spec, Tokens) and spec.shared_pad and protocol.own_padding:
+            return dataclasses.replace(spec, vocabulary=spec.vocabulary + 1, pad=spec.vocabulary, shared_pad=False)
         if not isinstance(spec, Tokens) or spec.tokenizer is None:
             return spec
         tokenizer = _tokenizer(spec.tokenizer, root)
