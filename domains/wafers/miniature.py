@@ -83,7 +83,10 @@ def _write_array(group: Any, name: bytes, value: Any) -> None:
     else:
         values = np.ascontiguousarray(np.atleast_2d(np.asarray(value)).T)
         kind = "uint8" if values.dtype == np.uint8 else "double"
-    item = h5py.h5d.create(group, name, h5py.h5t.py_create(values.dtype), h5py.h5s.create_simple(values.shape))
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(values.shape)
+    item = h5py.h5d.create(group, name, h5py.h5t.py_create(values.dtype), space, created)
     item.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
     attributes = {b"MATLAB_class": np.array(kind.encode())} | ({b"MATLAB_empty": np.uint8(1)} if value is None else {})
     for attribute, content in attributes.items():
