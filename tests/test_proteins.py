@@ -22,8 +22,8 @@ from dabs_rq.errors import CheckpointError, DataError, MissingDataError
 from dabs_rq.records.metrics import score
 from dabs_rq.run import Run
 from dabs_rq.spec import PerToken, Tokens
-from dabs_rq.transfer.targets import check_evaluable
 from dabs_rq.transfer.scores import scores
+from dabs_rq.transfer.targets import check_evaluable
 from tests.golden_cases import FOLDER, Case
 
 Read = Callable[..., Examples]
