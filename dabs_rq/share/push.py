@@ -6,14 +6,15 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dabs_rq.data.readers import hub
 from dabs_rq.errors import HubError, OptionError, first_line
 from dabs_rq.share import contents
 
 if TYPE_CHECKING:
-    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
@@ -122,7 +123,7 @@ def _told(repo: str, endpoint: str, token: str, timeout: float) -> Iterator[None
     from huggingface_hub import set_client_factory
     from huggingface_hub.errors import HfHubHTTPError
 
-    set_client_factory(lambda: _client(timeout))  # the library's own client waits for ever
+    set_client_factory(partial(hub.client, timeout))  # the library's own client waits for ever
     try:
         yield
     except HfHubHTTPError as error:
@@ -144,15 +145,6 @@ def _told(repo: str, endpoint: str, token: str, timeout: float) -> Iterator[None
             f"{endpoint} does not answer ({why}). network.hub_timeout={timeout:g} is how many seconds it has. Look at "
             f"{repo} before you send it again: the commit is whole or not there."
         ) from None
-
-
-def _client(timeout: float) -> httpx2.Client:
-    import httpx2
-    from huggingface_hub.utils._http import default_client_factory
-
-    client = default_client_factory()
-    client.timeout = httpx2.Timeout(timeout)
-    return client
 
 
 def _without(token: str, text: str) -> str:

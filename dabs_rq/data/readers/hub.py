@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def reach(what: str) -> None:
 
     if is_offline():
         return
-    set_client_factory(_client)  # the library's own client waits for ever
+    set_client_factory(partial(client, _timeout))  # the library's own client waits for ever
     if os.environ.get(_ASKED):
         return
     os.environ[_ASKED] = "1"
@@ -43,21 +44,22 @@ def reach(what: str) -> None:
     import httpx2
 
     try:
-        with _client() as client:
-            client.head(constants.ENDPOINT)
+        with client(_timeout) as asked:
+            asked.head(constants.ENDPOINT)
     except (httpx2.HTTPError, OSError) as error:
         why = str(error) or type(error).__name__
         print(f"{constants.ENDPOINT} does not answer ({why}); only what was loaded before is used", flush=True)
         _go_offline()
 
 
-def _client() -> httpx2.Client:
+def client(timeout: float) -> httpx2.Client:
+    """Make a client of the hub that waits `timeout` seconds for an answer."""
     import httpx2
     from huggingface_hub.utils._http import default_client_factory
 
-    client = default_client_factory()
-    client.timeout = httpx2.Timeout(_timeout)
-    return client
+    made = default_client_factory()
+    made.timeout = httpx2.Timeout(timeout)
+    return made
 
 
 def _go_offline() -> None:
