@@ -2,7 +2,8 @@
 
 Suites (in processes, on Ray, with two ranks) are killed at random moments: the whole suite, or one of the processes it
 started, which the suite itself has to mend. Some of their runs find a full disk (RLIMIT_FSIZE), and a clock that jumped
-by up to a month either way. Other commands are killed beside a random rename, see `tests.chaos_renames`.
+by up to a month either way. Other suites (disk) run on a disk that is full, again and again, each time elsewhere. Other
+commands are killed beside a random rename, see `tests.chaos_renames`.
 
 What was finished before a kill must not be computed again, nothing half-written may be visible or be read, and no
 temporary file may stay.
@@ -27,6 +28,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 
+from tests import chaos_disk
 from tests.chaos_renames import COMMANDS, Found, killed_beside_renames
 
 # Every kind of input, all methods, points to resume from; small enough that a kill hits every stage.
@@ -46,6 +48,7 @@ SUITES: dict[str, tuple[tuple[str, ...], float]] = {
         0.1,
     ),
 }
+DISK, OF_DISKS = "disk", 0.1
 MONTH = 30 * 24 * 3600.0
 FULL = (2_000, 50_000, 200_000)  # bytes that a file may have where the disk is full
 
@@ -53,8 +56,8 @@ FULL = (2_000, 50_000, 200_000)  # bytes that a file may have where the disk is 
 class Suite:
     """Suites that put everything in `folder`."""
 
-    def __init__(self, folder: Path, words: Sequence[str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, words: Sequence[str], logs: Path | None = None) -> None:
+        self.folder, self.logs_folder = folder, logs or folder
         program = [sys.executable, "-m", "tests.killed", "dabs_rq", "suite"]
         self.command = [*program, *words, f"runs={folder / 'runs'}", f"out={folder / 'out'}"]
         folder.mkdir(parents=True)
@@ -63,7 +66,7 @@ class Suite:
 
     @property
     def log(self) -> Path:
-        return self.folder / f"log-{self.logs}.txt"
+        return self.logs_folder / f"log-{self.logs}.txt"
 
     def start(self, clock: float = 0.0, most_bytes: int | None = None) -> subprocess.Popen[bytes]:
         """Start the suite. clock: seconds that its clock is off. most_bytes: that a file of its may have."""
@@ -181,19 +184,45 @@ def of_suites(folder: Path, words: Sequence[str], kills: int, seed: int) -> Foun
     return found
 
 
+def of_full_disks(folder: Path, fills: int, seed: int) -> Found:
+    """Run a suite on a disk that is full `fills` times, then on one with room, and say what was found."""
+    generator = random.Random(seed)
+    quiet = Suite(folder / "quiet", WORDS)
+    quiet.finish()
+    needed = sum(file.stat().st_size for file in quiet.folder.rglob("*") if file.is_file())
+    found, disk = Found(kills=fills), folder / "disk"
+    with chaos_disk.small_disk(disk):
+        one = Suite(disk / "suite", WORDS, logs=folder)
+        for number, size in zip(range(fills), chaos_disk.sizes(generator, needed), strict=False):
+            chaos_disk.resize(disk, size)
+            code = one.start().wait()
+            one.look()
+            print(f"  full disk {number + 1}: {size / 1e6:.1f} of {needed / 1e6:.1f} MB, exit code {code}", flush=True)
+            if code not in (0, 1):
+                found.half.append(f"full disk {number + 1}: exit code {code}: {one.log.read_text()[-1000:]}")
+        chaos_disk.resize(disk, 1 << 30)
+        one.finish()
+        found.add_results("full disks", quiet.results(), one.results())
+        found.twice += one.computed_twice()
+        found.left += [str(file) for file in one.folder.rglob("*.tmp")]
+        found.kept += len(one.seen)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=30, help="in all, shared by the parts")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default=",".join([*SUITES, *COMMANDS]), help=f"of {', '.join([*SUITES, *COMMANDS])}")
+    parts = [*SUITES, DISK, *COMMANDS]
+    parser.add_argument("--only", default=",".join(parts), help=f"of {', '.join(parts)}")
     parser.add_argument("words", nargs="*", default=[], metavar="key=value", help="options of suites, beside their own")
     given = parser.parse_args(arguments)
     chosen = given.only.split(",")
     if "ray" in chosen and importlib.util.find_spec("ray") is None:
         print("ray: left out, because Ray is not installed (pip install 'dabs_rq[ray]')", flush=True)
         chosen.remove("ray")
-    of_commands = 1 - sum(share for _, share in SUITES.values())
-    shares = {name: share for name, (_, share) in SUITES.items()} | dict.fromkeys(COMMANDS, of_commands / len(COMMANDS))
+    shares = {name: share for name, (_, share) in SUITES.items()} | {DISK: OF_DISKS}
+    shares |= dict.fromkeys(COMMANDS, (1 - sum(shares.values())) / len(COMMANDS))
     whole = sum(shares[name] for name in chosen)
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="dabs-rq-chaos-") as folder:
@@ -203,6 +232,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name in SUITES:
                 words = [*WORDS, *SUITES[name][0], *given.words]
                 found[name] = of_suites(Path(folder) / name, words, kills, given.seed)
+            elif name == DISK:
+                try:
+                    found[name] = of_full_disks(Path(folder) / name, kills, given.seed)
+                except OSError as error:
+                    print(f"{name}: left out, because this user cannot make a small disk ({error})", flush=True)
             else:
                 found[name] = killed_beside_renames(name, Path(folder) / name, kills, given.seed)
     for name, one in found.items():
