@@ -153,7 +153,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"'test/cat /0\.png' is not UTF-8, or begins or ends with",
     ),
     "odd bytes": (
-        lambda top: os.rename(top / "test/cat/0.png", os.fsencode(top) + b"/test/cat/\xff.png"),
+        lambda top: (top / "test/cat/0.png").rename(os.fsdecode(os.fsencode(top) + b"/test/cat/\xff.png")),
         r"'test/cat/.udcff\.png' is not UTF-8",
     ),
     "no folder": (lambda top: shutil.rmtree(top / "test"), r"test: no such folder"),

@@ -86,7 +86,8 @@ def _pictures(parent: Path) -> Iterator[Path]:
         inner[:] = [name for name in inner if not name.startswith(".")]
         if links := [name for name in inner if (Path(folder) / name).is_symlink()]:
             raise DataError(
-                f"{Path(folder) / links[0]}: a link to a folder, which is not followed here; put the folder itself there"
+                f"{Path(folder) / links[0]}: a link to a folder, which is not followed inside a class; put the "
+                "folder itself there"
             )
         for name in files:
             if name.startswith("."):
