@@ -29,5 +29,6 @@ def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np
     """Return the targets if a probe can learn from them. Raises TrainingError with the reason."""
     targets = check_evaluable(targets, target, what)
     if len(np.unique(targets)) < 2:
-        raise TrainingError(f"{what} has only one class ({targets.flat[0]}): nothing can be learned from it")
+        kind = "value" if isinstance(target, Regression) else "class"
+        raise TrainingError(f"{what} has only one {kind} ({targets.flat[0]}): nothing can be learned from it")
     return targets
