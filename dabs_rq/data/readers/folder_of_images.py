@@ -36,7 +36,7 @@ def folder_of_images(
     `test_share` of each class is held out by `seed`. classes: the names of the subfolders in the order of the classes;
     by default those that are there, sorted. input: the name of the domain's input that takes the pictures.
     Hidden files are left out. The subfolders and pictures may be links. `load` raises DataError, naming the file or
-    folder: another file than a picture, an empty class, a class only in "test", a link to a folder inside a class, a
+    folder: another file than a picture, an empty class, a class only in "test", a link to a folder at a deeper level, a
     name that is not UTF-8 or begins or ends with a space.
     """
     label = None if target is None else "class"
@@ -86,8 +86,7 @@ def _pictures(parent: Path) -> Iterator[Path]:
         inner[:] = [name for name in inner if not name.startswith(".")]
         if links := [name for name in inner if (Path(folder) / name).is_symlink()]:
             raise DataError(
-                f"{Path(folder) / links[0]}: a link to a folder, which is not followed inside a class; put the "
-                "folder itself there"
+                f"{Path(folder) / links[0]}: a link to a folder, which is not followed; put the folder itself there"
             )
         for name in files:
             if name.startswith("."):
