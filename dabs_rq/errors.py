@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -109,6 +110,19 @@ def shown(value: object, length: int = 80) -> str:
     except Exception:  # a number too long to print, or a structure too deep
         return f"a {type(value).__name__} that cannot be printed"
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def has_control(text: str) -> bool:
+    """Return whether a text holds control characters, which could steer a terminal, besides line breaks and tabs."""
+    return _CONTROL.search(text) is not None
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters written out, such as \\x1b."""
+    return _CONTROL.sub(lambda sign: repr(sign[0])[1:-1], text)
 
 
 def first_line(error: BaseException) -> str:

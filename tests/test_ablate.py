@@ -77,6 +77,18 @@ def test_what_cannot_be_compared_is_refused(over: str, message: str) -> None:
         axes(over, "method=rq")
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_equal_settings_are_one_cell(each: bool) -> None:
+    run = Run.of(["domain=digits", "method=rq"])
+    found = ablate.ablation(run, "method.bins=8,08,4,04.0,16", each=each)
+    assert [vars(cell.run.options.method.options)["bins"] for cell in found.cells] == [8, 4, 16]
+    references = {found.experiment.reference_of(cell.name) for cell in found.cells}
+    assert references == {found.cells[0].name}
+    for over in ("method.bins=8,08", "method.bins=4,04", "suite.workers=1,2"):
+        with pytest.raises(OptionError, match=r"nothing to compare: .* has the same results as"):
+            ablate.ablation(run, over, each=each)
+
+
 def test_a_grid_and_one_at_a_time() -> None:
     found = settings.axes(Run.of([]), "method.views,method.bins=4,8")
     (grid,) = settings.comparisons(found, each=False)

@@ -9,7 +9,9 @@ import struct
 import tarfile
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -97,6 +99,19 @@ def test_a_text_that_stands_once_in_the_file_and_in_every_row_is_refused(tmp_pat
     assert file.stat().st_size < 1 << 20
     with pytest.raises(DataError, match=r"x.parquet: it unpacks to .* bytes or more, expected at most"):
         text.TableLocation((file,)).open(("sentence",))
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda texts: pa.StructArray.from_arrays([texts, pa.array(range(len(texts)))], ["bytes", "path"]),
+    lambda texts: pa.ListArray.from_arrays(range(len(texts) + 1), texts),
+    lambda texts: pa.ListArray.from_arrays(range(len(texts) + 1), pa.StructArray.from_arrays([texts], ["a.b"])),
+])  # fmt: skip
+def test_a_text_inside_a_struct_or_a_list_is_counted(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image.x": wrap(pa.array(["a" * 300_000] * 1_000))}), file)
+    assert file.stat().st_size < 1 << 20
+    with pytest.raises(DataError, match=r"x.parquet: it unpacks to .* bytes or more, expected at most"):
+        text.TableLocation((file,)).open(("image.x",))
 
 
 def test_a_number_that_stands_once_in_the_file_and_in_every_row_is_refused(tmp_path: Path) -> None:

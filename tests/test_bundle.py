@@ -144,6 +144,19 @@ def test_a_changed_score_or_file_or_checkpoint_is_found(packed: Callable[..., Pa
     forged = json.loads(files[name]) | {"score": 0.99}
     with pytest.raises(RecordError, match=r"differs from its predictions: score 0\.99"):
         bundle.check(repacked(signed(files | {name: json.dumps(forged).encode()}), tmp_path / "forged.tar.gz"))
+    for field, text in (("method", "rq\x1b[2J"), ("hardware", "\x9b2J"), ("versions", {"torch\x07": "2"})):
+        forged = json.loads(files[name]) | {field: text}
+        with pytest.raises(RecordError, match="holds control characters") as refused:
+            bundle.check(repacked(signed(files | {name: json.dumps(forged).encode()}), tmp_path / "forged.tar.gz"))
+        assert str(refused.value).isprintable()
+    for name_of_it, value, problem in (
+        ("made_up_data", False, "its manifest has made_up_data False, and its records say otherwise"),
+        ("made_up_data", "no", "made_up_data is true or false"),
+        ("missing", "text", "missing is a list of texts"),
+    ):
+        manifest = json.dumps(json.loads(files["manifest.json"]) | {name_of_it: value}).encode()
+        with pytest.raises(RecordError, match=problem):
+            bundle.check(repacked(files | {"manifest.json": manifest}, tmp_path / "manifest.tar.gz"))
     weights = next(one for one in files if one.endswith("safetensors"))
     damaged = files[weights][:-1] + bytes([files[weights][-1] ^ 1])
     with pytest.raises(RecordError, match="is damaged: its weights hash to"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +139,34 @@ def test_cells_of_one_run_alone_and_broken_records_are_listed(
     )
     text = (tmp_path / "out" / "compare.md").read_text()
     assert "## Only in A" in text and "## Without a score" in text and "## Left out" in text and f"- B: {b}" in text
+
+
+def test_what_is_left_out_of_a_bundle_is_named_without_its_temporary_folder(
+    a: Path, b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, _ = bundle.pack(choose(shared_run.of(a)), tmp_path / "b.zip")
+    with zipfile.ZipFile(file) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in files if name.endswith("/digits.json"))
+    files[name] = json.dumps(json.loads(files[name]) | {"score": 0.99}).encode()
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"][name]["sha256"] = hashlib.sha256(files[name]).hexdigest()
+    with zipfile.ZipFile(file, "w") as archive:
+        for one, content in (files | {"manifest.json": json.dumps(manifest).encode()}).items():
+            archive.writestr(one, content)
+    (error,) = compare(a, file).errors
+    assert error.startswith(f"B: {file}: {name} differs from its predictions: score 0.99")
+
+
+def test_a_reason_cannot_steer_the_terminal(
+    a: Path, b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = shared_run.file_of(b, "sst2", "none", 1)
+    values = {"score": None, "status": "failed", "reason": "\x1b[2J\x9b"}
+    failed.write_text(json.dumps(json.loads(failed.read_text()) | values))
+    assert cli.main(["compare", str(a), str(b), f"out={tmp_path / 'out'}"]) == 0
+    told = capsys.readouterr().out + (tmp_path / "out" / "compare.md").read_text()
+    assert r"no score (\x1b[2J\x9b)" in told and "\x1b" not in told and "\x9b" not in told
 
 
 def test_a_place_without_records_is_refused_by_what_was_expected_and_found(

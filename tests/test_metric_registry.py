@@ -285,6 +285,8 @@ def test_a_broken_metric_costs_itself(extra: Path) -> None:
         ("1 / 0", r"costs\.py, line 11: ZeroDivisionError"),
         ("7.0", r"costs\.py: metric 'costs' gave 7; expected a score from 0 to 1"),
         ("-0.5", r"costs\.py: metric 'costs' gave -0\.5; expected a score from 0 to 1"),
+        ("None", r"costs\.py: metric 'costs' gave None; expected a number\. Does it end with `return`"),
+        ("outputs[0]", r"costs\.py: metric 'costs' gave array\(.*expected a number"),
     ],
 )
 def test_a_metric_that_fails_names_its_line(extra: Path, body: str, problem: str) -> None:
@@ -298,6 +300,27 @@ def test_a_metric_that_fails_names_its_line(extra: Path, body: str, problem: str
     registry.refresh()
     with pytest.raises(Undefined, match="Cost is not a finite number"):
         score("costs", *split(Multiclass(7), 1))
+
+
+def test_a_metric_cannot_change_the_predictions(extra: Path) -> None:
+    (extra / "metrics" / "costs.py").write_text(
+        COSTS.replace("    return", "    outputs[:], targets[:] = 0, 0\n    return")
+    )
+    outputs, targets = split(Multiclass(7), 1)
+    before = outputs.copy(), targets.copy()
+    score("costs", outputs, targets)
+    bootstrap.standard_error("costs", outputs, targets)
+    assert np.array_equal(outputs, before[0]) and np.array_equal(targets, before[1])
+
+
+def test_resamples_of_another_shape_are_refused(extra: Path) -> None:
+    (extra / "metrics" / "costs.py").write_text(
+        COSTS.replace("=costs)", "=costs, resampled=lambda counts, o, t: counts)")
+    )
+    with pytest.raises(
+        PluginError, match=r"costs\.py: metric 'costs' gave shape \(200, \d+\) by `resampled`; expected"
+    ):
+        bootstrap.standard_error("costs", *split(Multiclass(7), 1))
 
 
 def test_a_metric_that_fails_costs_its_task_or_only_itself(extra: Path, tmp_path: Path) -> None:

@@ -125,11 +125,37 @@ def test_names_of_folders_can_be_numbers_or_sets_of_labels(root: Path) -> None:
     assert pets.targets is not None and {tuple(each) for each in pets.targets.tolist()} == {(1, 1), (0, 1)}
 
 
+def linked(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir()
+    place.symlink_to(place.parent / "elsewhere")
+
+
+def test_classes_and_pictures_may_be_links(root: Path) -> None:
+    folders(root, cat=2)
+    picture(root / "elsewhere" / "0.png", 99)
+    (root / "mine" / "dog").symlink_to(root / "elsewhere")
+    (root / "mine" / "cat" / "9.png").symlink_to(root / "elsewhere" / "0.png")
+    both = [read(folder_of_images(SOURCE, Multiclass(2)), root, split, IMAGE) for split in ("train", "test")]
+    names = sorted(name for each in both for name in each.ids.to_pylist())
+    assert names == ["cat/0.png", "cat/1.png", "cat/9.png", "dog/0.png"]
+
+
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "an empty class": (lambda top: (top / "train/cow").mkdir(), r"train/cow: it holds no picture"),
     "a class only in test": (lambda top: picture(top / "test/cow/0.png"), r"test/cow/0\.png: unknown label 'cow'"),
     "no picture": (lambda top: (top / "train/cat/0.txt").write_text(""), r"train/cat/0\.txt: not a picture"),
     "a file among classes": (lambda top: (top / "train/a.png").write_text(""), r"train/a\.png: expected only folders"),
+    "a link inside a class": (lambda top: linked(top / "train/cat/more"), r"train/cat/more: a link to a folder"),
+    "a broken link": (lambda top: (top / "test/cat/9.png").symlink_to("nowhere"), r"test/cat/9\.png: no such file"),
+    "a pipe": (lambda top: os.mkfifo(top / "test/cat/9.png"), r"test/cat/9\.png: expected a file, found a pipe"),
+    "a space": (
+        lambda top: picture(top / "test/cat /0.png"),
+        r"'test/cat /0\.png' is not UTF-8, or begins or ends with",
+    ),
+    "odd bytes": (
+        lambda top: (top / "test/cat/0.png").rename(os.fsdecode(os.fsencode(top) + b"/test/cat/\xff.png")),
+        r"'test/cat/.udcff\.png' is not UTF-8",
+    ),
     "no folder": (lambda top: shutil.rmtree(top / "test"), r"test: no such folder"),
     "no classes": (lambda top: [shutil.rmtree(top / "test" / name) for name in ("cat", "dog")], "holds no folder"),
 }
@@ -220,6 +246,7 @@ BAD_CSV: list[tuple[Target, Sequence[object], str]] = [
     (Multiclass(2), ("x", ""), r"train\.csv:3: no label in column y"),
     (Regression(), (1, "nan"), r"train\.csv:3: 'nan' in column y is not a finite number"),
     (Regression(), ("one",), r"train\.csv:2: 'one' in column y is not a finite number"),
+    (Regression(), ("2021_05",), r"train\.csv:2: '2021_05' in column y is not a finite number"),
     (Regression(), ("",), r"train\.csv:2: no value in column y"),
     (Multilabel(("x", "z")), ("x|z", "x|y"), r"train\.csv:3: unknown label 'y'"),
     (Multilabel(("x", "z")), ("x", "x"), r"label 'z' has no example in split 'train'"),
@@ -253,6 +280,7 @@ def test_found_classes_are_checked_against_the_target_and_the_training_split(roo
         (HEADER, r"train\.csv: it has no row below the header"),
         (HEADER + "1,2,3,4,5,six,x\n", r"train\.csv:2: 'six', not a finite number, in column f"),
         (HEADER + "1,2,3,4,5,6,x\n\n1,2,3,4,5,,x\n", r"train\.csv:4: no number in column f"),
+        (HEADER + "1,2,3,4,5,1_0,x\n", r"train\.csv:2: '1_0', not a finite number, in column f"),
         (HEADER + "1,2,3,4,5,inf,x\n", r"train\.csv:2: .*inf.*, not a finite number, in column f"),
         (HEADER + "1,2,3,4,5,6\n", r"train\.csv: not a csv table"),
     ],
@@ -266,6 +294,12 @@ def test_a_bad_csv_file_is_named_with_its_line(root: Path, text: str, problem: s
 def test_lines_are_counted_through_quoted_cells(root: Path) -> None:
     write(root, "train.csv", 'text,a,b,c,d,e,f,y\n"two\nlines",1,2,3,4,5,6,x\n\n"a ""q""",1,2,3,4,5,6,\n')
     with pytest.raises(DataError, match=r"train\.csv:5: no label in column y"):
+        read(csv_rows(SOURCE, {"train": "train.csv"}, of_numbers(Multiclass(1))), root, "train", SERIES)
+
+
+def test_a_column_that_nobody_reads_may_hold_any_bytes(root: Path) -> None:
+    (root / "mine" / "train.csv").write_bytes(b"note,a,b,c,d,e,f,y\n\xe9,1,2,3,4,5,6,x\n\xe9,1,2,3,4,5,6,\n")
+    with pytest.raises(DataError, match=r"train\.csv:3: no label in column y"):
         read(csv_rows(SOURCE, {"train": "train.csv"}, of_numbers(Multiclass(1))), root, "train", SERIES)
 
 
@@ -316,7 +350,9 @@ def test_paths_of_pictures(root: Path) -> None:
     for bad, problem in (
         ("/etc/passwd", r"train\.csv:3: path '/etc/passwd' leads out of .*mine; expected one relative to it"),
         ("../mine/pictures/a.jpg", r"train\.csv:3: path .* leads out of"),
-        ("pictures/c.jpg", r"train\.csv:3: no such file .*pictures/c\.jpg"),
+        ("pictures/c.jpg", r"train\.csv:3: .*pictures/c\.jpg: no such file"),
+        ("pictures", r"train\.csv:3: .*pictures: expected a file, found a folder"),
+        ("x" * 5000, r"train\.csv:3: .*mine/xxx"),
         ("pictures/a.jpg", r"train\.csv:3: pictures/a\.jpg in column path is listed already: .*train\.csv:2"),
         ("", r"train\.csv:3: no value in column path"),
     ):
@@ -413,6 +449,22 @@ def test_lists_of_numbers_and_several_files(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (["a", None], "row 1: no label in column y"),
+        ([1.0, float("nan")], "row 1: no label in column y"),
+        (pa.array([b"a", b"b"], pa.large_binary()), "column y holds large_binary; text or a number expected"),
+        (pa.array([b"a", b"b"], pa.binary(1)), r"column y holds fixed_size_binary\[1\]; text or a number expected"),
+    ],
+)
+def test_labels_that_are_none(root: Path, labels: Any, problem: str) -> None:
+    table(root, "0.parquet", x=[[1.0] * 6] * 2, y=labels)
+    with pytest.raises(DataError, match=problem):
+        load = parquet_rows(SOURCE, {"train": "0.parquet"}, Columns({"series": Numbers("x")}, Multiclass(2), "y"))
+        read(load, root, "train", SERIES)
+
+
+@pytest.mark.parametrize(
     ("spec", "values", "legal"),
     [
         (Tokens(name="x", length=2, vocabulary=4), [0, 3], True),
@@ -494,6 +546,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: of_numbers(Multiclass(3), classes=("a", "b")), "classes= must name the target's 3 classes"),
     (lambda: of_numbers(Multiclass(2), classes=("a", "a")), "classes= must name the target's 2 classes"),
     (lambda: of_numbers(None, None, test_share=1.0), "test_share is a part between 0 and 1; got 1.0"),
+    (lambda: of_numbers(Multilabel(("a",)), separator=""), "separator= is the text between labels"),
+    (lambda: csv_rows(SOURCE, "a.csv", of_numbers(None, None), ", "), "delimiter= is one character between cells"),
     (lambda: Numbers(), "Numbers must name at least one column"),
 ]
 

@@ -493,5 +493,6 @@ def test_targets_that_are_missing_or_out_of_range_are_refused(target: Target, ta
 def test_one_class_can_be_scored_but_not_learned(target: Target, value: float) -> None:
     targets = np.full((5, 3) if target is LABELS else 5, value)
     assert check_evaluable(targets, target, "the split") is targets
-    with pytest.raises(TrainingError, match=f"the split has only one class \\({value}\\): nothing can be learned"):
+    kind = "value" if isinstance(target, Regression) else "class"
+    with pytest.raises(TrainingError, match=f"the split has only one {kind} \\({value}\\): nothing can be learned"):
         check_trainable(targets, target, "the split")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -67,6 +68,17 @@ def test_a_second_bundle_replaces_the_files_of_the_first_and_no_others(
     assert cli.main(words) == 0
     second = hub.repositories[REPO]
     assert second.keys() < first and not any("/text/" in name for name in second) and second["notes.txt"] == b"theirs"
+
+
+@pytest.mark.parametrize("files", [{"notes.txt": {}, "runs/old.json": {}}, [{}], 7, {}])
+def test_a_manifest_cannot_have_other_files_removed(hub: Hub, words: list[str], files: Any) -> None:
+    manifest = json.dumps({"made_by": "dabs_rq 1", "files": files}).encode()
+    hub.repositories[REPO] = {"notes.txt": b"theirs", "runs/old.json": b"", "manifest.json": manifest}
+    known = isinstance(files, dict)
+    assert cli.main(words) == (0 if known else 1)
+    sent = hub.repositories[REPO]
+    assert sent["notes.txt"] == b"theirs" and ("README.md" in sent) is known
+    assert ("runs/old.json" in sent) is (not files or not known)
 
 
 def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(

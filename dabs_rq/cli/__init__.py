@@ -16,7 +16,7 @@ from typing import TextIO
 
 from dabs_rq.cli.commands import COMMANDS, show_options
 from dabs_rq.cli.parser import make_parser
-from dabs_rq.errors import DabsRqError, DataWarning, OptionError, PluginWarning
+from dabs_rq.errors import DabsRqError, DataWarning, OptionError, PluginWarning, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,13 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _terminable(), _short_warnings():
             return command.run([*parsed.words, *words], **flags)
     except DabsRqError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, OptionError) else 1
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a full disk, a missing permission, a path through a file: its text says enough
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again to resume", file=sys.stderr)

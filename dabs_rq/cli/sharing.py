@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 
 from dabs_rq.cli.printing import print_errors
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import OptionError, printable
 
 
 def export_results(words: list[str], form: str) -> int:
@@ -31,7 +31,7 @@ def export_results(words: list[str], form: str) -> int:
 def _say(what: str, lines: Iterable[str]) -> None:
     if lines := list(lines):
         print(f"\n{what}:")
-        print("\n".join(f"  {line}" for line in lines))
+        print("\n".join(f"  {printable(line)}" for line in lines))
 
 
 def bundle(words: list[str], check: str | None) -> int:

@@ -39,7 +39,8 @@ class Ablation:
 
 def ablation(run: Run, over: str, *, each: bool = False) -> Ablation:
     """Make the cells: settings of options, for the run's domains (default: all that they affect), methods and seeds.
-    Differences are from the first setting of a comparison.
+    Differences are from the first setting of a comparison. Settings with the same results, such as bins=8 and bins=08,
+    are one cell.
 
     over: the options to compare, see `axes`. each: change one option at a time, instead of all combinations.
     Raises OptionError if nothing can be compared."""
@@ -55,21 +56,37 @@ def ablation(run: Run, over: str, *, each: bool = False) -> Ablation:
                 name = _cell_name(run, method, setting)
                 settings.setdefault(name, (method, reference, setting))
                 tasks.setdefault((domain, name), {}).update(dict.fromkeys(task.name for task in affected))
-    cells: list[Cell] = []
+    variants: dict[tuple[str, str], Run] = {}
     errors: list[str] = []
+    first: dict[tuple[str, str, str], str] = {}  # domain, method and variant -> the first cell with its results
+    equal: dict[str, str] = {}  # cell whose results are those of an earlier one -> that cell
     for (domain, name), of_cell in tasks.items():
         method, _, setting = settings[name]
-        ordered = [task.name for task in run.domain_called(domain).tasks if task.name in of_cell]
         try:
-            variant = run.replace(setting, domain=domain, method=method, tasks=ordered)
+            variant = run.replace(setting, domain=domain, method=method)
         except DabsRqError as error:
             errors.append(f"{domain}, {name}: {error}")
+            continue
+        same = first.setdefault((domain, method, variant.composed.variant(of_pretraining=False)), name)
+        if same == name:
+            variants[domain, name] = variant
         else:
-            cells.append(Cell(name, _title(run, method, setting, each=each), variant))
+            equal[name] = same
+            tasks[domain, same].update(of_cell)
+    cells: list[Cell] = []
+    for (domain, name), variant in variants.items():
+        method, _, setting = settings[name]
+        ordered = [task.name for task in run.domain_called(domain).tasks if task.name in tasks[domain, name]]
+        cells.append(Cell(name, _title(run, method, setting, each=each), variant.replace(tasks=ordered)))
+    if equal and len(cells) == len({(cell.run.domain.name, settings[cell.name][0]) for cell in cells}):
+        alike = "; ".join(f"{name} has the same results as {same}" for name, same in equal.items())
+        raise OptionError(f"nothing to compare: {alike}")
     if not cells:
         raise OptionError(
             "nothing to compare: " + ("; ".join(errors) or "no chosen method or domain has these options")
         )
+    for name, (method, reference, setting) in settings.items():
+        settings[name] = (method, equal.get(reference, reference), setting)
     experiment = _experiment(run, cells, settings, each=each)
     return Ablation(experiment, tuple(cells), tuple(errors), _folder(run, experiment))
 

@@ -9,7 +9,7 @@ import numpy as np
 from dabs_rq import metrics
 from dabs_rq.metrics.accuracy import accuracy
 from dabs_rq.metrics.base import Undefined
-from dabs_rq.records.metrics import guarded, score
+from dabs_rq.records.metrics import resampled_scores, score
 
 RESAMPLES = 200
 
@@ -45,7 +45,8 @@ def resampled(metric: str, outputs: np.ndarray, targets: np.ndarray, resamples: 
             continue
         counts = np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            scores.append(guarded(found, found.resampled, counts, *(x.astype(np.float64) for x in (outputs, targets))))
+            real = (each.astype(np.float64) for each in (outputs, targets))
+            scores.append(resampled_scores(found, found.resampled, counts, *real))
     return np.concatenate(scores)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dabs_rq.errors import PluginError
+from dabs_rq.errors import PluginError, shown
 from dabs_rq.metrics import metric, module_of_metric
 from dabs_rq.metrics.base import Metric, Undefined
 from dabs_rq.metrics.spearman import spearman_ordinal
@@ -57,17 +57,39 @@ def _computed(
     found: Metric, compute: Callable[[np.ndarray, np.ndarray], float], outputs: np.ndarray, targets: np.ndarray
 ) -> float:
     """Compute a score and check that it lies in the metric's range."""
-    value = float(guarded(found, compute, outputs, targets))
+    given = guarded(found, compute, outputs, targets)
+    try:
+        value = float(given)
+    except (TypeError, ValueError) as error:
+        raise _plugin_error(
+            found, f"gave {' '.join(shown(given).split())}; expected a number. Does it end with `return`?"
+        ) from error
     if not np.isfinite(value):
         raise Undefined(f"{found.title} is not a finite number for these outputs and targets")
     if not found.lowest - _ROUNDING <= value <= 1 + _ROUNDING:
-        file = metric_files()[found.name][0]
-        raise PluginError(f"{file}: metric {found.name!r} gave {value:g}; expected a score from {found.lowest:g} to 1")
+        raise _plugin_error(found, f"gave {value:g}; expected a score from {found.lowest:g} to 1")
     return min(max(value, found.lowest), 1.0)
 
 
+def resampled_scores(
+    found: Metric, compute: Callable[..., Any], counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Compute a metric on many resamples at once: (resamples,). Raises PluginError if it gives another shape."""
+    scores = np.asarray(guarded(found, compute, counts, outputs, targets))
+    if scores.shape != (len(counts),):
+        raise _plugin_error(found, f"gave shape {scores.shape} by `resampled`; expected ({len(counts)},)")
+    return scores
+
+
+def _plugin_error(found: Metric, problem: str) -> PluginError:
+    return PluginError(f"{metric_files()[found.name][0]}: metric {found.name!r} {problem}")
+
+
 def guarded(found: Metric, compute: Callable[..., Any], *arguments: np.ndarray) -> Any:
-    """Call a function of a metric. Raises PluginError, with file and line, if that of a plug-in fails."""
+    """Call a function of a metric. Raises PluginError, with file and line, if that of a plug-in fails. A plug-in gets
+    copies: one that sorts in place would change the predictions that are saved."""
+    if is_added(module_of_metric(found.name)):
+        arguments = tuple(each.copy() for each in arguments)
     try:
         return compute(*arguments)
     except Undefined:

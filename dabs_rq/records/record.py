@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Interval, Le
 
 from dabs_rq.data.readers.parquet import check_size
-from dabs_rq.errors import RecordError, first_line, shown
+from dabs_rq.errors import RecordError, first_line, has_control, shown
 from dabs_rq.files import atomic_path, check_regular
 from dabs_rq.metrics import metric, metric_names
 
@@ -127,6 +127,7 @@ def read(file: Path) -> Record:
         values = json.loads(text)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded when we write it again
         infinite = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
+        unprintable = [f"{name} holds control characters" for name, text in _texts(values) if has_control(text)]
     except OSError as error:
         raise RecordError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -137,7 +138,7 @@ def read(file: Path) -> Record:
         raise RecordError(f"{file} has record format {written}; this version reads {FORMAT}")
     from pydantic import ValidationError
 
-    problems = infinite
+    problems = infinite + unprintable
     try:
         result = _adapter().validate_json(text)  # validate_python with strict=True rejects a dict
     except ValidationError as error:
@@ -145,7 +146,7 @@ def read(file: Path) -> Record:
     if (result.score is None) != (result.status == "failed"):
         problems.append(f"score {result.score!r} with status {result.status!r}")
     if result.status == "ok" and result.reason is not None:
-        problems.append(f"reason {result.reason!r} with status 'ok'")
+        problems.append(f"reason {shown(result.reason)} with status 'ok'")
     known = metric_names()
     if result.metric not in known:
         problems.append(f"unknown metric {result.metric!r}")
@@ -174,6 +175,17 @@ def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     elif isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+
+
+def _texts(values: Any) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the fields that tables and comparisons print, and of the names in them; options and the
+    reason of a failure may quote anything."""
+    for name, value in values.items() if isinstance(values, dict) else ():
+        for text in (name, value, *(value if isinstance(value, dict) else ())):
+            if isinstance(text, str) and name != "reason":
+                yield shown(name), text
+        if isinstance(value, dict) and name != "options":
+            yield from _texts(value)
 
 
 def _explain(error: Any) -> str:

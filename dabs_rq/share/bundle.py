@@ -146,8 +146,11 @@ def _read_manifest(bundle: Path, folder: Path) -> dict[str, Any]:
             raise RecordError(f"{bundle} has format {manifest['format']!r}; this version reads {contents.FORMAT}")
         if not all(isinstance(one.get("sha256"), str) for one in manifest["files"].values()):
             raise TypeError("each file needs its sha256")
-        if not all(isinstance(what, str) and what.isprintable() for what in manifest["missing"]):
+        missing = manifest["missing"]
+        if not (isinstance(missing, list) and all(isinstance(what, str) and what.isprintable() for what in missing)):
             raise TypeError("missing is a list of texts")
+        if not isinstance(manifest["made_up_data"], bool):
+            raise TypeError("made_up_data is true or false")
         return manifest
 
 
@@ -166,11 +169,14 @@ def check_contents(bundle: Path, folder: Path) -> Checked:
                 weights.add(checkpoint.verified(file)["weights"])
         except DabsRqError as error:
             faults.append(first_line(error).replace(f"{folder}/", ""))
+    manifest = _read_manifest(bundle, folder)
     if not records and not faults:
         faults.append("it holds no record")
+    elif not faults and manifest["made_up_data"] != any(result.made_up_data for _, result in records):
+        faults.append(f"its manifest has made_up_data {manifest['made_up_data']}, and its records say otherwise")
     _raise(bundle, faults)
     without = sum(result.checkpoint not in weights for _, result in records)
-    return Checked(_read_manifest(bundle, folder), records, len(weights), without)
+    return Checked(manifest, records, len(weights), without)
 
 
 def _raise(bundle: Path, faults: list[str]) -> None:

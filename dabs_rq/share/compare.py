@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dabs_rq import metrics, registry
-from dabs_rq.errors import DabsRqError, OptionError, RecordError, first_line, shown
+from dabs_rq.errors import DabsRqError, OptionError, RecordError, first_line, printable, shown
 from dabs_rq.experiment.compare import Result
 from dabs_rq.records import recheck, record, significance
 from dabs_rq.records.record import Record
@@ -139,11 +139,14 @@ def _read(place: Path, folder: Path) -> Side:
         try:
             result = record.read(file)
             if result.score is None:
-                side.without_score.append(f"{_key(result).name}, seed {result.seed}: no score ({result.why_no_score})")
+                why = printable(result.why_no_score)
+                side.without_score.append(f"{_key(result).name}, seed {result.seed}: no score ({why})")
                 continue
             recheck.predictions(file, result)
         except DabsRqError as error:
-            side.errors.append(first_line(error))
+            # A bundle lies in a temporary folder, which is gone when somebody reads this.
+            text = printable(first_line(error))
+            side.errors.append(text if folder == place else text.replace(f"{folder}/", f"{place}: "))
             continue
         group = Group(result.data, result.scale, result.protocol, result.variant)
         side.cells.setdefault(_key(result), {}).setdefault(group, {})[result.seed] = Result(result, file)
@@ -269,4 +272,6 @@ def _code(a: Record, b: Record) -> list[str]:
 
 
 def _two(a: object, b: object) -> str:
-    return " / ".join("none" if one in (None, "") else one if isinstance(one, str) else shown(one) for one in (a, b))
+    return " / ".join(
+        "none" if one in (None, "") else printable(one) if isinstance(one, str) else shown(one) for one in (a, b)
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
 _OWN = (".gitattributes",)  # the hub's own file in every repository
+_FOLDERS = (f"{contents.RUNS}/", f"{contents.SPLITS}/")
 
 
 def check_repo(repo: str) -> None:
@@ -100,7 +101,8 @@ def _repository(api: HfApi, repo: str, create: bool, timeout: float) -> ModelInf
 
 
 def _files_of_manifest(api: HfApi, repo: str, token: str) -> list[str] | None:
-    """Return the names in the manifest of the bundle that the repository holds; None if it is none of ours."""
+    """Return the names below `_FOLDERS` in the manifest of the bundle that the repository holds; None if it is none of
+    ours."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -110,7 +112,8 @@ def _files_of_manifest(api: HfApi, repo: str, token: str) -> list[str] | None:
     try:
         manifest = json.loads(answer.content)
         if str(manifest["made_by"]).startswith("dabs_rq "):
-            return list(manifest["files"])
+            # Whoever wrote the manifest, only files where bundles have theirs may be removed.
+            return [name for name in dict(manifest["files"]) if str(name).startswith(_FOLDERS)]
     except (ValueError, KeyError, TypeError):
         pass
     return None

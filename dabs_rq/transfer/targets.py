@@ -39,7 +39,8 @@ def check_trainable(targets: np.ndarray | None, target: Target, what: str) -> np
     # Padding that counts in the loss has a class of its own.
     allowed = PerToken(target.classes + 1) if isinstance(target, PerToken) else target
     targets = check_evaluable(targets, allowed, what)
-    classes = np.unique(targets[targets >= 0] if of_tokens else targets)
-    if len(classes) < 2:
-        raise TrainingError(f"{what} has only one class ({classes[0]}): nothing can be learned from it")
+    values = np.unique(targets[targets >= 0] if of_tokens else targets)
+    if len(values) < 2:
+        kind = "value" if isinstance(target, Regression) else "class"
+        raise TrainingError(f"{what} has only one {kind} ({values[0]}): nothing can be learned from it")
     return targets

@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 
 from dabs_rq.data.columns import Column, Decoded, Windows
 from dabs_rq.data.readers import audio, image, text
-from dabs_rq.data.readers.rows import Rows
+from dabs_rq.data.readers.labels import number
+from dabs_rq.data.readers.rows import Rows, holds_bytes
 from dabs_rq.data.requests import Request
-from dabs_rq.errors import DataError, OptionError, shown
-from dabs_rq.files import digest, digest_files
+from dabs_rq.errors import DataError, OptionError, first_line, shown
+from dabs_rq.files import check_regular, digest, digest_files
 from dabs_rq.spec import Grid, Input, Series, Tokens
 
 
@@ -127,7 +128,7 @@ class Numbers:
 
     def column(self, rows: Rows, chosen: np.ndarray, spec: Input, request: Request) -> Column:
         read = [_numbers(rows, name, chosen) for name in self.columns]
-        values = np.concatenate(read, axis=1)
+        values = read[0] if len(read) == 1 else np.concatenate(read, axis=1)
         expected = math.prod(spec.shape)
         if values.shape[1] != expected:
             size = " x ".join(map(str, spec.shape))
@@ -186,7 +187,7 @@ def _repeated(value: str, count: int) -> pa.Array:
 def _paths(rows: Rows, name: str, chosen: np.ndarray) -> pa.Table | None:
     """Return the paths of a column, checked; None if it holds the bytes of files."""
     kind = rows.table[name].type
-    if pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if pa.types.is_struct(kind) or holds_bytes(kind):
         return None
     paths = rows.texts(name, chosen)
     for row, path in zip(chosen, paths, strict=True):
@@ -197,8 +198,10 @@ def _paths(rows: Rows, name: str, chosen: np.ndarray) -> pa.Table | None:
             raise DataError(
                 f"{rows.where(int(row))}: path {shown(path)} leads out of {rows.folder}; expected one relative to it"
             )
-        if not (rows.folder / path).is_file():
-            raise DataError(f"{rows.where(int(row))}: no such file {rows.folder / path}")
+        try:
+            check_regular(rows.folder / path)
+        except DataError as error:
+            raise DataError(f"{rows.where(int(row))}: {first_line(error):.400}") from error
     return pa.table({"path": pa.array(paths, pa.string())})
 
 
@@ -256,16 +259,9 @@ def _numbers(rows: Rows, name: str, chosen: np.ndarray) -> np.ndarray:
     try:
         values = pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a text that is no number, or one with spaces
-        values = np.array([_number(cell) for cell in cells.to_pylist()])
+        values = np.array([number(cell) for cell in cells.to_pylist()])
     if len(bad := np.flatnonzero(~np.isfinite(values))):
         cell, row = cells[int(bad[0])].as_py(), int(chosen[bad[0] * len(chosen) // len(values)])
         found = "no number" if cell in (None, "") else f"{shown(cell)}, not a finite number,"
         raise DataError(f"{rows.where(row)}: {found} in column {name}")
     return values.reshape(len(chosen), -1)
-
-
-def _number(cell: object) -> float:
-    try:
-        return float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan

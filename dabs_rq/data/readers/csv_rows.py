@@ -12,7 +12,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import csv_table
 from dabs_rq.data.readers.rows import Columns, Rows, examples
 from dabs_rq.data.requests import Request
-from dabs_rq.errors import DataError
+from dabs_rq.errors import DataError, OptionError
 from dabs_rq.spec import Source
 
 
@@ -26,6 +26,8 @@ def csv_rows(
     such as "\\t".
     `load` raises DataError with file and line: see `dabs_rq.data.readers.rows.examples`.
     """
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise OptionError(f"delimiter= is one character between cells, such as ','; got {delimiter!r}")
     return partial(_load, source=source, files=files, columns=columns, delimiter=delimiter)
 
 
@@ -49,7 +51,8 @@ def _rows(folder: Path, name: str, columns: Columns, delimiter: str) -> Rows:
 
 def _where(file: Path, delimiter: str, row: int) -> str:
     """Return "file:line" of a row, counted from 0. Quoted cells may hold line breaks; empty lines are no rows."""
-    with file.open(encoding="utf-8-sig", newline="") as opened:
+    # Arrow does not decode columns that nobody reads, so these may hold any bytes.
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
         reader, first, number = csv.reader(opened, delimiter=delimiter), 1, -2
         with contextlib.suppress(csv.Error):  # a cell longer than the module reads
             for cells in reader:

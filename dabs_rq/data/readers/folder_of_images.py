@@ -13,7 +13,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.cells import Picture
 from dabs_rq.data.readers.rows import Columns, Rows, examples
 from dabs_rq.data.requests import Request
-from dabs_rq.errors import DataError
+from dabs_rq.errors import DataError, shown
 from dabs_rq.spec import Source, Target
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff")
@@ -35,8 +35,9 @@ def folder_of_images(
     folder, relative to the source's ({"train": "train", "test": "val"}), or one folder for all splits, of which
     `test_share` of each class is held out by `seed`. classes: the names of the subfolders in the order of the classes;
     by default those that are there, sorted. input: the name of the domain's input that takes the pictures.
-    Hidden files are left out. `load` raises DataError, naming the file or folder: another file than a picture, an empty
-    class, a class only in "test".
+    Hidden files are left out. The subfolders and pictures may be links. `load` raises DataError, naming the file or
+    folder: another file than a picture, an empty class, a class only in "test", a link to a folder at a deeper level, a
+    name that is not UTF-8 or begins or ends with a space.
     """
     label = None if target is None else "class"
     columns = Columns({input: Picture("path")}, target, label, classes, separator="+", test_share=test_share, seed=seed)
@@ -62,6 +63,11 @@ def _rows(folder: Path, name: str, with_classes: bool) -> Rows:
             raise DataError(f"{parent}: it holds no picture ({', '.join(SUFFIXES)})")
         paths += [file.relative_to(folder).as_posix() for file in found]
         labels += [label] * len(found)
+    for path, label in zip(paths, labels, strict=True):
+        if path != path.strip() or label != label.strip() or any("\ud800" <= sign <= "\udfff" for sign in path):
+            raise DataError(
+                f"{folder}: {shown(path)} is not UTF-8, or begins or ends with a space; give it another name"
+            )
     table = pa.table({"path": pa.array(paths, pa.string()), "class": pa.array(labels, pa.string())})
     return Rows(table, folder, (top,), lambda row: str(folder / paths[row]))
 
@@ -78,6 +84,10 @@ def _subfolders(top: Path) -> list[tuple[Path, str]]:
 def _pictures(parent: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(parent):
         inner[:] = [name for name in inner if not name.startswith(".")]
+        if links := [name for name in inner if (Path(folder) / name).is_symlink()]:
+            raise DataError(
+                f"{Path(folder) / links[0]}: a link to a folder, which is not followed; put the folder itself there"
+            )
         for name in files:
             if name.startswith("."):
                 continue

@@ -77,15 +77,20 @@ def targets(
 
 def _numbers(cells: Labels, name: str) -> np.ndarray:
     values = np.empty(len(cells.columns[0]))
-    for number, text in enumerate(cells.columns[0]):
-        try:
-            values[number] = float(text)
-        except ValueError:
-            values[number] = math.nan
-        if not math.isfinite(values[number]):
+    for row, text in enumerate(cells.columns[0]):
+        values[row] = number(text)
+        if not math.isfinite(values[row]):
             found = f"{shown(text)} in column {name} is not a finite number" if text else f"no value in column {name}"
-            raise DataError(f"{cells.where(number)}: {found}")
+            raise DataError(f"{cells.where(row)}: {found}")
     return values
+
+
+def number(cell: object) -> float:
+    """Convert a cell to a number; NaN if it is none. Python would read 2021_05 as 202105, which no table means."""
+    try:
+        return math.nan if isinstance(cell, str) and "_" in cell else float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _classes(

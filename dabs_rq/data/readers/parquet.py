@@ -27,7 +27,7 @@ def check_size(file: Path, error: type[DabsRqError] = DataError) -> None:
         size = max(size, 8 * opened.metadata.num_rows)
         texts = [c for c in columns if c.physical_type == "BYTE_ARRAY"]
         if size <= limit < sum(c.num_values * c.total_uncompressed_size for c in texts):
-            for name in sorted({c.path_in_schema for c in texts if "." not in c.path_in_schema}):
+            for name in sorted({c.path_in_schema for c in texts}):
                 size = max(size, _text_bytes(file, name, limit))
         if size > limit:
             raise error(
@@ -36,7 +36,8 @@ def check_size(file: Path, error: type[DabsRqError] = DataError) -> None:
 
 
 def _text_bytes(file: Path, name: str, limit: int) -> int:
-    """Add the lengths of the texts in a column, until they exceed `limit`."""
+    """Add the lengths of the texts in a column, also in structs and lists, until they exceed `limit`."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import parquet
 
@@ -44,6 +45,9 @@ def _text_bytes(file: Path, name: str, limit: int) -> int:
     with parquet.ParquetFile(file, read_dictionary=[name]) as opened:
         for batch in opened.iter_batches(4096, columns=[name]):
             texts: Any = batch.column(0)
+            while pa.types.is_nested(texts.type):  # of a struct only the named field was read
+                flat = texts.flatten()
+                texts = flat[0] if isinstance(flat, list) else flat
             lengths = pc.binary_length(texts.dictionary)
             total += pc.sum(lengths.take(texts.indices)).as_py() or 0
             if total > limit:

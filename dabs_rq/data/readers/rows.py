@@ -37,9 +37,14 @@ class Rows:
     def texts(self, column: str, chosen: np.ndarray) -> list[str]:
         """Return the cells of a column as texts without spaces at their ends: "" for no value, "3" for 3 and 3.0."""
         cells = self.table[column].take(pa.array(chosen))
-        if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
+        if pa.types.is_nested(cells.type) or holds_bytes(cells.type):
             raise DataError(f"{self.where(0)}: column {column} holds {cells.type}; text or a number expected")
         return [_text(cell) for cell in cells.to_pylist()]
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds bytes."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def holds_text(kind: pa.DataType) -> bool:
@@ -49,7 +54,7 @@ def holds_text(kind: pa.DataType) -> bool:
 
 
 def _text(cell: object) -> str:
-    if cell is None:
+    if cell is None or cell != cell:  # NaN, which some programs write for no value
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
@@ -100,6 +105,8 @@ class Columns:
             raise OptionError("inputs must name at least one input of the domain")
         if not 0 < self.test_share < 1:
             raise OptionError(f"test_share is a part between 0 and 1; got {self.test_share}")
+        if not self.separator:
+            raise OptionError(f"separator= is the text between labels, such as '|'; got {self.separator!r}")
         object.__setattr__(self, "labelled_by", labels.columns(self.target, self.label))
         labels.check_declared(self.target, self.classes)
 
