@@ -55,7 +55,7 @@ def test_values_are_given_or_those_declared_with_the_option_and_the_runs_own_is_
 
 
 def test_protocol_means_all_of_its_options() -> None:
-    found = axes("protocol", f"method={','.join(registry.method_names())}")
+    found = axes("protocol", "table.columns=dabs2", f"method={','.join(registry.method_names())}")
     assert set(found) == {f"protocol.{one.name}" for one in option_fields(type(load_protocol("corrected")))}
     assert all(len(values) >= 2 for values in found.values())
 
