@@ -568,7 +568,7 @@ def test_wrong_words(call: Callable[..., Output], root: Path) -> None:
         (("fetch", "dtt", f"data={root}"), "unknown source 'dtt'. Did you mean 'dtd'?"),
         (("fetch", "dtd"), "data fetch needs real data: give data=/root"),
         (("verify",), "data verify needs real data"),
-        (("fetch", f"data={root}"), "say which sources to fetch: imagenet, cifar10"),
+        (("fetch", f"data={root}"), "say which sources to fetch: genomics_ood, imagenet, cifar10"),
     ):
         code, _, err = call(*words)
         assert code == 2 and said in err

@@ -159,7 +159,7 @@ def test_a_log_has_what_a_job_and_its_children_print(
         assert executors.run_logged(one, [], tmp_path / "logs").seconds == 2.0
     print("and after it")
     text = (tmp_path / "logs" / one.log_name).read_text()
-    assert text.count('prepare sensor: domain=["sensor"]\nfrom the job\nfrom its child\n') == 2
+    assert text.count("prepare sensor: domain=sensor\nfrom the job\nfrom its child\n") == 2
     assert capfd.readouterr() == ("and after it\n", "")
 
 

@@ -20,7 +20,7 @@ from tests.test_pretrain import SMALL
 ROOT = registry.PACKAGE.parent
 PUBLISHED = ("published.csv", "published_dabs2.csv")
 PARTS = (
-    *("dabs_rq", "domains", "configs", "pyproject.toml", "README.md", "LICENSE"),
+    *("dabs_rq", "domains", "configs", "pyproject.toml", "README.md", "LICENSE", "CITATION.cff"),
     *(f"results/{name}" for name in PUBLISHED),
 )
 

@@ -106,5 +106,5 @@ def source(folder: str, title: str, files: str, *, size: str, licence: str, cita
         size=size,
         citation=f"{citation}; Rao et al. 2019, Evaluating Protein Transfer Learning with TAPE, NeurIPS, "
         "arXiv:1906.08230",
-        archives=(Archive(f"http://s3.amazonaws.com/songlabdata/proteindata/data_raw_pytorch/{folder}.tar.gz"),),
+        archives=(Archive(f"https://s3.amazonaws.com/songlabdata/proteindata/data_raw_pytorch/{folder}.tar.gz"),),
     )
