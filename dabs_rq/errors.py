@@ -125,6 +125,16 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda sign: repr(sign[0])[1:-1], text)
 
 
+@contextmanager
+def needing_extra(what: str, extra: str) -> Iterator[None]:
+    """Raise OptionError, with the command that installs `extra`, if a package is missing in this block. what: needs
+    it."""
+    try:
+        yield
+    except ImportError as error:
+        raise OptionError(f"{what} needs a package: pip install 'dabs_rq[{extra}]' ({error})") from error
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

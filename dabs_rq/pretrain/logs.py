@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDERS = ("log", "tensorboard")  # beside a checkpoint, of the logs of all starts; `read` and `latest` take the first
+LOG, TENSORBOARD = "log", "tensorboard"  # folders beside a checkpoint, of the logs of all starts
 TAIL = 1 << 14  # bytes, room for many lines
 
 
@@ -23,8 +23,9 @@ class Logged(NamedTuple):
 
 
 def read(folder: Path) -> pd.DataFrame | None:
-    """Read all that a pretraining logged: columns step and one per scalar, in the order of steps; None if nothing can
-    be read. Each start of training writes a new file; for steps that a resumed run repeats, the later file counts."""
+    """Read all that a pretraining logged to its folder `LOG`: columns step and one per scalar, in the order of steps;
+    None if nothing can be read. Each start of training writes a new file; for steps that a resumed run repeats, the
+    later file counts."""
     import pandas as pd
 
     parts = []
@@ -39,8 +40,8 @@ def read(folder: Path) -> pd.DataFrame | None:
 
 
 def latest(folder: Path) -> Logged | None:
-    """Read the last loss of the last start, while it is being written; None if there is none yet. Reads the end of the
-    file only."""
+    """Read the last loss of the last start from a folder `LOG`, while it is being written; None if there is none yet.
+    Reads the end of the file only."""
     try:
         file = _files(folder)[-1]
         with file.open("rb") as opened:

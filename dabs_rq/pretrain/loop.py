@@ -23,11 +23,11 @@ from torch import Tensor
 
 from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory
+from dabs_rq.errors import TrainingError, explain_out_of_memory, needing_extra
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.health import Health
-from dabs_rq.pretrain.logs import FOLDERS
+from dabs_rq.pretrain.logs import LOG, TENSORBOARD
 from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
@@ -271,18 +271,14 @@ class _Bar(TQDMProgressBar):
 def _loggers(run: Run, folder: Path, seed: int, step: int) -> list[Logger]:
     """Make the CSV logger and the one that trainer.logger names. Each start writes a new file, so a resumed run keeps
     its earlier logs."""
-    loggers: list[Logger] = [
-        CSVLogger(folder, name=FOLDERS[0], version=f"from-step-{step}", flush_logs_every_n_steps=50)
-    ]
-    name = run.options.trainer.logger
-    try:
+    start, name = f"from-step-{step}", run.options.trainer.logger
+    loggers: list[Logger] = [CSVLogger(folder, name=LOG, version=start, flush_logs_every_n_steps=50)]
+    with needing_extra(f"trainer.logger={name}", "loggers"):
         if name == "tensorboard":
-            loggers.append(TensorBoardLogger(folder, name=FOLDERS[1], version=f"from-step-{step}"))
+            loggers.append(TensorBoardLogger(folder, name=TENSORBOARD, version=start))
         if name == "wandb":
             title = f"{run.domain.name}-{run.method.name}-seed-{seed}"
             loggers.append(WandbLogger(project="dabs_rq", name=title, save_dir=folder))
-    except ModuleNotFoundError as error:
-        raise OptionError(f"trainer.logger={name} needs a package: pip install 'dabs_rq[loggers]' ({error})") from error
     return loggers
 
 

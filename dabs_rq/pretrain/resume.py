@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dabs_rq.pretrain.logs import FOLDERS
+from dabs_rq.pretrain.logs import LOG, TENSORBOARD
 from dabs_rq.run import Run
 from dabs_rq.run.changes import changed_code, changed_options, comparable_code
 
@@ -40,7 +40,7 @@ def resume_step(run: Run, resume: Path, origin: Mapping[str, Any]) -> int:
 
 def _set_logs_aside(folder: Path) -> None:
     """Rename the logs of a training that is not resumed, so that no curve joins its losses to those of another."""
-    for name in FOLDERS:
+    for name in (LOG, TENSORBOARD):
         if (logs := folder / name).is_dir():
             shutil.rmtree(unused := folder / f"{name}.unused", ignore_errors=True)
             logs.replace(unused)

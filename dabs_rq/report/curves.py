@@ -34,7 +34,7 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
         if not registry.method(method).trains:
             continue
         for seed in run.options.seeds:
-            folder = run.checkpoint_folder(seed) / "log"
+            folder = run.checkpoint_folder(seed) / logs.LOG
             log = logs.read(folder)
             if log is None or "loss" not in log:  # without a loss: fewer steps than lie between two logs of it
                 what = "no log of pretraining" if log is None else "no loss in the log of pretraining"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from dabs_rq import registry
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import needing_extra
 from dabs_rq.files import atomic_path, digest, write_text
 from dabs_rq.table import ours
 
@@ -66,10 +66,8 @@ class Plot:
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the style within this block. Raises OptionError if matplotlib is missing."""
-    try:
+    with needing_extra("a report", "report"):
         import matplotlib
-    except ModuleNotFoundError as error:
-        raise OptionError(f"a report needs a package: pip install 'dabs_rq[report]' ({error})") from error
     with matplotlib.rc_context(_STYLE):
         yield
 

@@ -136,7 +136,7 @@ class _Training:
         self.clock = clock
         self.steps = job.run.options.pretrain.steps
         self.examples = job.run.batch_size * job.run.options.pretrain.accumulate  # per step
-        self.folder = job.run.checkpoint_folder(job.seed) / logs.FOLDERS[0]
+        self.folder = job.run.checkpoint_folder(job.seed) / logs.LOG
         self.looked = -math.inf
         self.first: tuple[float, int] | None = None  # time and step of the first look that saw this start's log
         self.shown = ""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry
-from dabs_rq.errors import OptionError, first_line
+from dabs_rq.errors import OptionError, first_line, needing_extra
 from dabs_rq.run import Run
 from dabs_rq.run.options import PATHS
 from dabs_rq.suite.jobs import Job, Outcome, unattended
@@ -46,10 +46,8 @@ def _import_ray() -> Any:
     # By default Ray reports usage to its developers, and retries a job that runs out of memory for ever.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
-    try:
+    with needing_extra("suite.executor=ray", "cluster"):
         import ray
-    except ImportError as error:
-        raise OptionError(f"suite.executor=ray needs a package: pip install 'dabs_rq[cluster]' ({error})") from error
     return ray
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dabs_rq.errors import DataError, OptionError
+from dabs_rq.errors import DataError, needing_extra
 from dabs_rq.files import reading
 
 VERSION = "eurosat-1"
@@ -32,10 +32,8 @@ STD = np.array(
 
 def tifffile_package() -> ModuleType:
     """Import tifffile, which not every install has. Raises OptionError, with the command, without it."""
-    try:
+    with needing_extra("EuroSAT", "dabs2"):
         import tifffile
-    except ImportError as error:
-        raise OptionError(f"EuroSAT needs a package: pip install 'dabs_rq[dabs2]' ({error})") from error
     return tifffile
 
 

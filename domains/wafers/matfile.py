@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dabs_rq.errors import DataError, OptionError, shown
+from dabs_rq.errors import DataError, needing_extra, shown
 from dabs_rq.files import State, explained, reading, state
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -114,10 +114,8 @@ class Wafers:
 
 def h5py_package() -> ModuleType:
     """Import h5py, which not every install has. Raises OptionError, with the command, without it."""
-    try:
+    with needing_extra("WM-811K", "dabs2"):
         import h5py
-    except ImportError as error:
-        raise OptionError(f"WM-811K needs a package: pip install 'dabs_rq[dabs2]' ({error})") from error
     return h5py
 
 
