@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -95,11 +94,8 @@ def find_pairs(request: Request, language: str, split: str) -> TableLocation | P
 
 def file_of(pairs: TableLocation | PairsFile, request: Request) -> str:
     """Return the (first) file of pairs, relative to the data root if it is below it."""
-    if isinstance(pairs, PairsFile):
-        file = pairs.file
-    else:
-        file = pairs.files[0] if pairs.files else Path(pairs.open(()).cache_files[0]["filename"])
-    return file.relative_to(request.root).as_posix() if file.is_relative_to(request.root) else str(file)
+    file = pairs.file if isinstance(pairs, PairsFile) else text.files_of(pairs, ())[0]
+    return text.relative(file, request.root)
 
 
 def _items(pairs: PairsFile, request: Request) -> pa.Table:

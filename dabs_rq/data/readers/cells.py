@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class Text:
         (file,) = rows.files
         # Columns called as those of the declaration could be called "path" too.
         fields = tuple(f"text {number}" for number in range(len(texts)))
-        items = {"path": _repeated(_relative(file, request.root), len(chosen))}
+        items = {"path": text.repeated(text.relative(file, request.root), len(chosen))}
         items |= dict(zip(fields, (pa.array(cells, pa.string()) for cells in texts.values()), strict=True))
         return text.from_items(pa.table(items), fields, spec, request.root)
 
@@ -173,15 +173,7 @@ def _is(spec: Input) -> str:
 
 def _files_key(rows: Rows, names: Sequence[str]) -> str:
     files = rows.files if rows.location is None else text.files_of(rows.location, names)
-    return digest_files(rows.folder, [_relative(file, rows.folder) for file in files])
-
-
-def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-
-
-def _repeated(value: str, count: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([value]))
+    return digest_files(rows.folder, [text.relative(file, rows.folder) for file in files])
 
 
 def _paths(rows: Rows, name: str, chosen: np.ndarray) -> pa.Table | None:
@@ -216,9 +208,9 @@ def _from_bytes(
 ) -> Decoded:
     """Make a column that decodes the bytes in a table's cells."""
     assert rows.location is not None, "only Parquet tables hold bytes"
-    paths = [_relative(file, request.root) for file in text.files_of(rows.location, (name,))]
+    paths = [text.relative(file, request.root) for file in text.files_of(rows.location, (name,))]
     return Decoded(
-        items=pa.table({"path": _repeated(paths[0], len(chosen)), "row": np.asarray(chosen, np.int64)}),
+        items=pa.table({"path": text.repeated(paths[0], len(chosen)), "row": np.asarray(chosen, np.int64)}),
         decode=partial(_decode_cell, location=rows.location, name=name, decode=decode),
         root=request.root,
         shape=spec.shape,

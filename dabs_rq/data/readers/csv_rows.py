@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.index import csv_table
-from dabs_rq.data.readers.rows import Columns, Rows, examples
+from dabs_rq.data.readers.rows import Columns, Rows, load
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.spec import Source
@@ -34,14 +34,11 @@ def csv_rows(
 def _load(
     request: Request, *, source: Source, files: str | Mapping[str, str], columns: Columns, delimiter: str
 ) -> Examples:
-    folder = request.folder(source)
-    if isinstance(files, str):
-        return examples(request, _rows(folder, files, columns, delimiter), columns)
-    tables = {split: _rows(folder, file, columns, delimiter) for split, file in files.items()}
-    return examples(request, tables, columns)
+    opened = partial(_rows, folder=request.folder(source), columns=columns, delimiter=delimiter)
+    return load(request, files, opened, columns)
 
 
-def _rows(folder: Path, name: str, columns: Columns, delimiter: str) -> Rows:
+def _rows(name: str, *, folder: Path, columns: Columns, delimiter: str) -> Rows:
     file = folder / name
     table = csv_table(file, columns.names, delimiter, several_lines=True)
     if table.num_rows == 0:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.cells import Picture
-from dabs_rq.data.readers.rows import Columns, Rows, examples
+from dabs_rq.data.readers.rows import Columns, Rows, load
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError, shown
 from dabs_rq.spec import Source, Target
@@ -45,13 +45,11 @@ def folder_of_images(
 
 
 def _load(request: Request, *, source: Source, folders: str | Mapping[str, str], columns: Columns) -> Examples:
-    folder, with_classes = request.folder(source), columns.target is not None
-    if isinstance(folders, str):
-        return examples(request, _rows(folder, folders, with_classes), columns)
-    return examples(request, {split: _rows(folder, name, with_classes) for split, name in folders.items()}, columns)
+    opened = partial(_rows, folder=request.folder(source), with_classes=columns.target is not None)
+    return load(request, folders, opened, columns)
 
 
-def _rows(folder: Path, name: str, with_classes: bool) -> Rows:
+def _rows(name: str, *, folder: Path, with_classes: bool) -> Rows:
     """List the pictures below a folder, sorted by their paths, with their classes."""
     top = folder / name
     if not top.is_dir():

@@ -7,7 +7,7 @@ from functools import partial
 
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.readers.parquet_rows import rows_at
-from dabs_rq.data.readers.rows import Columns, examples
+from dabs_rq.data.readers.rows import Columns, Rows, load
 from dabs_rq.data.readers.text import find_table
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import OptionError
@@ -35,10 +35,7 @@ def hub_dataset(
 def _load(
     request: Request, *, source: Source, config: str, splits: str | Mapping[str, str], columns: Columns
 ) -> Examples:
-    folder = request.root / source.folder
-    if isinstance(splits, str):
-        return examples(request, rows_at(find_table(request, source, config, splits), folder, columns), columns)
-    tables = {
-        ours: rows_at(find_table(request, source, config, theirs), folder, columns) for ours, theirs in splits.items()
-    }
-    return examples(request, tables, columns)
+    def opened(split: str) -> Rows:
+        return rows_at(find_table(request, source, config, split), request.root / source.folder, columns)
+
+    return load(request, splits, opened, columns)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dabs_rq.data.examples import Examples
-from dabs_rq.data.readers.rows import Columns, Rows, examples
+from dabs_rq.data.readers.rows import Columns, Rows, load
 from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError
@@ -28,13 +28,10 @@ def parquet_rows(source: Source, files: Files | Mapping[str, Files], columns: Co
 
 
 def _load(request: Request, *, source: Source, files: Files | Mapping[str, Files], columns: Columns) -> Examples:
-    folder = request.folder(source)
-    if not isinstance(files, Mapping):
-        return examples(request, _rows(folder, files, columns), columns)
-    return examples(request, {split: _rows(folder, names, columns) for split, names in files.items()}, columns)
+    return load(request, files, partial(_rows, folder=request.folder(source), columns=columns), columns)
 
 
-def _rows(folder: Path, names: Files, columns: Columns) -> Rows:
+def _rows(names: Files, *, folder: Path, columns: Columns) -> Rows:
     listed = (names,) if isinstance(names, str) else tuple(names)
     return rows_at(TableLocation(tuple(folder / name for name in listed)), folder, columns)
 

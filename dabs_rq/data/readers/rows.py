@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from dabs_rq.data.readers.text import TableLocation
 from dabs_rq.data.requests import Request
 from dabs_rq.errors import DataError, OptionError, unknown
 from dabs_rq.spec import Input, Target
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,16 @@ class Columns:
 
 
 Part = tuple[Rows, np.ndarray]  # a table, and the numbers of its rows that belong to a split
+
+
+def load(request: Request, given: T | Mapping[str, T], opened: Callable[[T], Rows], columns: Columns) -> Examples:
+    """Make the examples of a split from what a declaration names: split -> a table, or one table for all splits.
+
+    opened: opens what is named. Raises DataError as `examples` does.
+    """
+    if isinstance(given, Mapping):
+        return examples(request, {split: opened(one) for split, one in given.items()}, columns)
+    return examples(request, opened(given), columns)
 
 
 def examples(request: Request, tables: Mapping[str, Rows] | Rows, columns: Columns) -> Examples:

@@ -186,17 +186,25 @@ def files_of(location: TableLocation, fields: Sequence[str]) -> tuple[Path, ...]
     return location.files or tuple(Path(part["filename"]) for part in location.open(fields).cache_files)
 
 
+def relative(file: Path, root: Path) -> str:
+    """Return the path of a file from `root`, or its whole path if it lies elsewhere, as the hub's cache does."""
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+
+
+def repeated(path: str, count: int) -> pa.Array:
+    """Make a column with one path in every row, which takes a byte each."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([path]))
+
+
 def from_table(location: TableLocation, fields: tuple[str, ...], rows: np.ndarray, spec: Tokens, root: Path) -> Decoded:
     """Make a column of token ids from `rows` of a table; `fields` name one text or a pair.
 
     Only the row numbers are held in memory.
     """
-    files = files_of(location, fields)
-    paths = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
+    paths = [relative(file, root) for file in files_of(location, fields)]
     encode = Encode(spec, root)
-    path_column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array(paths[:1]))
     return Decoded(
-        items=pa.table({"path": path_column, "row": np.asarray(rows, np.int64)}),
+        items=pa.table({"path": repeated(paths[0], len(rows)), "row": np.asarray(rows, np.int64)}),
         decode=partial(_decode_row, location=location, fields=fields, encode=encode),
         root=root,
         shape=(spec.length,),
