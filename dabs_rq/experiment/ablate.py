@@ -6,7 +6,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -47,60 +47,77 @@ def ablation(run: Run, over: str, *, each: bool = False) -> Ablation:
     if not run.options.method_given:
         run = run.of_one_method()
     compared = comparisons(axes(run, over), each=each)
-    settings: dict[str, tuple[str, str, Setting]] = {}  # cell -> method, cell of the reference, what it changes
-    tasks: dict[tuple[str, str], dict[str, None]] = {}  # (domain, cell) -> names of tasks
+    made = _Made(run, each)
     for comparison in compared:
         for domain, method, affected in _affected(run, comparison):
-            reference = _cell_name(run, method, comparison.settings[0])
+            reference: str | None = None
             for setting in comparison.settings:
-                name = _cell_name(run, method, setting)
-                settings.setdefault(name, (method, reference, setting))
-                tasks.setdefault((domain, name), {}).update(dict.fromkeys(task.name for task in affected))
-    variants: dict[tuple[str, str], Run] = {}
-    errors: list[str] = []
-    first: dict[tuple[str, str, str], str] = {}  # domain, method and variant -> the first cell with its results
-    equal: dict[str, str] = {}  # cell whose results are those of an earlier one -> that cell
-    for (domain, name), of_cell in tasks.items():
-        method, _, setting = settings[name]
+                name = made.add(domain, method, affected, setting, reference)
+                reference = reference or name
+    cells = made.cells()
+    options = list(dict.fromkeys(option for one in compared for setting in one.settings for option in setting))
+    experiment = _experiment(run, cells, made.specs, options, each=each)
+    return Ablation(experiment, tuple(cells), tuple(made.errors), _folder(run, experiment))
+
+
+class _Made:
+    """The cells made so far. each: whether a title names only what its setting changes."""
+
+    def __init__(self, run: Run, each: bool) -> None:
+        self.run, self.each, self.known = run, each, known_options(run)
+        self.specs: dict[str, CellSpec] = {}
+        self.variants: dict[tuple[str, str], Run] = {}  # (domain, cell) -> its run
+        self.tasks: dict[tuple[str, str], set[str]] = {}
+        self.errors: dict[str, None] = {}  # of settings that cannot be composed
+        self.names: dict[tuple[str, str, str], str] = {}  # domain, method and variant -> the first cell of its results
+        self.alike: dict[str, str] = {}  # setting with the results of an earlier one -> that cell
+
+    def add(self, domain: str, method: str, tasks: tuple[Task, ...], setting: Setting, reference: str | None) -> str:
+        """Add a setting and return its cell, which may be that of an earlier one. reference: the cell that its
+        difference refers to, None for itself."""
+        changed = {
+            option: value
+            for option, value in setting.items()
+            if option not in self.known or value_text(self.known[option][0]) != value_text(value)
+        }
+        own = " ".join([method, *_words(changed)])
         try:
-            variant = run.replace(setting, domain=domain, method=method)
+            variant = self.run.replace(setting, domain=domain, method=method)
         except DabsRqError as error:
-            errors.append(f"{domain}, {name}: {error}")
-            continue
-        same = first.setdefault((domain, method, variant.composed.variant(of_pretraining=False)), name)
-        if same == name:
-            variants[domain, name] = variant
-        else:
-            equal[name] = same
-            tasks[domain, same].update(of_cell)
-    cells: list[Cell] = []
-    for (domain, name), variant in variants.items():
-        method, _, setting = settings[name]
-        ordered = [task.name for task in run.domain_called(domain).tasks if task.name in tasks[domain, name]]
-        cells.append(Cell(name, _title(run, method, setting, each=each), variant.replace(tasks=ordered)))
-    if equal and len(cells) == len({(cell.run.domain.name, settings[cell.name][0]) for cell in cells}):
-        alike = "; ".join(f"{name} has the same results as {same}" for name, same in equal.items())
-        raise OptionError(f"nothing to compare: {alike}")
-    if not cells:
-        raise OptionError(
-            "nothing to compare: " + ("; ".join(errors) or "no chosen method or domain has these options")
-        )
-    for name, (method, reference, setting) in settings.items():
-        settings[name] = (method, equal.get(reference, reference), setting)
-    experiment = _experiment(run, cells, settings, each=each)
-    return Ablation(experiment, tuple(cells), tuple(errors), _folder(run, experiment))
+            self.errors[f"{domain}, {own}: {error}"] = None
+            return own
+        name = self.names.setdefault((domain, method, variant.composed.variant(of_pretraining=False)), own)
+        if name != own:
+            self.alike[own] = name
+        title = ", ".join([method_title(method), *_words(changed if self.each else setting)])
+        self.specs.setdefault(name, CellSpec(title, method, setting, against=reference or name))
+        self.variants.setdefault((domain, name), variant)
+        self.tasks.setdefault((domain, name), set()).update(task.name for task in tasks)
+        return name
+
+    def cells(self) -> list[Cell]:
+        """Return the cells, each with its tasks. Raises OptionError if there are no two to compare."""
+        if self.alike and len(self.variants) == len(
+            {(domain, self.specs[name].method) for domain, name in self.variants}
+        ):
+            same = "; ".join(f"{name} has the same results as {first}" for name, first in self.alike.items())
+            raise OptionError(f"nothing to compare: {same}")
+        if not self.variants:
+            why = "; ".join(self.errors) or "no chosen method or domain has these options"
+            raise OptionError(f"nothing to compare: {why}")
+        return [
+            Cell(
+                name,
+                self.specs[name].title,
+                run.replace(tasks=[task.name for task in run.domain.tasks if task.name in self.tasks[domain, name]]),
+            )
+            for (domain, name), run in self.variants.items()
+        ]
 
 
 def _experiment(
-    run: Run, cells: list[Cell], settings: Mapping[str, tuple[str, str, Setting]], *, each: bool
+    run: Run, cells: list[Cell], specs: dict[str, CellSpec], options: list[str], *, each: bool
 ) -> Experiment:
-    titles = {cell.name: cell.title for cell in cells}
-    specs = {
-        name: CellSpec(titles[name], method, setting, against=reference)
-        for name, (method, reference, setting) in settings.items()
-        if name in titles
-    }
-    options = list(dict.fromkeys(option for _, _, setting in settings.values() for option in setting))
     how = "one option at a time" if each else "all combinations"
     return Experiment(
         name=NAME,
@@ -114,23 +131,8 @@ def _experiment(
     )
 
 
-def _cell_name(run: Run, method: str, setting: Setting) -> str:
-    """Name a setting by what it changes, so that settings of several comparisons that change nothing are one cell."""
-    known = known_options(run)
-    changed = [
-        f"{option}={value_text(value)}"
-        for option, value in setting.items()
-        if option not in known or value_text(known[option][0]) != value_text(value)
-    ]
-    return " ".join([method, *changed])
-
-
-def _title(run: Run, method: str, setting: Setting, *, each: bool) -> str:
-    if each:
-        _, *changed = _cell_name(run, method, setting).split(" ")
-    else:
-        changed = [f"{option}={value_text(value)}" for option, value in setting.items()]
-    return ", ".join([method_title(method), *changed])
+def _words(setting: Setting) -> list[str]:
+    return [f"{option}={value_text(value)}" for option, value in setting.items()]
 
 
 def _affected(run: Run, comparison: Comparison) -> Iterator[tuple[str, str, tuple[Task, ...]]]:
