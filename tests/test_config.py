@@ -288,6 +288,13 @@ def test_options_cannot_be_changed() -> None:
         Run.of().options.pretrain.steps = 3  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("names", [["sensor"], ("none", "rq"), ("null",), ["null"], ["a,b"], []])
+def test_a_list_of_names_is_written_as_one_types_it_and_read_as_it_was(names: Any) -> None:
+    (word,) = to_words({"tasks": names})
+    assert parse([word])["tasks"] == list(names)
+    assert ("[" in word) == (list(names) in (["null"], ["a,b"], []))
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["pretrain.steps", "pretrain.lr", "loader.strict", "seeds", "data", "out", "tasks", "x"]),

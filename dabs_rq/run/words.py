@@ -76,8 +76,8 @@ def _text(key: str, value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         plain = value and all(isinstance(part, str) and _PLAIN.fullmatch(part) for part in value)
-        if key in SEVERAL and plain and value != ["null"]:
-            return ",".join(value)
+        if key in SEVERAL and plain and (joined := ",".join(value)) != "null":
+            return joined
         return json.dumps([str(part) if isinstance(part, Path) else part for part in value], ensure_ascii=False)
     text = value_text(value)
     return json.dumps(text, ensure_ascii=False) if text.strip().startswith(("[", '"', "'")) or text == "null" else text
