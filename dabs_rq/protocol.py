@@ -63,7 +63,7 @@ class Protocol:
         "transfer",
         published="batches",
         corrected="whole",
-        moves=("cola", "stsb", "secondary_struct", "stability", "fluorescence"),
+        moves=("cola", "stsb", "secondary_struct", "stability", "fluorescence", "wafer_transfer"),
     )
     # Rank tied values for Spearman's correlation in order of appearance, or give them the average rank. torchmetrics
     # ranked ties by a sort that is not stable, so its own order cannot be repeated.

@@ -6,6 +6,7 @@ Those in folders of one's own too: `DABS_RQ_PATH=examples python -m pytest tests
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from dabs_rq.data.batches import training_batches
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Task
+from dabs_rq.metrics import metric
+from dabs_rq.protocol import Protocol
 from dabs_rq.run import Run
 from dabs_rq.sources.catalogue import listing
 from dabs_rq.spec import Source, Tokens
@@ -39,6 +42,12 @@ each_task = pytest.mark.parametrize(
     ("domain", "task"), TASKS, ids=[f"{domain.name}-{task.name}" for domain, task in TASKS]
 )
 each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+def test_the_option_that_averages_over_batches_names_every_task_that_it_moves() -> None:
+    (option,) = [one for one in dataclasses.fields(Protocol) if one.name == "correlation"]
+    averaged = {task.name for _, task in TASKS if metric(task.metric).in_batches}
+    assert set(option.metadata["moves"]) == averaged
 
 
 @pytest.fixture
