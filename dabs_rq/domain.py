@@ -139,6 +139,11 @@ class Domain:
     def _task_sets(self) -> tuple[tuple[Task, ...], ...]:
         return (self.tasks, *(chosen.tasks for chosen in self.other_sources.values()))
 
+    def probe_batch(self, task: Task, chosen: int | None) -> int:
+        """Return the batch size of a task's probe, and of scores that are averaged over batches: `chosen`, else the
+        task's, else the domain's."""
+        return chosen or task.batch_size or self.batch_size
+
     def has_sources(self, name: str | None) -> bool:
         """Return whether the domain has the set of sources of that name; None names its own."""
         return name is None or self.installed is not None or name in self.other_sources

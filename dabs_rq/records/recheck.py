@@ -53,7 +53,7 @@ def _recomputed(result: Record, stored: Predictions) -> dict[str, Any]:
         targets=stored.targets,
         correlation=result.options["protocol.correlation"],
         spearman_ties=result.options["protocol.spearman_ties"],
-        batch_size=result.options["transfer.batch_size"] or task.batch_size or domain.batch_size,
+        batch_size=domain.probe_batch(task, result.options["transfer.batch_size"]),
     )
     values: dict[str, Any] = {
         "metric": task.metric,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -80,15 +80,17 @@ def build(runs: Mapping[str, Run], table: Table, layout: Layout) -> Cells:
     """Build the cells of the page. `runs`: method -> its run. `layout`: the layout of `table`."""
     run = runs[table.methods[0]]
     cells = Cells()
+    compared = table.comparisons[table.comparisons["against"] == reference(table.methods)].to_dict("records")
+    differences = {(one["domain"], one["task"], one["method"]): one for one in compared}
     for (name, rows), group in zip(table.frame.groupby("domain", sort=False), layout.groups, strict=True):
         domain = str(name)
-        for task, line in zip(rows["task"], group.lines, strict=True):
+        for row, line in zip(rows.to_dict("records"), group.lines, strict=True):
+            task = row["task"]
             result = table.results[domain, task]
             cells.records[domain, task] = [record for seeds in result.records.values() for record in seeds.values()]
             numbers = [_number(cell) for cell in line.cells]
-            (row,) = rows[rows["task"] == task].to_dict("records")
             for column, method in enumerate(table.methods):
-                numbers[column] = replace(numbers[column], beside=_beside(table, row, method))
+                numbers[column] = replace(numbers[column], beside=_beside(table, row, method, differences))
                 scored = list(result.records.get(method, {}).values())
                 failed = [record for record in result.failed.values() if record.method == method]
                 if not scored and not failed:
@@ -124,18 +126,17 @@ def _average(table: Table, domain: str, line: Line) -> Row:
     return Row(domain, line.title, line.metric, tuple(numbers))
 
 
-def _beside(table: Table, row: Mapping[str, Any], method: str) -> tuple[Beside, ...]:
+def _beside(
+    table: Table, row: Mapping[Hashable, Any], method: str, differences: Mapping[tuple[str, str, str], Any]
+) -> tuple[Beside, ...]:
     half = half_interval(row, method)
-    cells = [Beside("spread") if math.isnan(half) else Beside("spread", f"± {half:.2f}", half)]
-    if "difference" in beside_kinds(table, method):
-        frame = table.comparisons
-        of_cell = (frame["domain"] == row["domain"]) & (frame["task"] == row["task"]) & (frame["method"] == method)
-        found = frame[of_cell & (frame["against"] == reference(table.methods))].to_dict("records")
-        cells += [
-            Beside("difference", f"{one['difference']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]", one["difference"])
-            for one in found
-        ] or [Beside("difference")]
-    return tuple(cells)
+    spread = Beside("spread") if math.isnan(half) else Beside("spread", f"± {half:.2f}", half)
+    if "difference" not in beside_kinds(table, method):
+        return (spread,)
+    if (one := differences.get((row["domain"], row["task"], method))) is None:
+        return spread, Beside("difference")
+    text = f"{one['difference']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+    return spread, Beside("difference", text, one["difference"])
 
 
 def _details(run: Run, title: str, records: Sequence[Record]) -> Details:

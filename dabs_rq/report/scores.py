@@ -15,7 +15,7 @@ from dabs_rq.report import figure
 from dabs_rq.report.figure import FAINT, Plot
 from dabs_rq.table.columns import method_title
 
-Row = Mapping[str, Any]  # a row of Table.frame
+Row = Mapping[Any, Any]  # a row of Table.frame
 
 
 def half_interval(row: Row, method: str) -> float:

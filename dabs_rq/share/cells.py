@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,4 +156,4 @@ def command(run: Run) -> str:
     """Return the command that computes these results, without the paths of this machine."""
     given = without_private({key: value for key, value in run.given.items() if key not in PATHS})
     data = ["data=/root/of/the/data"] if run.options.data is not None else []
-    return shlex.join(["python", "-m", "dabs_rq", "suite", *words.to_words(given), *data])
+    return words.shell_line("suite", [*words.to_words(given), *data])

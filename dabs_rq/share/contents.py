@@ -115,11 +115,11 @@ def _write_splits(run: Run, folder: Path, cells: list[Cell]) -> list[str]:
     """Write the test splits from the predictions, and the training splits from the data if these have not changed."""
     missing = []
     for cell in {cell.task.name: cell for cell in cells}.values():
-        labels: set[str] = set()
-        for result in (result for one in cells if one.task.name == cell.task.name for result in one.results):
+        results = [result for one in cells if one.task.name == cell.task.name for result in one.results]
+        for result in {result.record.test_labels: result for result in results}.values():  # one of each test split
             stored = record.predictions(result.file)
             _write_split(folder, cell, "test", Examples(pa.array(stored.ids, pa.string()), (), stored.targets))
-            labels.add(result.record.train_labels)
+        labels = {result.record.train_labels for result in results}
         what = f"training split of {cell.domain.name}/{cell.task.name}"
         try:
             with warnings.catch_warnings():

@@ -104,6 +104,8 @@ def plan_cells(cells: Sequence[Cell]) -> Plan:
 def _add_domain(plan: Plan, run: Run, domain: str, tasks: Sequence[Task], runs: Sequence[tuple[str, Run]]) -> None:
     """Add what a domain still needs of `tasks` for the seeds of `run`. runs: (cell, its run of one method, which may
     have fewer tasks); the cell is "" in the table."""
+    for step in STEPS:
+        plan.counts.setdefault((domain, step), Counter())
     remaining = [
         _remaining(plan, cell, one, seed, [task for task in tasks if task in one.tasks])
         for seed in run.options.seeds
@@ -137,17 +139,14 @@ def _remaining(plan: Plan, cell: str, run: Run, seed: int, tasks: Sequence[Task]
     if run.options.scores_network:
         return _remaining_of_network(plan, cell, run, seed, tasks)
     domain, method = run.domain, run.method.name
-    checkpoints, records = (plan.counts.setdefault((domain.name, step), Counter()) for step in STEPS)
     weights = _weights(run, run.checkpoint_file(seed))
     source, purpose = domain.pretraining.source, f"{domain.name} pretraining"
     unscored = [task for task in tasks if weights is None or not _has_score(run, seed, task, weights)]
     unreadable = (weights is None or bool(unscored)) and _note_tokenizers(plan, run)
     untrainable = weights is None and registry.method(method).trains and _note_if_missing(plan, run, source, purpose)
     stuck = untrainable or (weights is None and unreadable)
-    absent = [task for task in unscored if _note_if_missing(plan, run, task.source, task.name)]
-    ready = [] if stuck or unreadable else [task for task in unscored if task not in absent]
-    checkpoints["done" if weights else "waiting" if stuck else "to do"] += 1
-    records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
+    plan.counts[domain.name, "pretrain"]["done" if weights else "waiting" if stuck else "to do"] += 1
+    ready = _ready(plan, run, tasks, unscored, waits=stuck or unreadable)
     return Remaining(run, method, seed, weights is None and not stuck, ready, cell)
 
 
@@ -158,7 +157,6 @@ def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Seq
     from dabs_rq.transfer.frozen import UNNAMED, frozen_encoder
     from dabs_rq.transfer.tokens import takes
 
-    _, records = (plan.counts.setdefault((run.domain.name, step), Counter()) for step in STEPS)
     try:
         encoder, weights, name, architecture = frozen_encoder(run, seed)
         tasks = [task for task in tasks if takes(task.target, encoder)]
@@ -166,11 +164,18 @@ def _remaining_of_network(plan: Plan, cell: str, run: Run, seed: int, tasks: Seq
         weights, name, architecture = "", cell or UNNAMED, ""
     folder = run.places.records(run.identity(seed, method=name))
     unscored = [task for task in tasks if missing_probes(run, task, folder, weights, architecture)]
-    unreadable = bool(unscored) and _note_tokenizers(plan, run)
-    absent = [task for task in unscored if _note_if_missing(plan, run, task.source, task.name)]
-    ready = [] if unreadable else [task for task in unscored if task not in absent]
-    records.update({"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)})
+    ready = _ready(plan, run, tasks, unscored, waits=bool(unscored) and _note_tokenizers(plan, run))
     return Remaining(run, name, seed, False, ready, cell)
+
+
+def _ready(plan: Plan, run: Run, tasks: Sequence[Task], unscored: Sequence[Task], *, waits: bool) -> list[Task]:
+    """Return the unscored tasks that can be computed, and count the records of `tasks`. waits: whether all of them wait
+    for something else than their own source."""
+    absent = [task for task in unscored if _note_if_missing(plan, run, task.source, task.name)]
+    ready = [] if waits else [task for task in unscored if task not in absent]
+    counts = {"done": len(tasks) - len(unscored), "to do": len(ready), "waiting": len(unscored) - len(ready)}
+    plan.counts[run.domain.name, "transfer"].update(counts)
+    return ready
 
 
 def _weights(run: Run, file: Path) -> str | None:

@@ -88,7 +88,7 @@ def lay_out(table: Table, headings: Headings = "own", *, spread: bool = True) ->
             marks = DOUBTFUL if doubtful[method][position] else ""
             any_doubtful = any_doubtful or bool(marks)
             marks += DIFFERS if (row["domain"], row["task"], method) in differing else ""
-            marks += fit_marks(records.get(method, {}).values())
+            marks += _fit_marks(records.get(method, {}).values())
             text = number(row[method], row[f"{method}_{table.options.spread}"] if spread else math.nan)
             cells.append(Cell(text, method in best, marks))
         cells += [Cell(number(row[f"{method}_published"])) for method in published]
@@ -137,7 +137,7 @@ def _doubtful(table: Table, method: str) -> list[bool]:
     return list(frame[method] - constant <= 2 * frame[f"{method}_se"])
 
 
-def fit_marks(records: Iterable[Record]) -> str:
+def _fit_marks(records: Iterable[Record]) -> str:
     """Return the marks of the probes of a cell: whether one did not converge, or chose the end of the grid."""
     records = list(records)
     return (CUT_OFF if any(map(unconverged, records)) else "") + (AT_END if any(map(at_end_of_grid, records)) else "")

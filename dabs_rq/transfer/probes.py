@@ -72,7 +72,7 @@ def fit_probe(
             f"task {task.name}: padding counts in the loss as class {targets.max()}, and the probe has {outputs} "
             "outputs: give protocol.unused_outputs=true too"
         )
-    size = options.batch_size or task.batch_size or run.domain.batch_size
+    size = run.domain.probe_batch(task, options.batch_size)
     if probe == "sgd":
         test_features = compute_features(test[0]), test[1]
         batches = _sgd_batches(run, seed, encoder, train, targets, compute_features, size, reencode)

@@ -28,7 +28,7 @@ def scores(run: Run, task: Task, outputs: np.ndarray, targets: np.ndarray) -> di
         targets=targets,
         correlation=protocol.correlation,
         spearman_ties=protocol.spearman_ties,
-        batch_size=options.batch_size or task.batch_size or run.domain.batch_size,
+        batch_size=run.domain.probe_batch(task, options.batch_size),
     )
     also: dict[str, float] = {}
     for metric in task.also:
