@@ -210,5 +210,6 @@ def test_a_classifier_that_was_changed_is_refused(tmp_path: Path) -> None:
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()
     save_file(content | {"method.classifier.bias": torch.ones(10)}, file, metadata=metadata)
-    with pytest.raises(CheckpointError, match="is damaged: its method's tensors hash to"):
-        read_classifier(file, 64, Multiclass(10))
+    for read in (lambda: read_classifier(file, 64, Multiclass(10)), lambda: checkpoint.verified(file)):
+        with pytest.raises(CheckpointError, match="is damaged: its method's tensors hash to"):
+            read()

@@ -1,4 +1,4 @@
-"""Ready readers of one's own data: what they read, how they divide it, and what they refuse."""
+"""Readers of one's own data: what they read and refuse, and how they divide examples."""
 
 from __future__ import annotations
 

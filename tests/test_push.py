@@ -22,7 +22,7 @@ REPO = "jane/encoders"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A local hub that is asked in place of the real one, with the token for it."""
+    """A local hub. The hub's library asks it, with a token of its own."""
     server = Hub(TOKEN)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)

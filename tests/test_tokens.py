@@ -1,4 +1,4 @@
-"""Targets per token: the reference's loss and score, probes, the score's error, predictions, and what is left out."""
+"""Targets per token. The loss and the score equal the reference's; probes, errors and predictions are of tokens."""
 
 from __future__ import annotations
 

@@ -88,13 +88,15 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def verified(path: Path) -> dict[str, Any]:
-    """Check the weights of one of our checkpoints against their hash and return its description, see `describe`.
+    """Check the weights of one of our checkpoints, and the tensors of its method, against their hashes, and return its
+    description, see `describe`.
 
-    Reads the file once and builds no network. Raises CheckpointError as `load_encoder` does.
+    Reads each tensor once and builds no network. Raises CheckpointError as `load_encoder` does.
     """
     with _checked(path):
         built, state = _read(path)
         _check_weights(path, built, _hash(state))
+        own_tensors(path)  # raises if they have changed
         return built
 
 

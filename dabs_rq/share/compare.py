@@ -170,8 +170,8 @@ Groups = dict[Group, dict[int, Result]]
 
 
 def _match(a: Groups, b: Groups) -> tuple[list[tuple[dict[int, Result], dict[int, Result]]], Groups, Groups]:
-    """Pair the groups of two sides: equal ones first, then those that differ in their data, then a last one on each
-    side, whose options differ. Returns the pairs and what is left of each side."""
+    """Pair the groups of two sides. Equal groups are paired first, then groups that differ only in their data, then the
+    last group of each side. Returns the pairs, and what is left of each side."""
     a, b = dict(a), dict(b)
     matched = []
     ways: tuple[Callable[[Group], Hashable], ...] = (lambda group: group, lambda group: group[1:], lambda _: None)

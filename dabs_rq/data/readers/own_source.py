@@ -1,4 +1,4 @@
-"""Declares a source of one's own, of which only its name and its place under the data root matter."""
+"""Declares a source of one's own. It needs a name and a place under the data root."""
 
 from __future__ import annotations
 
