@@ -1,6 +1,6 @@
 """What every domain, source and task has to keep, looped over the registry: a new one is tested by being there.
 
-Plug-in folders are tested in the same way: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k molecules`.
+Plug-in folders are tested alike: `DABS_RQ_PATH=examples python -m pytest tests/test_contract.py -k molecules`.
 """
 
 from __future__ import annotations
