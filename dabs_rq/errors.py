@@ -20,6 +20,10 @@ class OptionError(DabsRqError):
     """An option, name or combination of options that does not exist or does not fit."""
 
 
+class NotServedError(OptionError):
+    """An encoder or method that does not serve the inputs of a domain, or a method that does not serve an encoder."""
+
+
 class DataError(DabsRqError):
     """A data file that is missing, damaged or does not match its documented layout."""
 

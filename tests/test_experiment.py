@@ -25,7 +25,11 @@ cells:
   raw: {title: Raw, method: raw}
   none: {title: None, method: none}
   inputs: {title: RQ on inputs, method: rq, options: {method.level: input}}
-  elsewhere: {title: Elsewhere, method: rq, domains: [text]}
+  deep:
+    title: Too deep
+    method: rq
+    options: &deep {method.level: embedding, method.gradient: extremes, method.after_block: 9}
+  deep_as_well: {title: Too deep as well, method: rq, options: *deep}
 """
 
 
@@ -55,12 +59,23 @@ def test_every_cell_of_a_declared_experiment_composes(name: str) -> None:
 
 def test_a_cell_has_its_own_options_then_the_commands_then_the_experiments(declared: Path) -> None:
     made = cells.cells(cells.load("small"), Run.of(["seeds=5", "pretrain.lr=0.5"]))
-    assert [cell.name for cell in made] == ["raw", "none", "inputs"], "a cell of another domain is left out"
+    assert [cell.name for cell in made] == ["raw", "none", "inputs"], "cells that the encoder cannot serve are left out"
     assert all(cell.run.options.pretrain.steps == 4 and cell.run.options.pretrain.lr == 0.5 for cell in made)
     assert all(cell.run.options.seeds == (5,) for cell in made)
     assert made[2].run.method.options.level == "input" and made[0].run.options.encoder.name == "raw"
     (given,) = {cell.run.options.pretrain.steps for cell in cells.cells(cells.load("small"), Run.of(SMALL[:1]))}
     assert given == 3
+
+
+def test_cells_that_do_not_serve_a_domain_are_named_once_by_reason(declared: Path) -> None:
+    told: list[str] = []
+    made = cells.cells(cells.load("small"), Run.of(["domain=digits,docstrings"]), tell=told.append)
+    served = [(cell.run.domain.name, cell.name) for cell in made]
+    both = [(domain, name) for domain in ("digits", "docstrings") for name in ("raw", "none")]
+    assert served == [*both[:2], ("digits", "inputs"), *both[2:]]
+    assert [line.split(",")[0] for line in told] == ["digits: left out", "docstrings: left out", "docstrings: left out"]
+    assert told[0].endswith("Too deep; Too deep as well") and "9, but the encoder has 3 blocks" in told[0]
+    assert "holds token ids" in told[1] and told[1].endswith("RQ on inputs")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +106,7 @@ def test_a_data_root_adds_the_domains_that_lie_under_it(
     for words, expected in (
         ([f"data={miniature('sensor')}"], ["digits", "sensor"]),
         ([f"data={tmp_path}"], ["digits"]),
-        ([f"data={miniature('sensor')}", "domain=text"], ["text"]),
+        ([f"data={miniature('sensor')}", "domain=xray"], ["xray"]),
     ):
         made = cells.cells(experiment, Run.of(words))
         assert list(dict.fromkeys(cell.run.domain.name for cell in made)) == expected
@@ -259,3 +274,8 @@ def test_a_dry_run_of_an_experiment_says_what_remains_and_what_it_costs(
     out = capsys.readouterr().out
     assert "19 jobs left" in out and "RQ, p = 0.5" in out and "240 x 64" in out and "3 cells and 3 seeds" in out
     assert not list(tmp_path.glob("*/mini"))
+
+
+def test_a_dry_run_costs_cells_that_need_several_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "rq_study", "--dry-run", f"runs={tmp_path}", "domain=digits", "seeds=0"]) == 0
+    assert "After block 3" in capsys.readouterr().out

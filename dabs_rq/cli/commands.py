@@ -146,7 +146,7 @@ def experiment(words: list[str], dry_run: bool) -> int:
         print("\n".join(f"{known:<12} {title}" for known, title in experiments.names().items()))
         return 0
     declared = experiments.load(name)
-    cells = experiments.cells(declared, Run.of(words))
+    cells = experiments.cells(declared, Run.of(words), tell=print)
     return _compute_cells(declared, cells, results.folder(declared, cells), dry_run=dry_run)
 
 

@@ -16,7 +16,7 @@ from torchvision.models import resnet as torchvision_resnet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from dabs_rq.encoders.base import Encoder
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import NotServedError
 from dabs_rq.spec import Grid, Input
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, in [0, 1]
@@ -77,7 +77,7 @@ class ResNet(Encoder):
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or not isinstance(inputs[0], Grid):
-            raise OptionError(
+            raise NotServedError(
                 f"a ResNet takes one picture; the domain's inputs are {', '.join(map(repr, inputs))}. Choose a domain "
                 "of pictures, or encoder=transformer"
             )

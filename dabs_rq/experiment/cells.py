@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
+
 from dabs_rq import registry
-from dabs_rq.errors import OptionError, unknown
+from dabs_rq.errors import NotServedError, OptionError, unknown
+from dabs_rq.methods.base import build_method
 from dabs_rq.run import Run
 from dabs_rq.run.compose import choices, read
 from dabs_rq.typed import checked
@@ -20,14 +23,13 @@ NOT_OF_RECIPE = ("pretrain.checkpoint_every",)
 
 @dataclass(frozen=True)
 class CellSpec:
-    """A cell as its file declares it. title: of its column. method, options: of its run. domains: those that it applies
-    to; None for all of the experiment. published: the published score of the full budget, in percent. against: the cell
-    that its difference refers to, by default the experiment's reference."""
+    """A cell as its file declares it. title: of its column. method, options: of its run. published: the published score
+    of the full budget, in percent. against: the cell that its difference refers to, by default the experiment's
+    reference."""
 
     title: str
     method: str
     options: dict[str, Any] | None = None
-    domains: tuple[str, ...] | None = None
     published: float | None = None
     against: str | None = None
 
@@ -98,25 +100,44 @@ def load(name: str) -> Experiment:
     return experiment
 
 
-def cells(experiment: Experiment, run: Run) -> list[Cell]:
-    """Make the cells, by domain and then in the experiment's order.
+def cells(experiment: Experiment, run: Run, tell: Callable[[str], None] | None = None) -> list[Cell]:
+    """Make the cells, by domain and then in the experiment's order, but those whose method does not serve the domain.
 
     run: gives data, folders, scale and protocol, and replaces seeds, domains and options that it was given. A data root
-    adds the domains of the table that have their pretraining source and a task's source there.
+    adds the domains of the table that have their pretraining source and a task's source there. tell: is told which
+    cells are left out, and why.
     Raises: OptionError for an option that a cell's method, encoder or domain does not declare.
     """
     of_scale = _of_scale(experiment, run.options.scale.name)
     common = {**(experiment.options or {}), **of_scale, "seeds": list(experiment.seeds), **run.given}
     changed = tuple(word for word in run.words if word.startswith(RECIPE) and not word.startswith(NOT_OF_RECIPE))
-    made = []
+    made, left_out = [], dict[tuple[str, str], list[str]]()
     for domain in domains(experiment, run):
         registry.domain(domain)
         for name, spec in experiment.cells.items():
-            if spec.domains is not None and domain not in spec.domains:
-                continue
             given = {**common, "domain": [domain], "method": [spec.method], **(spec.options or {})}
-            made.append(Cell(name, spec.title, Run.compose(given), changed))
+            cell = Cell(name, spec.title, Run.compose(given), changed)
+            try:
+                _check_served(cell.run)
+            except NotServedError as error:
+                left_out.setdefault((domain, str(error)), []).append(spec.title)
+                continue
+            made.append(cell)
+    for (domain, reason), titles in left_out.items():
+        if tell is not None:
+            tell(f"{domain}: left out, because {reason}: {'; '.join(titles)}")
     return made
+
+
+def _check_served(run: Run) -> None:
+    """Raise NotServedError if the run's method serves not the domain's inputs or not the encoder."""
+    method, encoder = registry.method(run.method.name), registry.encoder(run.options.encoder.name)
+    if not method.trains:
+        return
+    with torch.device("meta"):  # shapes without numbers
+        inputs = run.inputs_of(run.domain)
+        built = encoder.build(run.options.encoder.options, inputs, run.options.protocol.padding_mask)
+        build_method(method, run.method.options, built)
 
 
 def domains(experiment: Experiment, run: Run) -> tuple[str, ...]:

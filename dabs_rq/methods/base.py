@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dabs_rq.encoders.base import Encoder, TokenEncoder
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.protocol import Protocol as ProtocolOptions
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Input, Tokens
@@ -214,15 +214,15 @@ class MethodSpec:
 def build_method(spec: MethodSpec, options: Any, encoder: Encoder) -> Method:
     """Build the method around the encoder to train, and freeze the embedding modules if it does not train them.
 
-    Raises OptionError for illegal options, and for an encoder or inputs that the method cannot use.
+    Raises OptionError for illegal options, and NotServedError for an encoder or inputs that the method cannot use.
     """
     if not isinstance(encoder, spec.encoder):
-        raise OptionError(
+        raise NotServedError(
             f"method {spec.name!r} needs a {spec.encoder.__name__}; got {type(encoder).__name__}. Choose another "
             "encoder, such as encoder=transformer, or a method that takes any, such as method=none"
         )
     if refused := spec.refused(encoder.inputs):
-        raise OptionError(
+        raise NotServedError(
             f"method {spec.name!r} takes {spec.serves} only, not the input {', '.join(refused)} of this domain. Choose "
             "another domain or method"
         )

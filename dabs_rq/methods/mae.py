@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from dabs_rq.encoders.embed import patches
 from dabs_rq.encoders.transformer import Block, Transformer, with_class_token
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number
 from dabs_rq.methods.corruption import CorruptionRate, choose, count, draw, flagged, flags, lengths, mean_over, take
 from dabs_rq.protocol import Protocol, option
@@ -193,7 +193,7 @@ def _single_values(spec: Input) -> bool:
 
 def build(options: Options, encoder: Transformer, inputs: tuple[Input, ...]) -> MAE:
     if options.normalise_targets and (single := [spec.name for spec in inputs if _single_values(spec)]):
-        raise OptionError(
+        raise NotServedError(
             f"method.normalise_targets=true leaves nothing to predict of {', '.join(single)}, whose tokens are single "
             "numbers: without their mean they are 0"
         )

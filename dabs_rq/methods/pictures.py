@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.resnet import MEAN, STD
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Budget, number
 from dabs_rq.methods.views import Recipe, view
 from dabs_rq.quantize import randomized_quantization
@@ -49,20 +49,20 @@ def scaled_rate(budget: Budget) -> float:
 
 
 def check(name: str, options: PictureOptions, encoder: Encoder, inputs: tuple[Input, ...]) -> Grid:
-    """Return the one picture that the method takes. Raises OptionError for other inputs, for an encoder whose
-    projection would not be trained, and for options that exclude each other."""
+    """Return the one picture that the method takes. Raises NotServedError for other inputs and for an encoder
+    whose projection would not be trained, OptionError for options that exclude each other."""
     if len(inputs) != 1 or not isinstance(inputs[0], Grid):
-        raise OptionError(
+        raise NotServedError(
             f"method {name!r} takes one picture; the domain's inputs are {', '.join(map(repr, inputs))}. Choose a "
             "domain of pictures"
         )
     if isinstance(encoder, TokenEncoder):
-        raise OptionError(
+        raise NotServedError(
             f"method {name!r} trains features, which leaves the projection of {type(encoder).__name__} untrained: "
             "choose an encoder without tokens, such as encoder=resnet18"
         )
     if options.augment == "full" and inputs[0].channels != 3:
-        raise OptionError(f"method.augment=full changes colours; the input has {inputs[0].channels} channels, not 3")
+        raise NotServedError(f"method.augment=full changes colours; the input has {inputs[0].channels} channels, not 3")
     if options.rq == "instance" and options.p_per == "channel":
         raise OptionError(
             "method.rq=instance has one quantizer for all channels of a picture: give method.p_per=picture, not channel"

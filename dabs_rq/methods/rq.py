@@ -17,7 +17,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from dabs_rq.encoders.base import TokenEncoder
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
 from dabs_rq.methods.losses import Temperature, info_nce
 from dabs_rq.protocol import Protocol, option
@@ -175,7 +175,7 @@ class RandomizedQuantizationMethod(Method):
 def build(options: Options, encoder: TokenEncoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:
     tokens = [spec.name for spec in inputs if isinstance(spec, Tokens)]
     if options.level == "input" and tokens:
-        raise OptionError(
+        raise NotServedError(
             f"method.level=input quantizes real-valued inputs, but {', '.join(tokens)} holds token ids; "
             "use method.level=auto, which quantizes the embeddings of token ids"
         )
@@ -195,9 +195,9 @@ def _check_after_block(options: Options, encoder: TokenEncoder) -> None:
         )
     blocks = getattr(encoder, "blocks", None)
     if not isinstance(blocks, nn.ModuleList):
-        raise OptionError(f"{found} needs an encoder with `blocks`, such as encoder=transformer")
+        raise NotServedError(f"{found} needs an encoder with `blocks`, such as encoder=transformer")
     if options.after_block > len(blocks):
-        raise OptionError(f"{found}, but the encoder has {len(blocks)} blocks; see encoder.depth")
+        raise NotServedError(f"{found}, but the encoder has {len(blocks)} blocks; see encoder.depth")
 
 
 METHOD = MethodSpec(

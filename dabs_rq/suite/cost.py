@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dabs_rq import checkpoint, registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.encoders.base import Encoder
-from dabs_rq.errors import CheckpointError
+from dabs_rq.errors import CheckpointError, NotServedError
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.run import Run
 from dabs_rq.spec import Input, Tokens
@@ -121,9 +121,17 @@ class Operations:
 
     def _of_all_blocks(self, key: Any, count: Callable[[int | None], float]) -> float:
         if key not in self.counted:
-            first = count(None if self.blocks is None else 1)
-            self.counted[key] = first + (0 if self.blocks is None else (self.blocks - 1) * (count(2) - first))
+            self.counted[key] = self._counted(count)
         return self.counted[key]
+
+    def _counted(self, count: Callable[[int | None], float]) -> float:
+        if self.blocks is None:
+            return count(None)
+        try:
+            first, second = count(1), count(2)
+        except NotServedError:  # the method needs more blocks
+            return count(self.blocks)
+        return first + (self.blocks - 1) * (second - first)
 
     def _training(self, inputs: tuple[Input, ...], name: str, blocks: int | None) -> float:
         encoder, batch = self._empty(inputs, blocks)
