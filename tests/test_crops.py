@@ -130,7 +130,7 @@ def test_the_ends_of_a_wide_picture_can_be_seen(method: str, tmp_path: Path) -> 
         folder = tmp_path / "natural_images/imagenet" / split / wnid
         folder.mkdir(parents=True)
         for number in range(8):
-            Image.fromarray(pixels).save(folder / f"{wnid}_{number}.png".replace(".png", ".JPEG"), "PNG")
+            Image.fromarray(pixels).save(folder / f"{wnid}_{number}.JPEG", "PNG")
 
     def red(crops: str) -> float:
         words = [*SMALL, f"data={tmp_path}", f"runs={tmp_path / 'runs'}", f"method={method}", f"method.crops={crops}"]
@@ -209,15 +209,11 @@ def test_cropped_views_get_the_other_operations() -> None:
 
 
 @pytest.mark.parametrize("method", ["moco", "supervised"])
-def test_nothing_is_prepared_and_health_measures_the_centre(
-    method: str, run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = run().replace(method=[method])
-    chosen = given.replace(
-        {"loader.prepare": "always", "pretrain.steps": 2, "trainer.health_every": 1, "method.crops": "whole"}
-    )
+def test_nothing_is_prepared_and_health_measures_the_centre(method: str, run: Callable[..., Run]) -> None:
+    changes = {"loader.prepare": "always", "pretrain.steps": 2, "trainer.health_every": 1, "method.crops": "whole"}
+    chosen = run().replace(changes, method=[method])
     assert chosen.whole_crops(chosen.method, chosen.domain) is not None
-    run_job(Job(step="prepare", name="prepare", run=chosen))
+    run_job(Job("prepare", "imagenet", chosen))
     pretrain(chosen, 0)
     assert not chosen.places.prepared.exists()
     inputs, _ = source_batches(chosen, 0).batch(0)
