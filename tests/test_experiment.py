@@ -229,11 +229,11 @@ def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None
     ("name", "words", "noted"),
     [
         ("granularity", [], ["The probe"]),
-        ("granularity", ["method.crops=input"], ["Pretraining", "The probe"]),
-        ("granularity", ["method.augment=none", "method.crops=input"], ["The probe"]),
+        ("granularity", ["method=moco", "method.crops=input"], ["Pretraining", "The probe"]),
+        ("granularity", ["method=moco", "method.crops=input", "scale=small"], []),
         ("granularity", ["scale=small"], []),
         ("supervised", [], []),
-        ("supervised", ["method.crops=input"], ["Pretraining"]),
+        ("supervised", ["method=supervised", "method.crops=input"], ["Pretraining"]),
     ],
 )
 def test_crops_of_the_centre_square_are_noted_where_they_are_used(
