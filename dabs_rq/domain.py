@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
+from PIL import Image
+
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
@@ -23,12 +25,13 @@ class Pretraining:
 
     load: reads the splits "train" and "validation"; targets may be None. A source too large to index is a stream.
     sizes: the example counts of the real data, by split, without counts that depend on a protocol option; "all" counts
-    both splits together.
+    both splits together. whole: opens the whole picture of a file, in RGB, if the one input is a part of it.
     """
 
     source: Source
     load: Callable[[Request], Examples | Stream]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    whole: Callable[[Path], Image.Image] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

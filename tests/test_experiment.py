@@ -218,11 +218,13 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
         method = options.method.options
         assert (method.temperature, method.momentum, method.hidden, method.dimension) == (1.0, 0.99, 4096, 256)
         assert (method.crop_min, method.warmup, method.view_size, method.bins, method.p) == (0.2, 0.1, 224, 8, 1.0)
+        assert method.crops == "whole"
     options = imagenet_cells("supervised", tmp_path)[0].run.options
     pretrain = options.pretrain
     assert (pretrain.steps, pretrain.batch_size, pretrain.lr, pretrain.weight_decay) == (450_360, 256, 0.1, 1e-4)
     assert not options.encoder.options.zero_init_residual and options.trainer.precision == "32-true"
     assert options.method.options.augment == "crop_flip" and options.method.options.crop_min == 0.08
+    assert options.method.options.crops == "whole"
 
 
 def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None:
@@ -232,8 +234,29 @@ def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None
     (found,) = cost.costs(arm.run)
     by_hand = 8 * 8.2e9 * 4096 * 31_200  # forward equivalents, operations of one, pictures of a step, steps
     assert found.pretraining["moco"] == pytest.approx(by_hand, rel=0.02)
+    cached = cost.costs(arm.run.replace({"method.crops": "input"}))[0].prepared
+    assert cached - found.prepared == 1_281_167 * 3 * 256 * 256, "crops of whole pictures are not prepared"
     text = cost.describe_cells([("Arm", arm.run)])
     assert "Arm " in text and "31,200 x 4096" in text and "8,3" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "noted"),
+    [
+        ("granularity", [], ["The probe"]),
+        ("granularity", ["method=moco", "method.crops=input"], ["Pretraining", "The probe"]),
+        ("granularity", ["method=moco", "method.crops=input", "scale=small"], []),
+        ("granularity", ["scale=small"], []),
+        ("supervised", [], []),
+        ("supervised", ["method=supervised", "method.crops=input"], ["Pretraining"]),
+    ],
+)
+def test_crops_of_the_centre_square_are_noted_where_they_are_used(
+    name: str, words: list[str], noted: list[str], tmp_path: Path
+) -> None:
+    found = results.collect(cells.load(name), imagenet_cells(name, tmp_path, *words, f"runs={tmp_path}"))
+    said = [note for note in found.notes if "random crops from the centre square of each picture" in note]
+    assert [note.partition(" takes")[0] for note in said] == noted
 
 
 def test_a_made_up_result_has_its_published_score_in_a_labelled_column(declared: Path, tmp_path: Path) -> None:

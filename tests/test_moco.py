@@ -142,11 +142,13 @@ def test_a_resumed_training_continues_the_schedules() -> None:
     assert method.momentum() > 1 - 0.01 / 2
 
 
+@pytest.mark.parametrize("crops", ["input", "whole"])
 def test_an_interrupted_training_has_the_weights_of_one_that_was_not(
-    miniature: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crops: str, miniature: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*SMALL, f"data={miniature('imagenet')}", "method=moco", "pretrain.steps=4", "pretrain.lr=30"]
     words += ["method.hidden=8", "method.dimension=4", "method.augment=full", "pretrain.checkpoint_every=2"]
+    words.append(f"method.crops={crops}")
     whole = checkpoint.describe(pretrain(Run.of([*words, f"runs={tmp_path / 'whole'}"]), 0))["weights"]
     run = Run.of([*words, f"runs={tmp_path / 'parts'}"])
     method_type: Any = registry.method("moco").build

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as theirs
 
+from dabs_rq.data import crops
 from dabs_rq.methods import views
 from dabs_rq.methods.views import Recipe
 
@@ -21,7 +22,7 @@ IMAGES[0] = IMAGES[0, :1]  # grey
 IMAGES[1, :, :3] = 0.0
 
 
-def drawing(seed: int, rows: int = len(IMAGES)) -> views.Draw:
+def drawing(seed: int, rows: int = len(IMAGES)) -> crops.Draw:
     generator = torch.Generator().manual_seed(seed)
     return lambda count: torch.rand(count, rows, generator=generator)
 
@@ -69,19 +70,19 @@ def test_a_resized_crop_equals_torchvisions(data: st.DataObject) -> None:
 
 @given(st.integers(8, 300), st.integers(8, 300), st.sampled_from([0.08, 0.2, 0.9]), st.integers(0, 1000))
 def test_crop_boxes_lie_inside_and_have_legal_areas_and_ratios(height: int, width: int, low: float, seed: int) -> None:
-    top, left, down, across = views.crop_boxes(height, width, (low, 1.0), drawing(seed, 50))
+    top, left, down, across = crops.crop_boxes(height, width, (low, 1.0), drawing(seed, 50))
     for values in (top, left, down, across):
         assert torch.equal(values, values.round())
     assert (top >= 0).all() and (left >= 0).all() and (down >= 1).all() and (across >= 1).all()
     assert (top + down <= height).all() and (left + across <= width).all()
     ratio = across / down
-    assert (ratio >= views.RATIO[0] * (1 - 1 / across) - 1 / down).all()
-    assert (ratio <= (views.RATIO[1] * (1 + 1 / down)) + 1 / down).all()
+    assert (ratio >= crops.RATIO[0] * (1 - 1 / across) - 1 / down).all()
+    assert (ratio <= (crops.RATIO[1] * (1 + 1 / down)) + 1 / down).all()
 
 
 def test_crop_boxes_have_the_distribution_of_torchvisions() -> None:
     n = 4000
-    top, left, down, across = views.crop_boxes(30, 40, (0.2, 1.0), drawing(1, n))
+    top, left, down, across = crops.crop_boxes(30, 40, (0.2, 1.0), drawing(1, n))
     torch.manual_seed(0)
     image = torch.empty(3, 30, 40)
     crop = v2.RandomResizedCrop(8, scale=(0.2, 1.0))
@@ -92,7 +93,7 @@ def test_crop_boxes_have_the_distribution_of_torchvisions() -> None:
 
 
 def test_a_picture_that_no_attempt_fits_keeps_its_largest_centred_box() -> None:
-    top, left, down, across = views.crop_boxes(10, 100, (1.0, 1.0), drawing(0, 3))
+    top, left, down, across = crops.crop_boxes(10, 100, (1.0, 1.0), drawing(0, 3))
     assert [int(values[0]) for values in (top, left, down, across)] == [0, 43, 10, 13]
 
 

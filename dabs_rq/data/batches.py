@@ -134,9 +134,9 @@ class Shuffled:
         return loader(self.examples, Endless(self.order, start, ranks), seed=self.seed, workers=workers, pin=pin)
 
     def batch(self, number: int) -> tuple[tuple[Tensor, ...], list[str]]:
-        """Return the raw inputs of one whole batch, and the ids of its examples."""
+        """Return the raw inputs of one whole batch, not cropped, and the ids of its examples."""
         keys = self.order.batch(number)
-        dataset = BatchDataset(self.examples, self.seed)
+        dataset = BatchDataset(self.examples.uncropped(), self.seed)
         inputs, _, rows = dataset.__getitems__(keys)
         return inputs, dataset.at(keys[0][0]).ids.take(rows.numpy()).to_pylist()
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
-from dabs_rq.data.columns import Column, Shared, in_chunks
+from dabs_rq.data.columns import Column, Decoded, Shared, in_chunks
+from dabs_rq.data.crops import Cropped, Crops
 from dabs_rq.files import digest, digest_each
 
 
@@ -77,10 +80,25 @@ class Examples:
         """Return the examples of an epoch. They differ between epochs only for a split that is redrawn."""
         if self.redraw is not None:
             return self.redraw(seed, epoch)
-        if not any(isinstance(column, Shared) and column.varies for column in self.inputs):
+        if not any(isinstance(column, Shared | Cropped) and column.varies for column in self.inputs):
             return self
-        drawn = (column.redrawn(seed, epoch) if isinstance(column, Shared) else column for column in self.inputs)
+        drawn = (
+            column.redrawn(seed, epoch) if isinstance(column, Shared | Cropped) else column for column in self.inputs
+        )
         return replace(self, inputs=tuple(drawn))
+
+    def cropped(self, crops: Crops, opened: Callable[[Path], Image.Image]) -> Examples:
+        """Return the examples with random crops of their whole pictures in place of their one input, which is decoded
+        from files. opened: opens a whole picture."""
+        (pictures,) = self.inputs
+        if not isinstance(pictures, Decoded):
+            raise TypeError(f"whole pictures are cropped from the files of a Decoded column, not of {pictures!r}")
+        return replace(self, inputs=(Cropped(pictures, opened, crops),))
+
+    def uncropped(self) -> Examples:
+        """Return the examples with the inputs that `cropped` replaced."""
+        inputs = (column.pictures if isinstance(column, Cropped) else column for column in self.inputs)
+        return replace(self, inputs=tuple(inputs))
 
     @cached_property
     def key(self) -> str:

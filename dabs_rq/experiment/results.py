@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dabs_rq.experiment.cells import Cell, Experiment
 from dabs_rq.experiment.compare import NUMBERS, Result, numbers, with_interval
 from dabs_rq.files import locked_folder, write_text
+from dabs_rq.methods.pictures import PictureOptions
 from dabs_rq.metrics import metric
 from dabs_rq.records import record
 from dabs_rq.records.record import Record
@@ -124,6 +125,7 @@ def _notes(experiment: Experiment, cells: Sequence[Cell], records: Sequence[Reco
         experiment.about.strip(),
         *data,
         *_recipe_notes(experiment, cells),
+        *_crop_notes(cells),
         f"Scale {options.scale.name}, protocol {options.protocol.name}, {steps} steps of pretraining, seeds {seeds}.",
         f"Percent; 95 % intervals {of_seeds}. Differences are from {_references(experiment)}, paired by seed.",
         "Effective rank and top share: of the features of up to 512 training examples (mean over seeds); the first is "
@@ -152,6 +154,25 @@ def _recipe_notes(experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
         f"Published scores ({experiment.published_source}) are of the full budget on real data; these are of scale "
         f"{cells[0].run.options.scale.name}{changed}, so they do not compare.",
     ]
+
+
+def _crop_notes(cells: Sequence[Cell]) -> list[str]:
+    """Name the cells whose pretraining or probe takes random crops of inputs that are parts of the pictures."""
+    partly = [cell for cell in cells if cell.run.domain.pretraining.whole is not None]
+    cropping = {
+        "Pretraining": [cell.title for cell in partly if _crops_inputs(cell.run.method.options)],
+        "The probe": [cell.title for cell in partly if cell.run.options.transfer.views == "crop_flip"],
+    }
+    return [
+        f"{what} takes random crops from the centre square of each picture; the published recipe takes them from the "
+        f"whole picture: {'; '.join(dict.fromkeys(titles))}."
+        for what, titles in cropping.items()
+        if titles
+    ]
+
+
+def _crops_inputs(options: Any) -> bool:
+    return isinstance(options, PictureOptions) and options.augment != "none" and options.crops == "input"
 
 
 def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:

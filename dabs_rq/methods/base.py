@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from dabs_rq.data.crops import Crops
 from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.protocol import Protocol as ProtocolOptions
@@ -127,7 +128,8 @@ class Method(nn.Module):
         The training loop calls it once per batch, on the batch's device, and passes the result to `loss`. Draw all
         random numbers from `generator`. A method that needs several views of the same inputs makes them in `loss`.
 
-        Shape: each input (B, *shape) as the domain declares it, numbers as float32, ids as int64; the same is returned.
+        Shape: each input (B, *shape) as the domain declares it, or crops (`MethodSpec.crops`), numbers as float32, ids
+            as int64; the same is returned.
         """
         return inputs
 
@@ -181,7 +183,8 @@ class MethodSpec:
         whatever the option encoder= says; None if it takes that one. serves: the inputs that the method can take: token
         ids, real values (2-D and 1-D inputs), or both. trains: False for a method that leaves the initial
         encoder unchanged. reads_targets: whether its loss reads `batch.targets`. protocol: declares the protocol
-        options of the method.
+        options of the method. crops: (options, inputs) -> the random crops that a batch holds in place of inputs that
+        are parts of pictures, (B, count, C, side, side); None if it takes the inputs.
     """
 
     name: str
@@ -197,6 +200,7 @@ class MethodSpec:
     trains: bool = True
     protocol: type[ProtocolOptions] = ProtocolOptions
     reads_targets: bool = False
+    crops: Callable[[Any, tuple[Input, ...]], Crops | None] | None = None
 
     def __post_init__(self) -> None:
         check_declared(f"method {self.name!r}", self.options)

@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,7 +24,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.methods.base import Batch, Budget, Method, MethodSpec, number
 from dabs_rq.methods.lars import LARS, groups
 from dabs_rq.methods.losses import Temperature
-from dabs_rq.methods.pictures import PictureOptions, Views, check, check_batch, scaled_rate
+from dabs_rq.methods.pictures import PictureOptions, Views, check, check_batch, scaled_rate, whole_crops
 from dabs_rq.methods.views import recipes
 from dabs_rq.spec import Input
 
@@ -112,10 +113,7 @@ class MoCo(Method):
             check_batch(batch, synced=self.syncs_batch_norm)
         (images,) = batch.inputs
         ranks = batch.ranks
-        made = [
-            self.views.make(images, recipe, generator, ranks)
-            for recipe in recipes(self.options.augment, self.options.crop_min)
-        ]
+        made = self.views.make(images, recipes(self.options.augment, self.options.crop_min), generator, ranks)
         once = self.options.draws == "view"
         if once:
             made = [self.views.quantize(one, generator, ranks) for one in made]
@@ -175,4 +173,5 @@ METHOD = MethodSpec(
     options=Options,
     build=MoCo,
     encoder=Encoder,
+    crops=partial(whole_crops, count=2),
 )

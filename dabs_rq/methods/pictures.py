@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from dabs_rq.data.crops import Crops
 from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.resnet import MEAN, STD
 from dabs_rq.errors import NotServedError, OptionError
@@ -26,14 +28,16 @@ SCALED_TO = 256  # pretrain.lr is the rate of a batch of this size
 class PictureOptions:
     """Options of views and quantizer.
 
-    augment: none, a random resized crop, crop and flip, or MoCo-v3's full augmentation. crop_min: the smallest share of
-    the area that a crop has. view_size: side of a view in pixels; 0: of the input. rq: quantize no view, each channel,
-    or the whole picture (instance) with its own bins. bins: of the quantizer. p, p_per: probability of quantizing a
-    picture or, as the reference's transform, a channel. place: quantize "before" or "after" the normalisation by
-    ImageNet's mean and standard deviation, which changes the range of a whole picture.
+    augment: none, a random resized crop, crop and flip, or MoCo-v3's full augmentation. crops: random crops are of the
+    input, or of the whole picture where the input is a part of it (in imagenet, the centre square). crop_min: the
+    smallest share of the area that a crop has. view_size: side of a view in pixels; 0: of the input. rq: quantize no
+    view, each channel, or the whole picture (instance) with its own bins. bins: of the quantizer. p, p_per: probability
+    of quantizing a picture or, as the reference's transform, a channel. place: quantize "before" or "after" the
+    normalisation by ImageNet's mean and standard deviation, which changes the range of a whole picture.
     """
 
     augment: Literal["none", "crop", "crop_flip", "full"] = "crop"
+    crops: Literal["input", "whole"] = "input"
     crop_min: Share = 0.2
     view_size: Annotated[int, Interval(ge=0, le=65_536)] = 0
     rq: Literal["none", "channel", "instance"] = "none"
@@ -46,6 +50,14 @@ class PictureOptions:
 def scaled_rate(budget: Budget) -> float:
     """Return the learning rate for the batch of all devices, in proportion to its size."""
     return budget.lr * (budget.batch_size or SCALED_TO) / SCALED_TO
+
+
+def whole_crops(options: PictureOptions, inputs: tuple[Input, ...], count: int) -> Crops | None:
+    """Return the crops of whole pictures, `count` of each, that the options ask for; None if views come from the
+    inputs."""
+    if options.crops == "input" or options.augment == "none" or not isinstance(inputs[0], Grid):
+        return None
+    return Crops(count, options.view_size or inputs[0].height, options.crop_min)
 
 
 def check(name: str, options: PictureOptions, encoder: Encoder, inputs: tuple[Input, ...]) -> Grid:
@@ -87,13 +99,20 @@ class Views:
     options: PictureOptions
     picture: Grid
 
-    def make(self, images: Tensor, recipe: Recipe, generator: torch.Generator, ranks: Ranks) -> Tensor:
-        """Make a view of each picture: (B, C, H, W) in [0, 1] -> (B, C, size, size)."""
+    def make(self, images: Tensor, recipes: Sequence[Recipe], generator: torch.Generator, ranks: Ranks) -> list[Tensor]:
+        """Make a view of each picture by each recipe: (B, C, H, W) in [0, 1] -> (B, C, size, size) each.
+
+        images: or crops of whole pictures, (B, recipes, C, size, size), which are not cropped again.
+        """
 
         def draw(count: int) -> Tensor:
             return torch.stack([ranks.rand(len(images), generator) for _ in range(count)]).to(images.device)
 
-        return view(images, recipe, self.options.view_size or self.picture.height, draw)
+        side = self.options.view_size or self.picture.height
+        if images.ndim == 4:
+            return [view(images, recipe, side, draw) for recipe in recipes]
+        pairs = zip(images.unbind(1), recipes, strict=True)
+        return [view(cropped, replace(recipe, crop=None), side, draw) for cropped, recipe in pairs]
 
     def quantize(self, images: Tensor, generator: torch.Generator, ranks: Ranks) -> Tensor:
         """Quantize each picture with bins of its own, as `method.rq` says: (B, C, H, W) -> the same."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import DataError
 from dabs_rq.methods.base import Batch, Budget, Method, MethodSpec
-from dabs_rq.methods.pictures import PictureOptions, Share, Views, check, check_batch, scaled_rate
+from dabs_rq.methods.pictures import PictureOptions, Share, Views, check, check_batch, scaled_rate, whole_crops
 from dabs_rq.methods.views import recipes
 from dabs_rq.spec import Input
 
@@ -65,7 +66,7 @@ class Supervised(Method):
         if self.training:
             check_batch(batch, synced=self.syncs_batch_norm)
         recipe, _ = recipes(self.options.augment, self.options.crop_min)
-        made = self.views.make(images, recipe, generator, batch.ranks)
+        (made,) = self.views.make(images, (recipe,), generator, batch.ranks)
         features = self.encoder.features((self.views.quantize(made, generator, batch.ranks),))
         outputs, classes = self.classifier(features), targets.long()
         return F.cross_entropy(outputs, classes), {"accuracy": (outputs.detach().argmax(1) == classes).float().mean()}
@@ -85,4 +86,5 @@ METHOD = MethodSpec(
     build=Supervised,
     encoder=Encoder,
     reads_targets=True,
+    crops=partial(whole_crops, count=1),
 )

@@ -8,17 +8,14 @@ Source of the recipes: moco-v3 and torchvision's references.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Draw = Callable[[int], Tensor]  # k -> k uniform numbers in [0, 1) for each picture: (k, B), on the pictures' device
-ATTEMPTS = 10  # of drawing a crop that lies inside the picture
-RATIO = (3 / 4, 4 / 3)  # width / height of a crop
+from dabs_rq.data.crops import Draw, crop_boxes
+
 GREY = (0.2989, 0.587, 0.114)
 
 
@@ -48,7 +45,10 @@ def recipes(augment: str, crop_min: float) -> tuple[Recipe, Recipe]:
 
 
 def view(images: Tensor, recipe: Recipe, size: int, draw: Draw) -> Tensor:
-    """Make a view of each picture: (B, C, H, W) in [0, 1] -> (B, C, size, size); (B, C, H, W) without a crop."""
+    """Make a view of each picture: (B, C, H, W) in [0, 1] -> (B, C, size, size); (B, C, H, W) without a crop.
+
+    draw: on the pictures' device.
+    """
     if recipe.crop is not None:
         images = resized_crop(images, crop_boxes(images.shape[2], images.shape[3], (recipe.crop, 1.0), draw), size)
     if recipe.jitter:
@@ -71,29 +71,6 @@ def _sometimes(probability: float, draw: Draw, changed: Tensor, images: Tensor) 
 def _each(values: Tensor) -> Tensor:
     """One value for each picture: (B,) -> (B, 1, 1, 1)."""
     return values[:, None, None, None]
-
-
-def crop_boxes(height: int, width: int, scale: tuple[float, float], draw: Draw) -> Tensor:
-    """Draw boxes (top, left, height, width) in whole pixels, (4, B): torchvision's RandomResizedCrop.
-
-    scale: the range of the share of the area. The first attempt that lies inside the picture counts; if none of
-    `ATTEMPTS` does, the box is the largest centred one with a legal ratio.
-    """
-    drawn = draw(2 * ATTEMPTS + 2)
-    areas = height * width * (scale[0] + (scale[1] - scale[0]) * drawn[:ATTEMPTS])
-    low, high = math.log(RATIO[0]), math.log(RATIO[1])
-    ratios = torch.exp(low + (high - low) * drawn[ATTEMPTS : 2 * ATTEMPTS])
-    across, down = (areas * ratios).sqrt().round(), (areas / ratios).sqrt().round()
-    fits = (across > 0) & (across <= width) & (down > 0) & (down <= height)
-    first = fits.float().argmax(0, keepdim=True)
-    across, down = across.gather(0, first)[0], down.gather(0, first)[0]
-    largest_across, largest_down = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
-    found = fits.any(0)
-    across = torch.where(found, across, float(largest_across))
-    down = torch.where(found, down, float(largest_down))
-    top = torch.where(found, (drawn[-2] * (height - down + 1)).floor(), float((height - largest_down) // 2))
-    left = torch.where(found, (drawn[-1] * (width - across + 1)).floor(), float((width - largest_across) // 2))
-    return torch.stack([top, left, down, across])
 
 
 def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:

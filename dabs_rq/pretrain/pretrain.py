@@ -151,7 +151,7 @@ def source_batches(run: Run, seed: int) -> Shuffled | Streamed:
     Raises TrainingError for an empty split, OptionError for batches that the devices cannot share equally, and for a
     method that reads targets if the source has none.
     """
-    source = run.splits.unlabelled("train")
+    source = run.splits.unlabelled("train", run.whole_crops(run.method, run.domain))
     if isinstance(source, Examples) and len(source) == 0:
         raise TrainingError(f"{run.domain.pretraining.source.title}: the training split is empty")
     if registry.method(run.method.name).reads_targets and getattr(source, "targets", None) is None:

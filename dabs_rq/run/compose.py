@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONFIGS: Path = registry.PACKAGE / "configs"
 # Options of a group that affects results, but on which no result depends.
 _NO_EFFECT = ("pretrain.checkpoint_every", "transfer.also")
+_BY_NAME = ("encoders", "methods")  # keys of a scale: options of the encoder or method of a name
 # The options that choose which others there are, and their defaults.
 _CHOICES = ("scale", "protocol", "method", "domain", "table.columns")
 
@@ -120,7 +121,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         if (value := getattr(names, key))
     }
     names = dataclasses.replace(names, **unique)
-    scale, budgets, sizes = _scale(names.scale)
+    scale, budgets, of_scale = _scale(names.scale)
     names = with_network(names)
     table = tables.chosen(budgets, given)
     method_names = names.method if names.method is not None else tables.methods(table)
@@ -137,7 +138,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
             raise unknown_option(key, known)
 
     protocol = _protocol(names.protocol, protocol_type, given)
-    encoder_options = {**sizes.get(encoder_name, {}), **_declared_by(encoder_type, given, "encoder")}
+    encoder_options = {**of_scale["encoders"].get(encoder_name, {}), **_declared_by(encoder_type, given, "encoder")}
     encoder = checked(encoder_type, encoder_options, "encoder.")
     groups = {}
     for group, kind in GROUPS.items():
@@ -145,7 +146,7 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
         groups[group] = checked(kind, settings, f"{group}.")
     methods = []
     for spec in specs:
-        own = _declared_by(spec.options, given, "method")
+        own = {**of_scale["methods"].get(spec.name, {}), **_declared_by(spec.options, given, "method")}
         options = checked(spec.options, {**_from_protocol(spec.options, protocol), **own}, "method.")
         methods.append(Chosen(spec.name, options))
     options = Options(
@@ -272,17 +273,18 @@ def sources_of(scale: str) -> str | None:
 
 
 def _scale(name: str) -> tuple[Scale, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Read a scale, its budgets by group, and the sizes of encoders by name."""
+    """Read a scale, its budgets by group, and its options of encoders and of methods by name."""
     file, content = read("scale", name)
     facts = {key: content.get(key) for key in field_names(Scale) if key != "name"}
-    problems = [f"unknown {key}" for key in content if key not in (*facts, "encoders", *GROUPS)]
+    problems = [f"unknown {key}" for key in content if key not in (*facts, *_BY_NAME, *GROUPS)]
     problems += [f"missing {key}" for key, value in facts.items() if value is None and key != "sources"]
     for group, kind in GROUPS.items():
         problems += [f"unknown {group}.{key}" for key in content.get(group, {}) if key not in field_names(kind)]
     if problems:
         raise OptionError(f"{file}: {'; '.join(problems)}. configs/scale/mini.yaml shows the form.")
     scale = checked(Scale, {"name": name, **facts}, f"{file}: ")
-    return scale, {group: content.get(group, {}) for group in GROUPS}, content.get("encoders", {})
+    budgets = {group: content.get(group, {}) for group in GROUPS}
+    return scale, budgets, {kind: content.get(kind, {}) for kind in _BY_NAME}
 
 
 def _protocol(name: str, kind: type[Protocol], given: Mapping[str, Any]) -> Protocol:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dabs_rq import registry
+from dabs_rq.data.crops import Crops
 from dabs_rq.domain import Domain, Task
 from dabs_rq.errors import MissingDataError, OptionError, unknown
 from dabs_rq.files import write_once
@@ -139,6 +140,13 @@ class Run:
     def domain_called(self, name: str) -> Domain:
         """Return a domain with the sources of the scale."""
         return registry.domain(name, self.options.scale.sources)
+
+    def whole_crops(self, method: Chosen, domain: Domain) -> Crops | None:
+        """Return the random crops of whole pictures that a method trains on; None if it trains on the inputs."""
+        declared = registry.method(method.name).crops
+        if declared is None or domain.pretraining.whole is None:
+            return None
+        return declared(method.options, self.inputs_of(domain))
 
     @property
     def batch_size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from dabs_rq.data.crops import Crops
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store
 from dabs_rq.data.readers import hub
@@ -33,8 +34,11 @@ class Splits:
         loader = self.options.loader
         return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or os.cpu_count() or 1)
 
-    def unlabelled(self, split: str) -> Examples | Stream:
-        """Load at most `max_examples` of the domain's pretraining source, prepared as loader.prepare says."""
+    def unlabelled(self, split: str, crops: Crops | None = None) -> Examples | Stream:
+        """Load at most `max_examples` of the domain's pretraining source, prepared as loader.prepare says.
+
+        crops: of whole pictures, in place of the inputs; nothing is prepared then.
+        """
         declared = self.domain.pretraining
         request = self.request(split)
         loaded = declared.load(request)
@@ -42,7 +46,10 @@ class Splits:
         if isinstance(loaded, Stream):
             return loaded.sample(limit)
         self._check_size(request, declared, loaded)
-        return self.prepare(loaded.sample(limit))
+        sampled = loaded.sample(limit)
+        if crops is not None and declared.whole is not None:
+            return sampled.cropped(crops, declared.whole)
+        return self.prepare(sampled)
 
     def of_task(self, task: Task, split: str) -> Examples:
         """Load at most `max_examples` of a task's split, chosen before anything is decoded."""

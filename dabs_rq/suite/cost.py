@@ -36,9 +36,9 @@ class Cost:
     """The cost of one domain for one seed.
 
     pretraining: method that trains -> operations. encoding: operations for all features of one checkpoint; tasks that
-    share inputs are counted separately. prepared: bytes of all decoded examples, once for all seeds. stored: bytes of
-    checkpoints and features of all methods. unknown: sources whose number of examples is not declared, which are not
-    counted.
+    share inputs are counted separately. prepared: bytes of all decoded examples, once for all seeds;
+    pictures that are cropped from their files take none. stored: bytes of checkpoints and features of all methods.
+    unknown: sources whose number of examples is not declared, which are not counted.
     """
 
     domain: str
@@ -68,14 +68,17 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
     encoded = sum(count or 0 for count in labelled.values())
     epochs = options.transfer.epochs if options.transfer.features == "reencode" else 1
     example_bytes = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
-    trained = [name for name in run.methods if registry.method(name).trains]
+    methods = [method for method in options.methods if registry.method(method.name).trains]
+    trained = [method.name for method in methods]
+    crops_all = bool(methods) and all(run.whole_crops(method, domain) for method in methods)
+    decoded = [*labelled.values(), 0 if crops_all else unlabelled]
     return Cost(
         domain=domain.name,
         steps=options.pretrain.steps,
         batch_size=batch_size,
         pretraining={name: options.pretrain.steps * batch_size * operations.training(inputs, name) for name in trained},
         encoding=epochs * encoded * operations.encoding(inputs),
-        prepared=example_bytes * sum(count or 0 for count in counts.values()),
+        prepared=example_bytes * sum(count or 0 for count in decoded),
         stored=FLOAT_BYTES * len(run.methods) * (operations.weights(inputs) + encoded * operations.width(inputs)),
         unknown=tuple(name for name, count in counts.items() if count is None),
     )

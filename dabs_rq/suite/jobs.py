@@ -112,7 +112,8 @@ def _prepare(job: Job, outcome: Outcome) -> None:
     reports them."""
     run = job.run
     preparations: list[Callable[[], object]] = []
-    if any(registry.method(name).trains for name in run.methods):
+    trained = [method for method in run.options.methods if registry.method(method.name).trains]
+    if any(run.whole_crops(method, run.domain) is None for method in trained):
         preparations.append(lambda: run.splits.unlabelled("train"))
     preparations += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
     for prepare in preparations:

@@ -65,7 +65,7 @@ def decode(row: dict[str, Any], *, root: Path, side: int) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1))
 
 
-IMAGENET = Pretraining(source=imagenet.SOURCE, load=load, sizes=SIZES)
+IMAGENET = Pretraining(source=imagenet.SOURCE, load=load, sizes=SIZES, whole=image.open_rgb)
 
 TASK = Task(
     name="imagenet1k",
