@@ -26,7 +26,7 @@ MARGIN = 1e-6
 
 
 class Draws(NamedTuple):
-    """The random numbers of one call, uniform in [0, 1); None where a call needs none.
+    """The random numbers of one call, uniform in [0, 1); None where a call needs none. `draw` makes them.
 
     Shape: for K channels per example (1 if the granularity is instance): edges (B, K, bins - 1), unsorted; values
         (B, K, bins), lowest bin first; apply (B,). Without a batch dimension: (K, bins - 1), (K, bins), (K,).
@@ -35,6 +35,26 @@ class Draws(NamedTuple):
     edges: Tensor | None
     values: Tensor | None
     apply: Tensor | None
+
+
+def draw(
+    shape: tuple[int, ...],
+    bins: int = 8,
+    *,
+    channel_dim: int = 1,
+    spacing: str = "random",
+    collapse: str = "inside_random",
+    granularity: str = "channel",
+    p: float = 1.0,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    part: tuple[int, int] = (0, 1),
+) -> Draws:
+    """Draw what `randomized_quantization` needs for an x of this shape, on this device. The other parameters are its
+    own; with `draws=` it then computes what it would have computed with `generator=`."""
+    channels = shape[channel_dim] if granularity == "channel" else 1
+    lead = (channels,) if channel_dim % len(shape) == 0 else (shape[0], channels)
+    return _draw(_draw_shapes(lead, bins, spacing, collapse, p), generator, torch.device(device), part)
 
 
 def randomized_quantization(

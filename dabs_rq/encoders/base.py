@@ -64,7 +64,7 @@ class Encoder(nn.Module, abc.ABC):
         return self.features(inputs)
 
     def compile_parts(self) -> None:
-        """Compile the expensive modules in place (trainer.compile). Names of tensors must stay the same."""
+        """Compile the expensive modules in place (trainer.compile=true). Names of tensors must stay the same."""
 
     @property
     def device(self) -> torch.device:

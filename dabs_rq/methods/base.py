@@ -58,6 +58,10 @@ class Batch:
         return len(self.inputs[0])
 
     @property
+    def device(self) -> torch.device:
+        return self.inputs[0].device
+
+    @property
     def tokens(self) -> Tensor:
         """Token embeddings (B, S, D), without class token and positions."""
         if self._tokens is None:
@@ -115,11 +119,25 @@ class Method(nn.Module):
         self.options, self.encoder, self.inputs = options, encoder, inputs
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar to minimise, and scalars to log. Draw all random numbers except dropout from `generator`.
+        """Return the scalar to minimise, and scalars to log: `loss_of` what `prepare` returns.
 
-        The generator has the same state on all ranks: draw through `batch.ranks`, or all ranks use the same numbers.
-        The loss is the mean over the examples of this rank, or of all ranks (`batch.ranks.gather`).
+        A method may override this alone, but then trainer.compile=step refuses it. Draw all random numbers except
+        dropout from `generator`. It has the same state on all ranks: draw through `batch.ranks`, or all ranks use the
+        same numbers. The loss is the mean over the examples of this rank, or of all ranks (`batch.ranks.gather`).
         """
+        return self.loss_of(batch, self.prepare(batch, generator))
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
+        """Draw the random numbers of `loss_of`, and do what else cannot be compiled. Do not use `batch.tokens` here:
+        what embeds them belongs into `loss_of`.
+
+        Returns tensors on the batch's device, alone or in tuples, lists and dicts.
+        """
+        raise NotImplementedError
+
+    def loss_of(self, batch: Batch, drawn: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute what `loss` returns from what `prepare` returned. trainer.compile=step makes one graph of it: draw
+        nothing but dropout, read no value on the host, and create no tensor from Python numbers."""
         raise NotImplementedError
 
     def augment(self, inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -162,7 +180,7 @@ class Method(nn.Module):
         return True
 
     def compile_parts(self) -> None:
-        """Compile the expensive modules (trainer.compile). Names of tensors must stay the same."""
+        """Compile the expensive modules (trainer.compile=true). Names of tensors must stay the same."""
         self.encoder.compile_parts()
 
     def own_state(self) -> dict[str, Tensor]:

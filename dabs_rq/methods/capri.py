@@ -87,10 +87,13 @@ class CAPRI(Method):
         self.predictor = nn.Linear(encoder.width, encoder.width)
         encoder.head.requires_grad_(False)  # the projection head is not used
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return draw(batch, self.inputs, generator)
+
+    def loss_of(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         tokens, mask = batch.tokens, batch.mask
         parts = lengths(self.inputs, self.options.within_inputs)
-        chosen = choose(draw(batch, generator), self.options.corruption_rate, mask, parts)
+        chosen = choose(drawn, self.options.corruption_rate, mask, parts)
         masked = flags(chosen, tokens.shape[1])
         encoded = self.encoder.encode(tokens.masked_fill(masked.unsqueeze(2), 0), mask).tokens
         return self.prediction_loss(encoded, tokens, masked, mask, batch.ranks)

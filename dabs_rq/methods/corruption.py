@@ -43,10 +43,16 @@ def count(real: int, rate: float, minimum: int = 1) -> int:
     return min(real, max(minimum, math.ceil(real * rate)))
 
 
-def draw(batch: Batch, generator: torch.Generator) -> Tensor:
-    """Draw a number in [0, 1) for every token of this rank: (B, S), on the device of the tokens."""
-    rows, sequence = batch.tokens.shape[:2]
-    return batch.ranks.rand(rows * sequence, generator).view(rows, sequence).to(batch.tokens.device)
+def _counts(real: Tensor, rate: float, minimum: int) -> Tensor:
+    """Compute `count` of each of `real`, int64, without a table, which would have to be copied to the device."""
+    exact = torch.float32 if real.device.type == "mps" else torch.float64  # as `count`; that device has no double
+    return torch.minimum(real, (real.to(exact) * rate).ceil().long().clamp(min=minimum))
+
+
+def draw(batch: Batch, inputs: Sequence[Input], generator: torch.Generator) -> Tensor:
+    """Draw a number in [0, 1) for every token of this rank: (B, S), on the device of the batch."""
+    rows, (sequence,) = len(batch), lengths(inputs, within_inputs=False)
+    return batch.ranks.rand(rows * sequence, generator).view(rows, sequence).to(batch.device)
 
 
 def choose(
@@ -62,10 +68,9 @@ def choose(
     chosen, start = [], 0
     for draws, real, length in zip(u.split(list(parts), dim=1), masks, parts, strict=True):
         most = count(length, rate, minimum)
-        of_real = torch.tensor([count(n, rate, minimum) for n in range(length + 1)], device=u.device)
-        counts = of_real[-1:].expand(len(u), 1) if real is None else of_real[real.sum(1, keepdim=True)]
         order = (draws if real is None else draws.masked_fill(~real, -1.0)).argsort(dim=1, descending=True, stable=True)
-        valid = torch.arange(most, device=u.device) < counts
+        places = torch.arange(most, device=u.device).expand(len(u), -1)
+        valid = places < (most if real is None else _counts(real.sum(1, keepdim=True), rate, minimum))
         chosen.append(Chosen(start + order[:, :most], valid))
         start += length
     return tuple(chosen)

@@ -79,11 +79,15 @@ class EMix(Method):
     def trains_embeddings(self) -> bool:
         return not self.options.frozen_embeddings
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw the share and the partner of each example: u (B,) in [0, 1), partner (B,) int64."""
+        ranks, device = batch.ranks, batch.device
+        u = ranks.rand(len(batch), generator).to(device)
+        return u, ranks.permutation(len(batch), generator).to(device)  # both examples are on the same rank
+
+    def loss_of(self, batch: Batch, drawn: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         tokens = batch.tokens.detach() if self.options.frozen_embeddings else batch.tokens
-        ranks = batch.ranks
-        u = ranks.rand(len(batch), generator).to(tokens.device)
-        partner = ranks.permutation(len(batch), generator).to(tokens.device)  # both examples are on the same rank
+        ranks, (u, partner) = batch.ranks, drawn
         mix_coeff = torch.maximum(u, 1 - u)  # max(l, 1 - l) for l ~ Beta(1, 1)
 
         share = mix_coeff[:, None, None]

@@ -121,10 +121,13 @@ class MAE(Method):
         for block in self.decoder.blocks if self.decoder else ():
             block.compile()
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return draw(batch, self.inputs, generator)
+
+    def loss_of(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         tokens, mask = batch.tokens, batch.mask
         parts = lengths(self.inputs, self.options.within_inputs)
-        chosen = choose(draw(batch, generator), self.options.corruption_rate, mask, parts)
+        chosen = choose(drawn, self.options.corruption_rate, mask, parts)
         masked = flags(chosen, tokens.shape[1])
         if self.decoder is None:
             corrupted = tokens.masked_fill(masked.unsqueeze(2), 0)

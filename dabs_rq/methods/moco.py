@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Interval
@@ -26,6 +26,7 @@ from dabs_rq.methods.lars import LARS, groups
 from dabs_rq.methods.losses import Temperature
 from dabs_rq.methods.pictures import PictureOptions, Views, check, check_batch, scaled_rate, whole_crops
 from dabs_rq.methods.views import recipes
+from dabs_rq.quantize import Draws
 from dabs_rq.spec import Input
 
 Size = Annotated[int, Interval(ge=1, le=65_536)]
@@ -88,6 +89,14 @@ def layers(width: int, hidden: int, out: int, *, last_norm: bool) -> nn.Sequenti
     )
 
 
+class Drawn(NamedTuple):
+    """The random numbers of a batch: of each of its two views, and of the bins of both, which are those of the queries
+    and, unless both get the same, those of the keys."""
+
+    views: list[Tensor]
+    bins: list[Draws | None]
+
+
 class MoCo(Method):
     options: Options
     encoder: Encoder
@@ -96,6 +105,7 @@ class MoCo(Method):
     def __init__(self, options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
         super().__init__(options, encoder, inputs)
         self.views = Views(options, check("moco", options, encoder, inputs))
+        self._recipes = recipes(options.augment, options.crop_min)
         self.projector = layers(encoder.width, options.hidden, options.dimension, last_norm=True)
         self.predictor = layers(options.dimension, options.hidden, options.dimension, last_norm=False)
         self.momentum_encoder = copy.deepcopy(encoder).requires_grad_(False)
@@ -108,24 +118,33 @@ class MoCo(Method):
     def after_step(self, step: int) -> None:
         self.step = step
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Drawn:
+        """Draw, and move the momentum encoder: its momentum is another number in every step, which a graph would take
+        for a constant."""
         if self.training:
             check_batch(batch, synced=self.syncs_batch_norm)
-        (images,) = batch.inputs
-        ranks = batch.ranks
-        made = self.views.make(images, recipes(self.options.augment, self.options.crop_min), generator, ranks)
+        self._average()
+        ranks, pairs = batch.ranks, self.views.pairs(batch.inputs[0], self._recipes)
+        views = [self.views.draw(len(batch), recipe, generator, ranks).to(batch.device) for _, recipe in pairs]
+        times = 1 if self.options.draws == "view" else 2  # queries, then keys
+        bins = [self.views.draw_bins(*pair, generator, ranks) for _ in range(times) for pair in pairs]
+        return Drawn(views, bins)
+
+    def loss_of(self, batch: Batch, drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
+        ranks, pairs = batch.ranks, self.views.pairs(batch.inputs[0], self._recipes)
+        made = [self.views.make(*pair, numbers) for pair, numbers in zip(pairs, drawn.views, strict=True)]
         once = self.options.draws == "view"
         if once:
-            made = [self.views.quantize(one, generator, ranks) for one in made]
+            made = [self.views.quantize(*one) for one in zip(made, drawn.bins, strict=True)]
 
-        def passed(one: Tensor) -> tuple[Tensor]:
-            return (one if once else self.views.quantize(one, generator, ranks),)
+        def passed(number: int) -> tuple[Tensor]:
+            one = made[number % 2]
+            return (one if once else self.views.quantize(one, drawn.bins[number]),)
 
         # Two passes, not one of both views: batch norm takes the statistics of one view.
-        q1, q2 = (self.predictor(self.projector(self.encoder.features(passed(one)))) for one in made)
+        q1, q2 = (self.predictor(self.projector(self.encoder.features(passed(number)))) for number in (0, 1))
         with torch.no_grad():
-            self._average()  # with the weights of before this step
-            k1, k2 = (self.momentum_projector(self.momentum_encoder.features(passed(one))) for one in made)
+            k1, k2 = (self.momentum_projector(self.momentum_encoder.features(passed(number))) for number in (2, 3))
         q1, q2, k1, k2 = ranks.gather(q1, q2, k1, k2)
         temperature = self.options.temperature
         loss = contrastive(q1, k2, temperature) + contrastive(q2, k1, temperature)
@@ -141,6 +160,7 @@ class MoCo(Method):
             return start
         return momentum_at(self.step, self.steps, start)
 
+    @torch.no_grad()
     def _average(self) -> None:
         """Move the momentum modules' parameters towards the trained ones, once a step. Their buffers come from their
         own passes."""

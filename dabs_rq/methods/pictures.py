@@ -15,8 +15,8 @@ from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.resnet import MEAN, STD
 from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Budget, number
-from dabs_rq.methods.views import Recipe, view
-from dabs_rq.quantize import randomized_quantization
+from dabs_rq.methods.views import Recipe, filled_like, numbers, view
+from dabs_rq.quantize import Draws, draw, randomized_quantization
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid, Input
 
@@ -99,32 +99,60 @@ class Views:
     options: PictureOptions
     picture: Grid
 
-    def make(self, images: Tensor, recipes: Sequence[Recipe], generator: torch.Generator, ranks: Ranks) -> list[Tensor]:
-        """Make a view of each picture by each recipe: (B, C, H, W) in [0, 1] -> (B, C, size, size) each.
+    @property
+    def side(self) -> int:
+        """Of a cropped view, in pixels."""
+        return self.options.view_size or self.picture.height
 
-        images: or crops of whole pictures, (B, recipes, C, size, size), which are not cropped again.
+    def pairs(self, images: Tensor, recipes: Sequence[Recipe]) -> list[tuple[Tensor, Recipe]]:
+        """Return the pictures (B, C, H, W) and the recipe of each view.
+
+        images: (B, C, H, W), of which every view is made; or crops of whole pictures, (B, recipes, C, side, side),
+        which are not cropped again.
         """
-
-        def draw(count: int) -> Tensor:
-            return torch.stack([ranks.rand(len(images), generator) for _ in range(count)]).to(images.device)
-
-        side = self.options.view_size or self.picture.height
         if images.ndim == 4:
-            return [view(images, recipe, side, draw) for recipe in recipes]
-        pairs = zip(images.unbind(1), recipes, strict=True)
-        return [view(cropped, replace(recipe, crop=None), side, draw) for cropped, recipe in pairs]
+            return [(images, recipe) for recipe in recipes]
+        uncropped = [replace(recipe, crop=None) for recipe in recipes]
+        return list(zip(images.unbind(1), uncropped, strict=True))
 
-    def quantize(self, images: Tensor, generator: torch.Generator, ranks: Ranks) -> Tensor:
+    def draw(self, rows: int, recipe: Recipe, generator: torch.Generator, ranks: Ranks) -> Tensor:
+        """Draw the random numbers of a view of each of `rows` pictures: (numbers, B)."""
+        drawn = [ranks.rand(rows, generator) for _ in range(numbers(recipe))]
+        return torch.stack(drawn) if drawn else torch.empty(0, rows)
+
+    def make(self, images: Tensor, recipe: Recipe, drawn: Tensor) -> Tensor:
+        """Make a view of each picture: (B, C, H, W) in [0, 1] -> (B, C, side, side); without a crop as large as
+        before."""
+        used = 0
+
+        def take(count: int) -> Tensor:
+            nonlocal used
+            used += count
+            return drawn[used - count : used]
+
+        return view(images, recipe, self.side, take)
+
+    def draw_bins(self, images: Tensor, recipe: Recipe, generator: torch.Generator, ranks: Ranks) -> Draws | None:
+        """Draw the random numbers that quantize a view of each of `images`; None if `method.rq` quantizes none."""
+        options, (rows, channels, *sides) = self.options, images.shape
+        if options.rq == "none":
+            return None
+        sides = sides if recipe.crop is None else [self.side, self.side]
+        shape = (rows * channels, 1, *sides) if options.p_per == "channel" else (rows, channels, *sides)
+        how: dict[str, Any] = {"granularity": options.rq, "p": options.p, "device": images.device}
+        return draw(shape, options.bins, generator=generator, part=(ranks.rank, ranks.count), **how)
+
+    def quantize(self, images: Tensor, drawn: Draws | None) -> Tensor:
         """Quantize each picture with bins of its own, as `method.rq` says: (B, C, H, W) -> the same."""
         options = self.options
-        if options.rq == "none":
+        if drawn is None:
             return images
         mean, std = self._statistics(images)
         x = (images - mean) / std
         if options.p_per == "channel":
             x = x.flatten(0, 1).unsqueeze(1)
         how: dict[str, Any] = {"granularity": options.rq, "p": options.p, "gradient": "detach"}
-        x = randomized_quantization(x, options.bins, generator=generator, part=(ranks.rank, ranks.count), **how)
+        x = randomized_quantization(x, options.bins, draws=drawn, **how)
         return x.reshape(images.shape) * std + mean
 
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,4 +161,4 @@ class Views:
         if self.options.place == "before" or images.shape[1] != len(MEAN):
             return images.new_zeros(()), images.new_ones(())
         shape = (len(MEAN), 1, 1)
-        return images.new_tensor(MEAN).reshape(shape), images.new_tensor(STD).reshape(shape)
+        return filled_like(images, MEAN).reshape(shape), filled_like(images, STD).reshape(shape)

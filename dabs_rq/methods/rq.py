@@ -21,7 +21,7 @@ from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Method, MethodSpec, choice, number, projections
 from dabs_rq.methods.losses import Temperature, info_nce
 from dabs_rq.protocol import Protocol, option
-from dabs_rq.quantize import randomized_quantization
+from dabs_rq.quantize import Draws, draw, randomized_quantization
 from dabs_rq.spec import Grid, Input, Tokens
 
 NOT_PUBLIC = "How randomized quantization was applied on DABS is not public."
@@ -101,13 +101,37 @@ class RandomizedQuantizationMethod(Method):
         """Return whether an input is quantized itself, not its embeddings."""
         return self.options.level != "embedding" and not isinstance(spec, Tokens)
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> list[dict[int, Draws]]:
+        """Draw the bins of each quantized view: for each input by its number, those that are quantized themselves
+        first."""
+        options = self.options
+        views = []
+        for _ in range(options.views):
+            drawn = {}
+            for index, spec in sorted(enumerate(self.inputs), key=lambda one: not self._on_input(one[1])):
+                on_input = self._on_input(spec)
+                drawn[index] = draw(
+                    (len(batch), *(spec.shape if on_input else (spec.sequence_length, self.encoder.width))),
+                    options.bins,
+                    channel_dim=_channel_dim(spec) if on_input else 2,
+                    spacing=options.spacing,
+                    collapse=options.collapse,
+                    granularity=options.granularity,
+                    p=options.p,
+                    generator=generator,
+                    device=batch.device,
+                    part=(batch.ranks.rank, batch.ranks.count),
+                )
+            views.append(drawn)
+        return views
+
+    def loss_of(self, batch: Batch, drawn: list[dict[int, Draws]]) -> tuple[Tensor, dict[str, Tensor]]:
         masks = [batch.mask] * 2
         if self.options.after_block:
-            with self._quantized_after_block(batch, generator):
+            with self._quantized_after_block(batch.mask, drawn):
                 local = projections(self.encoder, [batch.tokens] * 2, masks, together=True)
         else:
-            views = [self._view(batch, generator) for _ in range(self.options.views)]
+            views = [self._view(batch, of_view) for of_view in drawn]
             if self.options.views == 1:
                 views.append(batch.tokens)
             local = projections(self.encoder, views, masks, self.options.views_together)
@@ -115,37 +139,40 @@ class RandomizedQuantizationMethod(Method):
         loss, accuracy = info_nce(first, second, self.options.temperature)
         return loss, {"accuracy": accuracy}
 
-    def _view(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
+    def _view(self, batch: Batch, drawn: dict[int, Draws]) -> Tensor:
         on_input = [self._on_input(spec) for spec in self.inputs]
         if any(on_input):
             quantized = [
-                self._quantize(raw, 1 if isinstance(spec, Grid) else 2, None, draw) if quantize else raw
-                for spec, raw, quantize in zip(self.inputs, batch.inputs, on_input, strict=True)
+                self._quantize(raw, _channel_dim(spec), None, drawn[index]) if on_input[index] else raw
+                for index, (spec, raw) in enumerate(zip(self.inputs, batch.inputs, strict=True))
             ]
             tokens = self.encoder.embed(tuple(quantized))
         else:
             tokens = batch.tokens
-        return self._quantize_tokens(tokens, batch.mask, on_input, draw)
+        return self._quantize_tokens(tokens, batch.mask, on_input, drawn)
 
-    def _quantize_tokens(self, tokens: Tensor, mask: Tensor | None, done: list[bool], draw: dict[str, Any]) -> Tensor:
+    def _quantize_tokens(
+        self, tokens: Tensor, mask: Tensor | None, done: list[bool], drawn: dict[int, Draws]
+    ) -> Tensor:
         """Quantize tokens (B, S, D): those of each input separately, since their ranges differ, but for inputs that are
         `done`."""
         lengths = [spec.sequence_length for spec in self.inputs]
         masks = [None] * len(lengths) if mask is None else mask.split(lengths, dim=1)
-        parts = zip(tokens.split(lengths, dim=1), masks, done, strict=True)
-        return torch.cat([part if skip else self._quantize(part, 2, mask, draw) for part, mask, skip in parts], dim=1)
+        parts = enumerate(zip(tokens.split(lengths, dim=1), masks, strict=True))
+        return torch.cat(
+            [part if done[index] else self._quantize(part, 2, mask, drawn[index]) for index, (part, mask) in parts],
+            dim=1,
+        )
 
     @contextlib.contextmanager
-    def _quantized_after_block(self, batch: Batch, generator: torch.Generator) -> Iterator[None]:
+    def _quantized_after_block(self, mask: Tensor | None, drawn: list[dict[int, Draws]]) -> Iterator[None]:
         """Let the encoder quantize the output of a block, (V * B, 1 + S, D) for V views; the class token stays."""
         none_done = [False] * len(self.inputs)
 
         def quantized(_: nn.Module, __: Any, tokens: Tensor) -> Tensor:
             views = list(tokens.chunk(2))
-            for index in range(self.options.views):
-                draw = {"generator": generator, "part": (batch.ranks.rank, batch.ranks.count)}
-                view = self._quantize_tokens(views[index][:, 1:], batch.mask, none_done, draw)
+            for index, of_view in enumerate(drawn):
+                view = self._quantize_tokens(views[index][:, 1:], mask, none_done, of_view)
                 views[index] = torch.cat([views[index][:, :1], view], dim=1)
             return torch.cat(views)
 
@@ -156,7 +183,7 @@ class RandomizedQuantizationMethod(Method):
         finally:
             handle.remove()
 
-    def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, draw: dict[str, Any]) -> Tensor:
+    def _quantize(self, x: Tensor, channel_dim: int, mask: Tensor | None, drawn: Draws) -> Tensor:
         options = self.options
         return self.quantizer(
             x,
@@ -168,8 +195,13 @@ class RandomizedQuantizationMethod(Method):
             p=options.p,
             gradient=options.gradient,
             mask=mask,
-            **draw,
+            draws=drawn,
         )
+
+
+def _channel_dim(spec: Input) -> int:
+    """Return the dimension of a batch of raw inputs that holds the channels."""
+    return 1 if isinstance(spec, Grid) else 2
 
 
 def build(options: Options, encoder: TokenEncoder, inputs: tuple[Input, ...]) -> RandomizedQuantizationMethod:

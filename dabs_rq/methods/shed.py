@@ -82,10 +82,13 @@ class ShED(Method):
         self.predictor = nn.Linear(encoder.width, 2)
         encoder.head.requires_grad_(False)  # the projection head is not used
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return draw(batch, self.inputs, generator)
+
+    def loss_of(self, batch: Batch, drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         options, tokens, mask = self.options, batch.tokens, batch.mask
         parts = lengths(self.inputs, options.within_inputs)
-        chosen = choose(draw(batch, generator), options.corruption_rate, mask, parts, options.minimum)
+        chosen = choose(drawn, options.corruption_rate, mask, parts, options.minimum)
         shuffled = shuffle(tokens, chosen)
         moved = flags(chosen, tokens.shape[1]) if options.labels == "chosen" else (shuffled != tokens).any(2)
         return self.detection_loss(self.encoder.encode(shuffled, mask).tokens, moved, mask, batch.ranks)

@@ -21,6 +21,7 @@ from dabs_rq.errors import DataError
 from dabs_rq.methods.base import Batch, Budget, Method, MethodSpec
 from dabs_rq.methods.pictures import PictureOptions, Share, Views, check, check_batch, scaled_rate, whole_crops
 from dabs_rq.methods.views import recipes
+from dabs_rq.quantize import Draws
 from dabs_rq.spec import Input
 
 PARTS, FACTOR = 3, 0.1  # the rate falls by this factor after each third of the steps (30 of 90 epochs)
@@ -45,6 +46,7 @@ class Supervised(Method):
     def __init__(self, options: Options, encoder: Encoder, inputs: tuple[Input, ...]) -> None:
         super().__init__(options, encoder, inputs)
         self.views = Views(options, check("supervised", options, encoder, inputs))
+        self._recipe, _ = recipes(options.augment, options.crop_min)
         self.classifier = nn.Linear(encoder.width, options.classes)
 
     def begin(self, budget: Budget, step: int, targets: Any) -> None:
@@ -60,14 +62,19 @@ class Supervised(Method):
                 "Give the number of classes: method.classes"
             )
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        (images,), targets = batch.inputs, batch.targets
-        assert targets is not None
+    def prepare(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Draws | None]:
+        """Draw the random numbers of the view and of its bins."""
         if self.training:
             check_batch(batch, synced=self.syncs_batch_norm)
-        recipe, _ = recipes(self.options.augment, self.options.crop_min)
-        (made,) = self.views.make(images, (recipe,), generator, batch.ranks)
-        features = self.encoder.features((self.views.quantize(made, generator, batch.ranks),))
+        ranks, ((images, recipe),) = batch.ranks, self.views.pairs(batch.inputs[0], (self._recipe,))
+        drawn = self.views.draw(len(batch), recipe, generator, ranks).to(batch.device)
+        return drawn, self.views.draw_bins(images, recipe, generator, ranks)
+
+    def loss_of(self, batch: Batch, drawn: tuple[Tensor, Draws | None]) -> tuple[Tensor, dict[str, Tensor]]:
+        targets, ((images, recipe),) = batch.targets, self.views.pairs(batch.inputs[0], (self._recipe,))
+        assert targets is not None
+        made = self.views.make(images, recipe, drawn[0])
+        features = self.encoder.features((self.views.quantize(made, drawn[1]),))
         outputs, classes = self.classifier(features), targets.long()
         return F.cross_entropy(outputs, classes), {"accuracy": (outputs.detach().argmax(1) == classes).float().mean()}
 

@@ -8,7 +8,9 @@ Source of the recipes: moco-v3 and torchvision's references.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -64,6 +66,19 @@ def view(images: Tensor, recipe: Recipe, size: int, draw: Draw) -> Tensor:
     return images
 
 
+@cache
+def numbers(recipe: Recipe) -> int:
+    """Return how many random numbers `view` draws for each picture."""
+    asked: list[int] = []
+
+    def draw(count: int) -> Tensor:
+        asked.append(count)
+        return torch.empty(count, 1, device="meta")
+
+    view(torch.empty(1, 3, 8, 8, device="meta"), recipe, 8, draw)
+    return sum(asked)
+
+
 def _sometimes(probability: float, draw: Draw, changed: Tensor, images: Tensor) -> Tensor:
     return torch.where(_each(draw(1)[0] < probability), changed, images)
 
@@ -104,7 +119,7 @@ def jitter(images: Tensor, drawn: Tensor) -> Tensor:
 
     drawn: (8, B) uniform numbers, for brightness, contrast, saturation and hue, then for their order.
     """
-    strengths = 1 + (2 * drawn[:3] - 1) * drawn.new_tensor([0.4, 0.4, 0.2])[:, None]
+    strengths = 1 + (2 * drawn[:3] - 1) * filled_like(drawn, (0.4, 0.4, 0.2))[:, None]
     shift = (2 * drawn[3] - 1) * 0.1
     operations = (
         lambda x: brightness(x, strengths[0]),
@@ -118,6 +133,12 @@ def jitter(images: Tensor, drawn: Tensor) -> Tensor:
             changed = torch.where(_each(chosen == number), operation(images), changed)
         images = changed
     return images
+
+
+def filled_like(x: Tensor, values: Sequence[float]) -> Tensor:
+    """Return `values`, (n,), in the type and on the device of x. They are written there: a copy of a Python list makes
+    the host wait for the device, and cuts a compiled graph."""
+    return torch.stack([x.new_full((), value) for value in values])
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ takes the place of these augmentations, since it needs no knowledge of the data.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -42,9 +41,9 @@ def remaining(u: Tensor, drop: float, mask: Tensor | None = None) -> Tensor:
         mask bool (B, S), True = real token, None if all are real.
     """
     real = torch.ones_like(u, dtype=torch.bool) if mask is None else mask
-    counts = torch.tensor([math.ceil(n * (1 - drop)) for n in range(u.shape[1] + 1)], device=u.device)
+    counts = (real.sum(1, keepdim=True) * (1 - drop)).ceil()
     order = u.masked_fill(~real, -1.0).argsort(dim=1, descending=True, stable=True)
-    first = torch.arange(u.shape[1], device=u.device) < counts[real.sum(1, keepdim=True)]
+    first = torch.arange(u.shape[1], device=u.device) < counts
     return torch.zeros_like(real).scatter_(1, order, first)
 
 
@@ -67,12 +66,15 @@ class VICReg(Method):
         self.expander = nn.Sequential(nn.Linear(encoder.width, width), nn.ReLU(), nn.Linear(width, width))
         encoder.head.requires_grad_(False)  # the expander takes the place of the projection head
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        tokens, mask = batch.tokens, batch.mask
+    def prepare(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
+        rows, sequence = len(batch), sum(spec.sequence_length for spec in self.inputs)
+        drawn = [batch.ranks.rand(rows * sequence, generator).view(rows, sequence) for _ in range(2)]
+        return [u.to(batch.device) for u in drawn]
+
+    def loss_of(self, batch: Batch, drawn: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         views = []
-        for _ in range(2):
-            u = batch.ranks.rand(tokens.shape[0] * tokens.shape[1], generator).view(tokens.shape[:2]).to(tokens.device)
-            view = self.encoder.encode(tokens, remaining(u, self.options.drop, mask))
+        for u in drawn:
+            view = self.encoder.encode(batch.tokens, remaining(u, self.options.drop, batch.mask))
             views.append(self.expander(view.pooled))
         return vicreg_loss(*batch.ranks.gather(*views), self.options)
 
