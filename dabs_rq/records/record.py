@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import marshal
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -226,6 +227,7 @@ def read_all(
     Returns the records, and the errors of files that cannot be read or for which `check` raises RecordError.
     """
     records, errors = [], []
+    known: dict[bytes, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*.json")):
         if file.name.startswith("."):
             continue
@@ -233,10 +235,19 @@ def read_all(
             result = read(file)
             if check is not None:
                 check(file, result)
+            _share(result, known)
             records.append(result)
         except RecordError as error:
             errors.append(error)
     return records, errors
+
+
+def _share(result: Record, known: dict[bytes, dict[str, Any]]) -> None:
+    """Let a record share equal options, code and versions with the records before it: they are most of its memory."""
+    for name in ("options", "code", "versions"):
+        value = getattr(result, name)
+        content = marshal.dumps(value, 2)  # version 2 writes no references: equal values give equal bytes
+        object.__setattr__(result, name, known.setdefault(content, value))
 
 
 class Predictions(NamedTuple):
