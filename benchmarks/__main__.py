@@ -21,7 +21,7 @@ LONG = ("probe-voxceleb",)  # measured only if named: takes longer than all othe
 
 def lines() -> dict[str, Measure]:
     """Return all lines by name, in the order of the table."""
-    from benchmarks import command, cuda, encoder, images, probe, quantizer, sensor, speech, transfer
+    from benchmarks import command, cuda, encoder, everyday, images, probe, quantizer, sensor, speech, transfer
 
     return {
         "quantizer-forward": quantizer.forward,
@@ -44,6 +44,14 @@ def lines() -> dict[str, Measure]:
         "image-batches": images.batches,
         **cuda.LINES,
         "start": command.start,
+        "job-cold": everyday.job,
+        "job-warm": partial(everyday.job, warm=True),
+        "table": everyday.table,
+        "table-memory": partial(everyday.table, unit="MB"),
+        "report": everyday.report,
+        "report-memory": partial(everyday.report, unit="MB"),
+        "plan": everyday.plan,
+        "plan-memory": partial(everyday.plan, unit="MB"),
     }
 
 

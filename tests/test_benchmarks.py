@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import encoder, images, probe, quantizer, report, sensor, speech, transfer
+from benchmarks import encoder, everyday, images, probe, quantizer, report, sensor, speech, transfer
 from benchmarks.measure import Line, Spread, Target, extra_bytes, interleaved
 from dabs_rq.data.prepared import Store
 from dabs_rq.encoders.transformer import Transformer
@@ -151,6 +152,19 @@ def test_target(target: Target | None, reached: bool | None) -> None:
 
 
 # ---- what is written ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_everyday_lines_measure_real_commands(tmp_path: Path) -> None:
+    """A table of records under made-up seeds must show them all: a record that is refused would cost no time."""
+    for line in (everyday.table(tmp_path, records=12, repeats=1), everyday.table(tmp_path, unit="MB", repeats=1)):
+        assert line.ours is not None and line.ours.median > 0
+    shown = (tmp_path / "out").rglob("table.csv")
+    rows = list(csv.DictReader(next(shown).open(encoding="utf-8")))
+    (row,) = [one for one in rows if one["task"] == "pamap2"]
+    assert [row[f"{name}_seeds"] for name in ("none", "emix", "rq", "raw")] == ["850"] * 4
+    cold, warm = (everyday.job(tmp_path, warm=warm, repeats=1).ours for warm in (False, True))
+    assert cold is not None and warm is not None and warm.median < cold.median
 
 
 def tiny_lines() -> dict[str, bench.Measure]:

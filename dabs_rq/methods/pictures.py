@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dabs_rq.data.crops import Crops
 from dabs_rq.encoders.base import Encoder, TokenEncoder
-from dabs_rq.encoders.resnet import MEAN, STD
 from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Budget, number
 from dabs_rq.methods.views import Recipe, filled_like, numbers, view
@@ -158,6 +157,8 @@ class Views:
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and standard deviation to normalise by before quantizing; encoders take pictures in [0, 1], so this
         is undone afterwards."""
+        from dabs_rq.encoders.resnet import MEAN, STD  # here: torchvision takes seconds to import
+
         if self.options.place == "before" or images.shape[1] != len(MEAN):
             return images.new_zeros(()), images.new_ones(())
         shape = (len(MEAN), 1, 1)

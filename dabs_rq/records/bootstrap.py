@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from dabs_rq.metrics.base import Undefined
 from dabs_rq.records.metrics import resampled_scores, score
 
 RESAMPLES = 200
+BLOCK = 1_000_000  # examples that are drawn at once, in all resamples together
 
 
 def standard_error(metric: str, outputs: np.ndarray, targets: np.ndarray, resamples: int = RESAMPLES) -> float | None:
@@ -35,19 +38,39 @@ def resampled(metric: str, outputs: np.ndarray, targets: np.ndarray, resamples: 
 
     The resamples depend only on the number of examples, so those of two methods on the same split are paired.
     """
-    generator, count = np.random.default_rng(0), len(targets)
-    found = metrics.metric(metric)
-    scores, block = [], max(1, 1_000_000 // count)
-    for start in range(0, resamples, block):
-        drawn = [generator.integers(count, size=count) for _ in range(min(block, resamples - start))]
+    found, scores = metrics.metric(metric), []
+    for counts, drawn in _resamples(len(targets), resamples):
         if found.resampled is None:
             scores.append(np.array([_one(metric, outputs[rows], targets[rows]) for rows in drawn]))
             continue
-        counts = np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             real = (each.astype(np.float64) for each in (outputs, targets))
             scores.append(resampled_scores(found, found.resampled, counts, *real))
     return np.concatenate(scores)
+
+
+def _resamples(count: int, resamples: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Return blocks of resamples of `count` examples: (how often each is drawn, the drawn rows), both (block, count).
+    Records of one split need the same, so those of a single block are drawn once."""
+    block = max(1, BLOCK // count)
+    if block >= resamples:
+        return (_single_block(count, resamples),)
+    return _blocks(count, resamples, block)
+
+
+@lru_cache(maxsize=2)
+def _single_block(count: int, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    (only,) = _blocks(count, resamples, resamples)
+    for values in only:
+        values.setflags(write=False)
+    return only
+
+
+def _blocks(count: int, resamples: int, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    for start in range(0, resamples, block):
+        drawn = np.stack([generator.integers(count, size=count) for _ in range(min(block, resamples - start))])
+        yield np.stack([np.bincount(rows, minlength=count) for rows in drawn]).astype(np.float64), drawn
 
 
 def _one(metric: str, outputs: np.ndarray, targets: np.ndarray) -> float:

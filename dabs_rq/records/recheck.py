@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dabs_rq import registry
@@ -72,7 +73,14 @@ def _recomputed(result: Record, stored: Predictions) -> dict[str, Any]:
 
 def labels_key(stored: Predictions) -> str:
     """Hash the ids and targets of predictions, as `Examples.labels_key` does those of a split."""
-    return Examples(pa.array(stored.ids, pa.string()), (), stored.targets).labels_key
+    targets = np.ascontiguousarray(stored.targets, np.float64)
+    return _labels_key(tuple(stored.ids), targets.tobytes(), len(targets))
+
+
+@lru_cache(maxsize=2)  # all records of a task have the same ids and targets
+def _labels_key(ids: tuple[str, ...], targets: bytes, count: int) -> str:
+    values = np.frombuffer(targets, np.float64).reshape(count, -1)
+    return Examples(pa.array(ids, pa.string()), (), values).labels_key
 
 
 def differs(recorded: object, value: object) -> bool:

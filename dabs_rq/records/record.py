@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import marshal
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Interval, Le
 
-from dabs_rq.data.readers.parquet import check_size
+from dabs_rq.data.readers.parquet import check_opened
 from dabs_rq.errors import RecordError, first_line, has_control, shown
 from dabs_rq.files import atomic_path, check_regular
 from dabs_rq.metrics import metric, metric_names
@@ -124,10 +125,12 @@ def read(file: Path) -> Record:
         raise RecordError(f"{file} has {size:,} bytes; a record has at most {MAX_BYTES:,}")
     try:
         text = file.read_text(encoding="utf-8")
-        values = json.loads(text)
-        json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded when we write it again
-        infinite = [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
-        unprintable = [f"{name} holds control characters" for name, text in _texts(values) if has_control(text)]
+        values, finite = _parsed(text)
+        infinite = [] if finite else [f"{name} is {value}, not a finite number" for name, value in _not_finite(values)]
+        unprintable = []
+        if "\\" in text or has_control(text):  # else no text in it holds a control character or a lone surrogate
+            json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate cannot be encoded when we write it again
+            unprintable = [f"{name} holds control characters" for name, text in _texts(values) if has_control(text)]
     except OSError as error:
         raise RecordError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -166,6 +169,19 @@ def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    """Parse JSON, and say whether all its numbers are finite; Python also reads NaN, Infinity and 1e999."""
+    finite = True
+
+    def number(digits: str) -> float:
+        nonlocal finite
+        value = float(digits)
+        finite = finite and math.isfinite(value)
+        return value
+
+    return json.loads(text, parse_float=number, parse_constant=number), finite
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
@@ -211,6 +227,7 @@ def read_all(
     Returns the records, and the errors of files that cannot be read or for which `check` raises RecordError.
     """
     records, errors = [], []
+    known: dict[bytes, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*.json")):
         if file.name.startswith("."):
             continue
@@ -218,10 +235,19 @@ def read_all(
             result = read(file)
             if check is not None:
                 check(file, result)
+            _share(result, known)
             records.append(result)
         except RecordError as error:
             errors.append(error)
     return records, errors
+
+
+def _share(result: Record, known: dict[bytes, dict[str, Any]]) -> None:
+    """Let a record share equal options, code and versions with the records before it: they are most of its memory."""
+    for name in ("options", "code", "versions"):
+        value = getattr(result, name)
+        content = marshal.dumps(value, 2)  # version 2 writes no references: equal values give equal bytes
+        object.__setattr__(result, name, known.setdefault(content, value))
 
 
 class Predictions(NamedTuple):
@@ -239,9 +265,11 @@ def predictions(file: Path) -> Predictions:
 
     parquet_file = file.with_suffix(".parquet")
     try:
-        check_size(parquet_file, RecordError)
-        with pq.ParquetFile(parquet_file, page_checksum_verification=True) as opened:
-            table = opened.read(use_threads=False)  # small files: threads cost more than they save
+        check_regular(parquet_file, RecordError)
+        # Small files: threads, and buffers that threads fill, cost more than they save.
+        with pq.ParquetFile(parquet_file, page_checksum_verification=True, pre_buffer=False) as opened:
+            check_opened(parquet_file, opened, RecordError)
+            table = opened.read(use_threads=False)
         targets, outputs = (_array(table[name].combine_chunks()) for name in ("target", "output"))
         return Predictions(table["id"].to_pylist(), targets, outputs.astype(np.float32))
     except Exception as error:  # a damaged file can raise any type

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dabs_rq.domain import Task
-from dabs_rq.files import digest
 from dabs_rq.metrics.base import correct
 from dabs_rq.records.bootstrap import RESAMPLES, resampled, spread
 from dabs_rq.records.intervals import interval
+from dabs_rq.records.recheck import labels_key
 from dabs_rq.records.record import Predictions, Record
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Scored(NamedTuple):
 
 def scored(task: Task, result: Record, predictions: Predictions) -> Scored:
     assert result.score is not None
-    examples = digest(predictions.ids, predictions.targets.tobytes())
+    examples = labels_key(predictions)
     error = math.nan if result.standard_error is None else result.standard_error
     if task.metric == "accuracy":
         return Scored(result.score, error, examples, correct(predictions.outputs, predictions.targets), None, None)

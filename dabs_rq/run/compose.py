@@ -16,6 +16,7 @@ import yaml
 from dabs_rq import registry
 from dabs_rq.errors import OptionError, unknown
 from dabs_rq.files import digest
+from dabs_rq.plugins import once
 from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
 from dabs_rq.run import tables
 from dabs_rq.run.names import check_names, with_network
@@ -104,12 +105,25 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
     Raises OptionError for an unknown option or name, and for a value that is not legal.
     """
     options, values = _compose(given, frozenset(lenient))
-    choices = {key: value for key, value in given.items() if key in _CHOICES}
+    chosen = {key: value for key, value in given.items() if key in _CHOICES}
     if options.scores_network:
-        choices["method"] = ["none"]
-    _, known = _compose(choices, frozenset())
+        chosen["method"] = ["none"]
+    known = _defaults(
+        tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in chosen.items()),
+        tuple(_changed_at(group, getattr(options, group).name) for group in ("scale", "protocol")),
+    )
     overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
     return Composed(options, values, overridden)
+
+
+@once
+def _defaults(choices: tuple[tuple[str, Any], ...], _: tuple[int, ...]) -> Mapping[str, Any]:
+    """Compose the values of every option that nobody gave. _: when the files in configs/ last changed."""
+    return _compose(dict(choices), frozenset())[1]
+
+
+def _changed_at(group: str, name: str) -> int:
+    return choices(group)[name].stat().st_mtime_ns
 
 
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:

@@ -37,11 +37,8 @@ def build(run: Run) -> Table:
     options = run.options
     records, errors = read_records(run)
     chosen = names(run, records)
-    cells = {
-        (domain.name, method): run_of(run.replace(domain=domain.name), method)
-        for domain in run.domains
-        for method in chosen
-    }
+    of_domains = [run.replace(domain=domain.name) for domain in run.domains]
+    cells = {(one.domain.name, method): run_of(one, method) for one in of_domains for method in chosen}
     changed: dict[str, object] = {}
     for cell in cells.values():
         changed |= cell.composed.changed(of_pretraining=False)

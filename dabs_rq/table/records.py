@@ -71,6 +71,7 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
     left_out: list[LeftOut] = []
     undeclared: list[Record] = []
     not_shown: dict[str, list[Record]] = {}
+    changed: dict[tuple[str, str, int], list[str]] = {}
     variants = {key: cell.composed.variant(of_pretraining=False) for key, cell in cells.items()}
     domains, columns = {domain for domain, _ in cells}, {name for _, name in cells}
     for result in records:
@@ -80,8 +81,11 @@ def select_records(run: Run, records: Sequence[Record], cells: Mapping[tuple[str
         if reason := _why_not_shown(run, result, domains, columns, variants):
             not_shown.setdefault(reason, []).append(result)
             continue
-        cell = cells[result.domain, result.method]
-        if changes := changed_options(cell, result.options, of_pretraining=False):
+        compared = result.domain, result.method, id(result.options)  # equal options are one object, see `read_all`
+        if compared not in changed:
+            cell = cells[result.domain, result.method]
+            changed[compared] = changed_options(cell, result.options, of_pretraining=False)
+        if changes := changed[compared]:
             left_out.append(LeftOut(result, tuple(changes)))
         else:
             by_task.setdefault((result.domain, result.task), []).append(result)

@@ -23,7 +23,8 @@ from dabs_rq.files import atomic_path, digest, locked
 from dabs_rq.records.provenance import code, is_ours
 
 CPU = torch.device("cpu")
-BATCH = 256  # affects memory only: a feature does not depend on its batch
+# Examples at a time. A feature does not depend on its batch; on a CPU, what a small one computes stays in its caches.
+BATCH, CPU_BATCH = 256, 64
 
 
 def device(accelerator: str = "auto") -> torch.device:
@@ -43,22 +44,23 @@ def extract(
     examples: Examples,
     workers: int = 0,
     place: torch.device = CPU,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     title: str = "",
     *,
     of_tokens: bool = False,
 ) -> np.ndarray:
     """Compute features (n, D) float32 of all examples in order, in eval mode, on the device `place`.
 
-    batch_size: examples at a time. title: of the progress bar on a terminal; "" shows none. of_tokens: compute those of
-    single tokens (n, S, D).
+    batch_size: examples at a time; None: 64 on a CPU, else 256. title: of the progress bar on a terminal; "" shows
+    none. of_tokens: compute those of single tokens (n, S, D).
     Raises: EncoderError if the number or width of the features changes between batches, TrainingError if a feature is
         not finite, ResourceError if a batch does not fit in memory; it names the size that does.
     """
     encoder = encoder.to(place).eval()
     features = np.empty((len(examples), 0), np.float32)
     done = 0
-    batches = loader(examples, in_order(examples, batch_size), workers=workers)
+    size = batch_size or (CPU_BATCH if place.type == "cpu" else BATCH)
+    batches = loader(examples, in_order(examples, size), workers=workers)
     with tqdm(total=len(examples), desc=title, unit="", leave=False, disable=None if title else True) as bar:
         for raw, *_ in batches:
             encoded = encode_batch(encoder, raw, of_tokens).float().cpu().numpy()
@@ -142,7 +144,7 @@ def cached(
     folder: Path | None,
     workers: int = 0,
     place: torch.device = CPU,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     title: str = "",
     *,
     of_tokens: bool = False,

@@ -20,19 +20,22 @@ def check_size(file: Path, error: type[DabsRqError] = DataError) -> None:
     from pyarrow import parquet
 
     with reading(file, "damaged or not a parquet table", error=error), parquet.ParquetFile(file) as opened:
-        limit = max(RATIO * file.stat().st_size, SMALLEST)
-        groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
-        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        size = max(sum(c.total_uncompressed_size for c in columns), 8 * sum(c.num_values for c in columns))
-        size = max(size, 8 * opened.metadata.num_rows)
-        texts = [c for c in columns if c.physical_type == "BYTE_ARRAY"]
-        if size <= limit < sum(c.num_values * c.total_uncompressed_size for c in texts):
-            for name in sorted({c.path_in_schema for c in texts}):
-                size = max(size, _text_bytes(file, name, limit))
-        if size > limit:
-            raise error(
-                f"{file}: it unpacks to {size:,} bytes or more, expected at most {limit:,} of a file of its size"
-            )
+        check_opened(file, opened, error)
+
+
+def check_opened(file: Path, opened: Any, error: type[DabsRqError] = DataError) -> None:
+    """Check the size as `check_size`, of a `pyarrow.parquet.ParquetFile` that is open."""
+    limit = max(RATIO * file.stat().st_size, SMALLEST)
+    groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    size = max(sum(c.total_uncompressed_size for c in columns), 8 * sum(c.num_values for c in columns))
+    size = max(size, 8 * opened.metadata.num_rows)
+    texts = [c for c in columns if c.physical_type == "BYTE_ARRAY"]
+    if size <= limit < sum(c.num_values * c.total_uncompressed_size for c in texts):
+        for name in sorted({c.path_in_schema for c in texts}):
+            size = max(size, _text_bytes(file, name, limit))
+    if size > limit:
+        raise error(f"{file}: it unpacks to {size:,} bytes or more, expected at most {limit:,} of a file of its size")
 
 
 def _text_bytes(file: Path, name: str, limit: int) -> int:
