@@ -31,6 +31,7 @@ from dabs_rq.pretrain.logs import LOG, TENSORBOARD
 from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
+from dabs_rq.run.processes import loader_workers
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
@@ -81,7 +82,7 @@ class Pretraining(lightning.LightningModule):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def train_dataloader(self) -> Any:
-        workers = self.options.loader.workers
+        workers = loader_workers(self.options)
         start = self.trainer.global_step * self.options.pretrain.accumulate
         self.batch_number = start
         return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)

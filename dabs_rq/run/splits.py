@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.run.options import Options
+from dabs_rq.run.processes import processors
 from dabs_rq.spec import Input
 
 
@@ -31,7 +31,7 @@ class Splits:
     @cached_property
     def store(self) -> Store:
         loader = self.options.loader
-        return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or os.cpu_count() or 1)
+        return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or processors())
 
     def unlabelled(self, split: str) -> Examples | Stream:
         """Load at most `max_examples` of the domain's pretraining source, prepared as loader.prepare says."""

@@ -79,11 +79,14 @@ class Outcome:
         self.waiting += other.waiting
 
 
-def unattended(job: Job, processes: int) -> Job:
-    """Return the job without progress bars. It prepares with `processes` processes unless its options set a number."""
+def unattended(job: Job, processes: int, workers: int | None = None) -> Job:
+    """Return the job without progress bars. It prepares with `processes` processes, and reads batches in `workers`
+    (None: as many as it chooses), unless its options set a number."""
     quiet: dict[str, object] = {"trainer.progress": False}
     if job.run.options.loader.processes is None:
         quiet["loader.processes"] = processes
+    if job.run.options.loader.workers == "auto" and workers is not None:
+        quiet["loader.workers"] = workers
     return replace(job, run=job.run.replace(quiet))
 
 
