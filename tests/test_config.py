@@ -186,7 +186,7 @@ def test_every_protocol_option_is_read_somewhere() -> None:
         ("loader.strict=perhaps", "loader.strict is true or false; got 'perhaps'"),
         ("loader.workers=many", "loader.workers is a number or auto; got 'many'"),
         ("loader.workers=-1", "loader.workers is at least 0; got '-1'"),
-        ("loader.cache_gb=true", "loader.cache_gb is a number or auto; got True"),
+        ("loader.cache_gb=true", "loader.cache_gb is a number or auto; got 'true'"),
         ("method.bins=[1,2]", "method.bins"),
         ("protocol.probe=svm", "protocol.probe is one of adamw, lbfgs; got 'svm'"),
         ("protocol.pamap2_normalise=perhaps", "protocol.pamap2_normalise"),

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Literal
 
 from dabs_rq import registry
+from dabs_rq.data.known_keys import remembering
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, MissingDataError, first_line
 from dabs_rq.run import Run
@@ -59,13 +60,15 @@ class Outcome:
     """The outcome of a job or of a whole suite.
 
     missing: sources that were not found. errors: messages of what failed. waiting: jobs that did not run because a job
-    before them did not finish. seconds: the time taken.
+    before them did not finish. seconds: the time taken. keys: of columns, which the jobs that wait for this one need
+    not compute again.
     """
 
     missing: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    keys: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def state(self) -> Literal["done", "failed", "data missing", "waiting"]:
@@ -94,12 +97,15 @@ def run_job(job: Job, awaited: Iterable[Outcome] = ()) -> Outcome:
     """Run one job in this process. `awaited`: the outcomes of the jobs in `job.after`.
 
     Finished results are reused. Errors go into the outcome and are not raised."""
-    for name, earlier in zip(job.after, awaited, strict=True):
+    before = dict(zip(job.after, awaited, strict=True))
+    for name, earlier in before.items():
         if earlier.state != "done":
             return Outcome(waiting=[f"{job.name} waits for {name}"])
     started, outcome = time.monotonic(), Outcome()
+    known = {name: key for earlier in before.values() for name, key in earlier.keys.items()}
     try:
-        _STEPS[job.step](job, outcome)
+        with remembering(known) as outcome.keys:
+            _STEPS[job.step](job, outcome)
     except MissingDataError as error:
         outcome.missing.append(first_line(error))
     except Exception as error:
