@@ -332,6 +332,7 @@ def test_words_say_what_was_given(given_options: dict[str, Any]) -> None:
         ("pretrain.max_examples=7", True, True),
         ("trainer.precision=16-mixed", True, True),
         ("trainer.matmul=high", True, True),
+        ("loader.jpeg=scaled", True, True),
         ("transfer.max_examples=7", False, True),
         ("transfer.strengths=[1]", False, True),
         ("transfer.probe=adamw", False, True),

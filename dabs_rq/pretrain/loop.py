@@ -22,6 +22,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from torch import Tensor
 
 from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
+from dabs_rq.data.resident import resident
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import TrainingError, explain_out_of_memory, needing_extra
 from dabs_rq.files import atomic_path
@@ -85,7 +86,8 @@ class Pretraining(lightning.LightningModule):
         workers = loader_workers(self.options)
         start = self.trainer.global_step * self.options.pretrain.accumulate
         self.batch_number = start
-        return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
+        kept = resident(self.batches, self.options.loader.resident, self.device, start, self.ranks)
+        return kept or self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         inputs, targets = batch[0], batch[1] if self.method.reads_targets else None

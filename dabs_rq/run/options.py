@@ -141,7 +141,9 @@ class LoaderOptions:
     `dabs_rq.run.processes`. encode_batch: examples that a frozen encoder gets at a time; it affects memory only.
     processes: fill the prepared cache; null: one per processor. prepare: whether to cache decoded examples on disk;
     auto caches columns that fit. cache_gb: the most that one such column may take; auto: what the disk has room for.
-    strict: raise an error for a wrong example count instead of a warning.
+    jpeg: scaled decodes large JPEG files at a smaller size, quicker and with slightly other pixels, which makes another
+    variant. resident: whether pretraining keeps its whole source on the device; auto: on a GPU, if the source fits in
+    half of the free memory. strict: raise an error for a wrong example count instead of a warning.
     """
 
     workers: Annotated[Readers | Auto, Discriminator(_kind)] = "auto"
@@ -149,6 +151,8 @@ class LoaderOptions:
     processes: Processes | None = None
     prepare: Literal["auto", "always", "never"] = "auto"
     cache_gb: Annotated[Gigabytes | Auto, Discriminator(_kind)] = "auto"
+    jpeg: Literal["full", "scaled"] = "full"
+    resident: Literal["auto", "always", "never"] = "auto"
     strict: bool = False
 
 

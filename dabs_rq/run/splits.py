@@ -77,5 +77,6 @@ class Splits:
             protocol=self.options.protocol,
             prepare=self.store.prepare,
             strict=self.options.loader.strict,
+            jpeg=self.options.loader.jpeg,
             made_up=self.options.data is None and self.domain.installed is None,
         )

@@ -122,7 +122,7 @@ def _prepare(job: Job, outcome: Outcome) -> None:
     run = job.run
     preparations: list[Callable[[], object]] = []
     if any(registry.method(name).trains for name in run.methods):
-        preparations.append(lambda: run.splits.unlabelled("train"))
+        preparations.append(lambda: run.splits.unlabelled("train").key)
     preparations += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
     for prepare in preparations:
         with warnings.catch_warnings(), contextlib.suppress(Exception):
@@ -132,7 +132,7 @@ def _prepare(job: Job, outcome: Outcome) -> None:
 
 def _prepare_task(run: Run, task: Task) -> None:
     for split in run.splits.labelled(task):
-        run.splits.prepare(split)
+        _ = run.splits.prepare(split).key  # for the jobs that wait, also if nothing is prepared
 
 
 def _pretrain(job: Job, outcome: Outcome) -> None:
