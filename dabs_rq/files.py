@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -81,6 +82,16 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     for entry in folder.iterdir() if folder.is_dir() else ():
         if (match := _OURS.fullmatch(entry.name)) and name in (None, match["name"]):
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink(missing_ok=True)
+
+
+def written_so_far(target: Path) -> int:
+    """Count the bytes of a folder that `atomic_folder` is writing or has written; 0 if there is none."""
+    parts = [target, *target.parent.glob(f".{glob.escape(target.name)}.*.dabs_rq.tmp")]
+    total = 0
+    for file in (file for part in parts for file in part.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # renamed or deleted meanwhile
+            total += file.lstat().st_size
+    return total
 
 
 @contextmanager

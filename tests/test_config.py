@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dabs_rq import protocol, registry
 from dabs_rq.errors import MissingDataError, OptionError
-from dabs_rq.run import Run
+from dabs_rq.run import Run, processes
 from dabs_rq.run.compose import CONFIGS, Composed, choices, load_protocol, sources_of
 from dabs_rq.run.compose import compose as compose_options
 from dabs_rq.run.options import PATHS as PATH_OPTIONS
@@ -184,6 +184,9 @@ def test_every_protocol_option_is_read_somewhere() -> None:
         ("pretrain.steps=1.5", "pretrain.steps is a whole number; got '1.5'"),
         ("encoder.width=null", "encoder.width is a whole number; got None"),
         ("loader.strict=perhaps", "loader.strict is true or false; got 'perhaps'"),
+        ("loader.workers=many", "loader.workers is a number or auto; got 'many'"),
+        ("loader.workers=-1", "loader.workers is at least 0; got '-1'"),
+        ("loader.cache_gb=true", "loader.cache_gb is a number or auto; got 'true'"),
         ("method.bins=[1,2]", "method.bins"),
         ("protocol.probe=svm", "protocol.probe is one of adamw, lbfgs; got 'svm'"),
         ("protocol.pamap2_normalise=perhaps", "protocol.pamap2_normalise"),
@@ -329,6 +332,7 @@ def test_words_say_what_was_given(given_options: dict[str, Any]) -> None:
         ("pretrain.max_examples=7", True, True),
         ("trainer.precision=16-mixed", True, True),
         ("trainer.matmul=high", True, True),
+        ("loader.jpeg=scaled", True, True),
         ("transfer.max_examples=7", False, True),
         ("transfer.strengths=[1]", False, True),
         ("transfer.probe=adamw", False, True),
@@ -405,3 +409,28 @@ def test_a_run_survives_pickling_and_its_own_words() -> None:
     run = Run.of(["domain=sensor", "method=emix", "seeds=3,4", "pretrain.steps=7", "data=/tmp", "method.temperature=1"])
     for again in (pickle.loads(pickle.dumps(run)), Run.of(run.words)):
         assert again.options == run.options and again.values == run.values
+
+
+@pytest.mark.parametrize(
+    ("words", "gpu", "chosen"),
+    [
+        ((), False, 0),
+        ((), True, 11),
+        (("trainer.devices=4",), True, 2),
+        (("trainer.accelerator=cpu",), True, 0),
+        (("loader.workers=3",), True, 3),
+        (("loader.workers=3",), False, 3),
+    ],
+)
+def test_readers_are_chosen_from_the_processors(
+    words: tuple[str, ...], gpu: bool, chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(12)), raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    options = compose(["domain=sensor", *words]).options
+    assert processes.loader_workers(options) == chosen
+    assert ("from 12 processors" in processes.about_workers(options)) == (
+        chosen > 0 and "loader.workers=3" not in words
+    )
+    if "loader.workers=3" not in words and chosen:
+        assert processes.loader_workers(options, jobs=100) == 1

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
 from dabs_rq import registry
 from dabs_rq.data.examples import Examples
-from dabs_rq.data.readers import image
+from dabs_rq.data.readers import cells, image
 from dabs_rq.domain import Task
 
 DOMAIN = registry.domain("images")
@@ -228,6 +229,29 @@ def test_pictures_of_any_mode_and_aspect_decode_as_pillow_does(mode: str, tmp_pa
     with Image.open(file) as reopened:
         assert np.array_equal(decoded, reference(reopened, (24, 36)))
     assert decoded.shape == (3, 36, 24) and decoded.dtype == np.uint8
+
+
+def test_large_jpegs_are_decoded_at_a_smaller_size_only_if_asked(tmp_path: Path) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    picture = Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "large.jpg", quality=90)
+    picture.save(tmp_path / "large.png")
+    picture.resize((100, 75)).save(tmp_path / "small.jpg", quality=90)
+
+    def decoded(name: str, jpeg: image.Jpeg, **more: object) -> tuple[np.ndarray, str]:
+        items = pa.table({"path": [name], **{key: [value] for key, value in more.items()}})
+        column = image.column(items, tmp_path, (3, 32, 32), jpeg)
+        return column.take(np.array([0])).astype(int), column.key
+
+    (full, full_key), (scaled, scaled_key) = decoded("large.jpg", "full"), decoded("large.jpg", "scaled")
+    assert 0 < np.abs(full - scaled).mean() < 1 and full_key != scaled_key
+    for name in ("large.png", "small.jpg"):
+        np.testing.assert_array_equal(decoded(name, "full")[0], decoded(name, "scaled")[0])
+    boxed = [decoded("large.jpg", jpeg, box=[300, 200, 400, 300]) for jpeg in ("full", "scaled")]
+    np.testing.assert_array_equal(boxed[0][0], boxed[1][0])
+    assert boxed[0][1] == boxed[1][1], "a box is in pixels of the whole picture"
+    content = (tmp_path / "large.jpg").read_bytes()
+    np.testing.assert_array_equal(cells._picture(io.BytesIO(content), "x", width=32, height=32, scaled=True), scaled[0])
 
 
 def test_pictures_decode_from_bytes_too() -> None:

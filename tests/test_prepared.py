@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.data.prepared import Store, Stored
+from dabs_rq.data.room import Room
 from dabs_rq.errors import DataError, OptionError
 
 FILES, PER_FILE = 3, 4
@@ -220,8 +224,61 @@ def test_auto_decodes_on_the_fly_what_does_not_fit(
     source = column(root)
     small = Store(tmp_path / "prepared", policy="auto", cache_gb=1e-9)
     assert small.prepare(source) is source
-    assert "decoding on the fly" in capsys.readouterr().out and not list((tmp_path / "prepared").iterdir())
-    assert isinstance(Store(tmp_path / "prepared", policy="auto", cache_gb=1).prepare(source), Stored)
+    assert "loader.cache_gb=1e-09 allows 0.0 GB" in (said := capsys.readouterr().out) and "decoding on the fly" in said
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [".room.lock"]
+    kept = Store(tmp_path / "prepared", policy="auto", cache_gb=1).prepare(source)
+    assert isinstance(kept, Stored)
+    assert isinstance(small.prepare(source), Stored), "what is there already is read, whatever would fit now"
+
+
+def disk_with(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+
+
+@pytest.mark.parametrize(("free", "kept"), [(2000, True), (300, False)])
+def test_the_room_follows_the_free_disk(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kept: bool
+) -> None:
+    source = column(root)  # 12 arrays of 24 bytes; nine tenths of the free disk may be taken
+    disk_with(free, monkeypatch)
+    assert isinstance(Store(tmp_path / "prepared").prepare(source), Stored) == kept
+
+
+def test_columns_that_others_are_writing_take_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk_with(1000, monkeypatch)
+    with Room(tmp_path).claimed("aa", 600) as first:
+        with Room(tmp_path).claimed("bb", 400) as second, Room(tmp_path).claimed("bb", 200) as third:
+            assert (first, second, third) == (True, False, True)
+        with Room(tmp_path).claimed("aa", 600) as same:
+            assert same, "another process writes the same column, which is then read"
+        folder = tmp_path / ".aa.0123456789ab.dabs_rq.tmp"
+        folder.mkdir()
+        (folder / "data.arrow").write_bytes(bytes(500))
+        with Room(tmp_path).claimed("bb", 700) as after:
+            assert after, "what is written already is gone from the free disk and is not counted twice"
+        assert not Room(tmp_path / "elsewhere", 100).claimed("cc", 101).__enter__()
+    with Room(tmp_path).claimed("bb", 900) as alone:
+        assert alone
+    assert {path.suffix for path in tmp_path.iterdir()} == {".lock", ".tmp", ""}
+
+
+def test_the_claim_of_a_killed_process_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import os, pathlib, sys; from dabs_rq.data.room import Room\n"
+        "claim = Room(pathlib.Path(sys.argv[1])).claimed('aa', 600); assert claim.__enter__()\n"
+        "print('claimed', flush=True); sys.stdin.read()"
+    )
+    disk_with(1000, monkeypatch)
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], **pipes) as process:
+        assert process.stdout.readline() == "claimed\n"
+        with Room(tmp_path).claimed("bb", 400) as beside:
+            assert not beside
+        process.kill()
+        process.wait()
+        with Room(tmp_path).claimed("bb", 400) as after:
+            assert after
+    assert [path.name for path in tmp_path.iterdir()] == [".room.lock"]
 
 
 def test_an_unknown_policy(tmp_path: Path) -> None:

@@ -154,12 +154,14 @@ def test_jobs_ask_for_one_processor_and_preparing_for_its_share() -> None:
 def test_jobs_that_compute_ask_for_gpus_where_there_are_any() -> None:
     nodes: list[dict[str, float]] = [{"CPU": 16, "GPU": 8}]
     one = asked(nodes, "trainer.devices=4")
-    assert one["pretrain images with rq"] == {"num_cpus": 4, "num_gpus": 4}
+    assert one["pretrain images with rq"] == {"num_cpus": 8, "num_gpus": 4}  # a processor of each two reads
     assert one["pretrain images with none"] == {"num_cpus": 1}  # which keeps the initial weights
     assert one["transfer images with rq"] == {"num_cpus": 1, "num_gpus": 0.25}
     shared = asked(nodes, "suite.pretrain_gpus=0.5", "suite.transfer_gpus=0")
     assert shared["pretrain images with rq"]["num_gpus"] == 0.5 and shared["transfer images with rq"]["num_gpus"] == 0
-    assert "num_gpus" not in asked(nodes, "trainer.accelerator=cpu")["pretrain images with rq"]
+    assert asked(nodes, "trainer.accelerator=cpu")["pretrain images with rq"] == {"num_cpus": 1}
+    assert asked(nodes, "loader.workers=3")["pretrain images with rq"] == {"num_cpus": 4, "num_gpus": 1}
+    assert asked([{"CPU": 64, "GPU": 1}])["pretrain images with rq"] == {"num_cpus": 17, "num_gpus": 1}  # at most 16
 
 
 def test_a_job_that_fits_on_no_node_is_refused() -> None:

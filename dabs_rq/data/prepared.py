@@ -20,6 +20,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from dabs_rq.data.columns import Column, Decoded, Shared
+from dabs_rq.data.room import Room
 from dabs_rq.errors import DataError, OptionError
 from dabs_rq.files import atomic_folder, digest, locked
 
@@ -101,13 +102,13 @@ class _Views(Sequence[np.ndarray]):
 class Store:
     """Prepares columns under `folder`.
 
-    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit `cache_gb` and
-    the disk. workers: processes that decode.
+    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit. cache_gb: the
+    most that one column may take; "auto": what the disk has room for, see `Room`. workers: processes that decode.
     """
 
     folder: Path
     policy: Policy = "auto"
-    cache_gb: float = 20.0
+    cache_gb: float | Literal["auto"] = "auto"
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -120,9 +121,15 @@ class Store:
             return replace(column, column=self.prepare(column.column))
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
-        if self.policy == "never" or not self._fits(column):
+        if self.policy == "never":
             return column
-        return self.load_or_build(column)
+        if self.policy == "always" or None in column.shape:
+            return self.load_or_build(column)
+        if (stored := _read_if_intact(self.folder / column.key, column)) is not None:
+            return stored
+        largest: float | Literal["auto"] = "auto" if self.cache_gb == "auto" else self.cache_gb * 1e9
+        with Room(self.folder, largest).claimed(column.key, len(column) * column.row_bytes) as fits:
+            return self.load_or_build(column) if fits else column
 
     def load_or_build(self, column: Decoded) -> Stored:
         """Read the column from the cache. A missing or damaged cache is built first."""
@@ -138,20 +145,6 @@ class Store:
             with atomic_folder(folder) as building:
                 self._build(building, column)
             return _read(folder, column)
-
-    def _fits(self, column: Decoded) -> bool:
-        if self.policy == "always" or None in column.shape:
-            return True
-        needed = len(column) * column.row_bytes
-        self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
-        fits = needed <= min(self.cache_gb * 1e9, free * 0.9)
-        if needed > 1e9 or not fits:
-            print(
-                f"prepared cache: {needed / 1e9:.1f} GB needed, loader.cache_gb={self.cache_gb:g}, "
-                f"{free / 1e9:.0f} GB free: {'kept on disk' if fits else 'decoding on the fly'}"
-            )
-        return fits
 
     def _build(self, folder: Path, column: Decoded) -> None:
         from datasets import Dataset, Features, Value

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dabs_rq import spec
 from dabs_rq.data.columns import Column
@@ -20,7 +20,8 @@ class Request:
     root: the data root. split: "train", "test" or another that the task declares. inputs: the domain's inputs at this
     scale. protocol: holds the domain's own options too. prepare: caches decoded arrays, for a reader that needs them to
     build its index. strict: raise DataError instead of warning if a count differs from the declared one. made_up: the
-    data are the miniature, whose counts are not checked.
+    data are the miniature, whose counts are not checked. jpeg: how large JPEG files are decoded, see
+    `readers.image.column`.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Request:
     prepare: Callable[[Column], Column]
     strict: bool = False
     made_up: bool = field(default=False)
+    jpeg: Literal["full", "scaled"] = "full"
 
     def folder(self, source: spec.Source) -> Path:
         """Return the source's folder. Raises MissingDataError, with the steps to get the source, if it lacks files."""

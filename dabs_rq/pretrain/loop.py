@@ -22,6 +22,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from torch import Tensor
 
 from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
+from dabs_rq.data.resident import resident
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import TrainingError, explain_out_of_memory, needing_extra
 from dabs_rq.files import atomic_path
@@ -31,6 +32,7 @@ from dabs_rq.pretrain.logs import LOG, TENSORBOARD
 from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
+from dabs_rq.run.processes import loader_workers
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
@@ -81,10 +83,11 @@ class Pretraining(lightning.LightningModule):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def train_dataloader(self) -> Any:
-        workers = self.options.loader.workers
+        workers = loader_workers(self.options)
         start = self.trainer.global_step * self.options.pretrain.accumulate
         self.batch_number = start
-        return self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
+        kept = resident(self.batches, self.options.loader.resident, self.device, start, self.ranks)
+        return kept or self.batches.loader(start, workers, pin=self.on_gpu, ranks=self.ranks)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         inputs, targets = batch[0], batch[1] if self.method.reads_targets else None

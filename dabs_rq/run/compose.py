@@ -92,7 +92,7 @@ class Composed:
             and (
                 key in acts
                 or key.startswith(("encoder.", "pretrain.", "method."))
-                or key in ("trainer.precision", "trainer.matmul", "trainer.gather_negatives")
+                or key in ("trainer.precision", "trainer.matmul", "trainer.gather_negatives", "loader.jpeg")
                 or (not of_pretraining and key.startswith(("transfer.", "protocol.")))
             )
         }

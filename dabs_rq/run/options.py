@@ -5,11 +5,12 @@ Facts about data are in domains/, budgets in configs/scale/, options of a method
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from dabs_rq.protocol import Protocol
 from dabs_rq.spec import TableName
@@ -22,6 +23,19 @@ def _not_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("a whole number")
     return value
+
+
+def _number_or_auto(value: Any) -> Any:
+    """Refuse other words than auto, and true."""
+    with contextlib.suppress(TypeError, ValueError):
+        if not isinstance(value, bool):
+            float(value)
+            return value
+    raise ValueError("a number or auto")
+
+
+def _kind(value: Any) -> str:
+    return "auto" if value == "auto" else "number"
 
 
 def _without_null(path: Path) -> Path:
@@ -44,6 +58,9 @@ PROBE_TITLES = {
 Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(abs)]  # -0: one variant with 0
+Auto = Annotated[Literal["auto"], Tag("auto")]
+Readers = Annotated[int, Field(ge=0, le=4096), BeforeValidator(_number_or_auto), Tag("number")]
+Gigabytes = Annotated[NotNegative, BeforeValidator(_number_or_auto), Tag("number")]
 Place = Annotated[Path, AfterValidator(_without_null)]
 
 
@@ -120,17 +137,23 @@ class TransferOptions:
 class LoaderOptions:
     """Options of data loading.
 
-    workers: processes per device that read and decode; 0 uses the main process. encode_batch: examples that a frozen
-    encoder gets at a time, which affects memory and speed only; null: 64 on a CPU, else 256. processes: fill the
-    prepared cache; null: one per processor. prepare: whether to cache decoded examples on disk; auto caches columns
-    that fit cache_gb. strict: raise an error for a wrong example count instead of a warning.
+    workers: processes per device that read and decode; 0 uses the main process; auto chooses, see
+    `dabs_rq.run.processes`. encode_batch: examples that a frozen encoder gets at a time, which affects memory and speed
+    only; null: 64 on a CPU, else 256. processes: fill the prepared cache; null: one per processor. prepare: whether to
+    cache decoded examples on disk; auto caches columns that fit. cache_gb: the most that one such column may take;
+    auto: what the disk has room for. jpeg: scaled decodes large JPEG files at a smaller size, quicker and with slightly
+    other pixels, which makes another variant. resident: whether pretraining keeps its whole source on the device; auto:
+    on a GPU, if the source fits in half of the free memory. strict: raise an error for a wrong example count instead of
+    a warning.
     """
 
-    workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    workers: Annotated[Readers | Auto, Discriminator(_kind)] = "auto"
     encode_batch: Count | None = None
     processes: Processes | None = None
     prepare: Literal["auto", "always", "never"] = "auto"
-    cache_gb: NotNegative = 20.0
+    cache_gb: Annotated[Gigabytes | Auto, Discriminator(_kind)] = "auto"
+    jpeg: Literal["full", "scaled"] = "full"
+    resident: Literal["auto", "always", "never"] = "auto"
     strict: bool = False
 
 

@@ -18,6 +18,7 @@ from dabs_rq.run import words as command_line
 from dabs_rq.run.compose import Composed, compose
 from dabs_rq.run.options import Chosen, Options
 from dabs_rq.run.places import Identity, Places
+from dabs_rq.run.processes import about_workers
 from dabs_rq.run.splits import Splits
 from dabs_rq.run.substitutions import substitutions
 from dabs_rq.spec import Input, Tokens
@@ -290,3 +291,5 @@ def announce(run: Run, what: str) -> None:
         torch.set_num_threads(run.options.trainer.threads)
     options = run.options
     print(f"{what}: {run.about_data}, scale={options.scale.name}, protocol={options.protocol.name}", flush=True)
+    if chosen := about_workers(options):
+        print(chosen, flush=True)

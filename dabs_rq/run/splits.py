@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from dabs_rq.data.requests import Request
 from dabs_rq.data.streams import Stream
 from dabs_rq.domain import Domain, Pretraining, Task
 from dabs_rq.run.options import Options
+from dabs_rq.run.processes import processors
 from dabs_rq.spec import Input
 
 
@@ -32,7 +32,7 @@ class Splits:
     @cached_property
     def store(self) -> Store:
         loader = self.options.loader
-        return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or os.cpu_count() or 1)
+        return Store(self.prepared, loader.prepare, loader.cache_gb, loader.processes or processors())
 
     def unlabelled(self, split: str, crops: Crops | None = None) -> Examples | Stream:
         """Load at most `max_examples` of the domain's pretraining source, prepared as loader.prepare says.
@@ -84,5 +84,6 @@ class Splits:
             protocol=self.options.protocol,
             prepare=self.store.prepare,
             strict=self.options.loader.strict,
+            jpeg=self.options.loader.jpeg,
             made_up=self.options.data is None and self.domain.installed is None,
         )

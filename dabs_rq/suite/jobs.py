@@ -14,6 +14,7 @@ from functools import partial
 from typing import Literal
 
 from dabs_rq import registry
+from dabs_rq.data.known_keys import remembering
 from dabs_rq.domain import Task
 from dabs_rq.errors import DabsRqError, MissingDataError, first_line
 from dabs_rq.run import Run
@@ -59,13 +60,15 @@ class Outcome:
     """The outcome of a job or of a whole suite.
 
     missing: sources that were not found. errors: messages of what failed. waiting: jobs that did not run because a job
-    before them did not finish. seconds: the time taken.
+    before them did not finish. seconds: the time taken. keys: of columns, which the jobs that wait for this one need
+    not compute again.
     """
 
     missing: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    keys: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def state(self) -> Literal["done", "failed", "data missing", "waiting"]:
@@ -79,11 +82,14 @@ class Outcome:
         self.waiting += other.waiting
 
 
-def unattended(job: Job, processes: int) -> Job:
-    """Return the job without progress bars. It prepares with `processes` processes unless its options set a number."""
+def unattended(job: Job, processes: int, workers: int | None = None) -> Job:
+    """Return the job without progress bars. It prepares with `processes` processes, and reads batches in `workers`
+    (None: as many as it chooses), unless its options set a number."""
     quiet: dict[str, object] = {"trainer.progress": False}
     if job.run.options.loader.processes is None:
         quiet["loader.processes"] = processes
+    if job.run.options.loader.workers == "auto" and workers is not None:
+        quiet["loader.workers"] = workers
     return replace(job, run=job.run.replace(quiet))
 
 
@@ -91,12 +97,15 @@ def run_job(job: Job, awaited: Iterable[Outcome] = ()) -> Outcome:
     """Run one job in this process. `awaited`: the outcomes of the jobs in `job.after`.
 
     Finished results are reused. Errors go into the outcome and are not raised."""
-    for name, earlier in zip(job.after, awaited, strict=True):
+    before = dict(zip(job.after, awaited, strict=True))
+    for name, earlier in before.items():
         if earlier.state != "done":
             return Outcome(waiting=[f"{job.name} waits for {name}"])
     started, outcome = time.monotonic(), Outcome()
+    known = {name: key for earlier in before.values() for name, key in earlier.keys.items()}
     try:
-        _STEPS[job.step](job, outcome)
+        with remembering(known) as outcome.keys:
+            _STEPS[job.step](job, outcome)
     except MissingDataError as error:
         outcome.missing.append(first_line(error))
     except Exception as error:
@@ -114,7 +123,7 @@ def _prepare(job: Job, outcome: Outcome) -> None:
     preparations: list[Callable[[], object]] = []
     trained = [method for method in run.options.methods if registry.method(method.name).trains]
     if any(run.whole_crops(method, run.domain) is None for method in trained):
-        preparations.append(lambda: run.splits.unlabelled("train"))
+        preparations.append(lambda: run.splits.unlabelled("train").key)
     preparations += [partial(_prepare_task, run, task) for task in run.domain.tasks if task.name in job.prepares]
     for prepare in preparations:
         with warnings.catch_warnings(), contextlib.suppress(Exception):
@@ -124,7 +133,7 @@ def _prepare(job: Job, outcome: Outcome) -> None:
 
 def _prepare_task(run: Run, task: Task) -> None:
     for split in run.splits.labelled(task):
-        run.splits.prepare(split)
+        _ = run.splits.prepare(split).key  # for the jobs that wait, also if nothing is prepared
 
 
 def _pretrain(job: Job, outcome: Outcome) -> None:

@@ -22,6 +22,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, first_line, needing_extra
 from dabs_rq.run import Run
 from dabs_rq.run.options import PATHS
+from dabs_rq.run.processes import MOST
 from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import THREAD_VARIABLES, Events, run_logged
 
@@ -87,13 +88,14 @@ def _environment(threads: int) -> dict[str, str]:
 def _run_tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
     from ray.exceptions import RayError
 
-    requests = resources(run, jobs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    requests = resources(run, jobs, nodes)
     task = ray.remote(_run_on_node)
     refs: dict[str, Any] = {}
     started = StartedJobs(jobs, logs)
     for job in jobs:
         request = requests[job.name]
-        remote_job = portable(job, int(request["num_cpus"]) if job.step == "prepare" else 1)
+        remote_job = portable(job, int(request["num_cpus"]) if job.step == "prepare" else 1, readers(run, job, nodes))
         job_task = task.options(name=job.name, max_retries=RETRIES, **request)
         refs[job.name] = job_task.remote(remote_job, logs, *(refs[name] for name in job.after))
     unfinished, lost = {job.name: job for job in jobs}, set[str]()
@@ -154,11 +156,11 @@ def _lost_outcome(job: Job, lost: set[str], error: Exception) -> Outcome:
     return Outcome(errors=[f"{job.name}: {reason} ({first_line(error)})"])
 
 
-def portable(job: Job, processes: int) -> Job:
+def portable(job: Job, processes: int, workers: int | None = None) -> Job:
     """Return the job with absolute paths, for a process that has another working folder."""
     options = job.run.options
     paths = {key: str(path.expanduser().absolute()) for key in PATHS if (path := getattr(options, key)) is not None}
-    return unattended(replace(job, run=job.run.replace(paths)), processes)
+    return unattended(replace(job, run=job.run.replace(paths)), processes, workers)
 
 
 def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -168,7 +170,6 @@ def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]
     Raises OptionError for a job that fits on no node: Ray would let it wait for ever.
     """
     suite, trainer, loader = run.options.suite, run.options.trainer, run.options.loader
-    has_gpus = trainer.accelerator != "cpu" and any(node.get("GPU") for node in nodes)
     largest = int(max(node.get("CPU", 0) for node in nodes))
     total = int(sum(node.get("CPU", 0) for node in nodes))
     share = total // max(1, sum(job.step == "prepare" for job in jobs))
@@ -177,12 +178,10 @@ def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]
         if job.step == "prepare":
             request: dict[str, float] = {"num_cpus": loader.processes or min(max(share, 1), largest)}
         else:
-            trains = job.step == "pretrain" and registry.method(job.method).trains
-            devices = trainer.devices if trains else 1
-            request = {"num_cpus": (suite.cpus + loader.workers) * devices}
-            if has_gpus and (trains or job.step == "transfer"):
-                gpus = suite.pretrain_gpus if trains else suite.transfer_gpus
-                request["num_gpus"] = devices if gpus is None else gpus
+            devices = trainer.devices if _trains(job) else 1
+            request = {"num_cpus": (suite.cpus + readers(run, job, nodes)) * devices}
+            if (gpus := _gpus(run, job, nodes)) is not None:
+                request["num_gpus"] = gpus
         if not any(_fits(request, node) for node in nodes):
             raise OptionError(
                 f"no node of the Ray cluster could run {job.name}: it requests {request}, the nodes have "
@@ -191,6 +190,32 @@ def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]
             )
         requests[job.name] = request
     return requests
+
+
+def readers(run: Run, job: Job, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return the processes per device that read for a job: loader.workers. auto: on the node with the fewest processors
+    for each GPU, those of the job's share of a GPU without suite.cpus; none without a GPU."""
+    if (given := run.options.loader.workers) != "auto":
+        return given
+    if not (gpus := _gpus(run, job, nodes)):
+        return 0
+    share = gpus / (run.options.trainer.devices if _trains(job) else 1)
+    per_gpu = min(node["CPU"] / node["GPU"] for node in nodes if node.get("GPU"))
+    return min(MOST, max(0, int(per_gpu * share) - run.options.suite.cpus))
+
+
+def _gpus(run: Run, job: Job, nodes: Sequence[Mapping[str, float]]) -> float | None:
+    """Return the GPUs that a job requests; None if it uses none."""
+    suite, trainer = run.options.suite, run.options.trainer
+    if trainer.accelerator == "cpu" or not any(node.get("GPU") for node in nodes):
+        return None
+    if _trains(job):
+        return trainer.devices if suite.pretrain_gpus is None else suite.pretrain_gpus
+    return suite.transfer_gpus if job.step == "transfer" else None
+
+
+def _trains(job: Job) -> bool:
+    return job.step == "pretrain" and registry.method(job.method).trains
 
 
 def _fits(request: Mapping[str, float], node: Mapping[str, float]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dabs_rq.run import Run
+from dabs_rq.run.processes import loader_workers, processors, uses_gpu
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import Events
@@ -62,8 +62,8 @@ def dry_run(run: Run) -> str:
 
 def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Events:
     suite = run.options.suite
-    cpus = os.cpu_count() or 1
-    workers = min(suite.workers or (1 if _shares_a_gpu(run) else max(1, cpus // suite.cpus)), len(jobs))
+    cpus = processors()
+    workers = min(suite.workers or (1 if uses_gpu(run.options) else max(1, cpus // suite.cpus)), len(jobs))
     executor = suite.executor
     if executor == "auto":
         executor = "processes" if workers > 1 else "in_process"
@@ -73,16 +73,11 @@ def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Even
         return executors.in_process(jobs, None)
     if executor == "processes":
         share = max(1, workers // sum(job.step == "prepare" for job in jobs))
-        quiet = [unattended(job, share if job.step == "prepare" else 1) for job in jobs]
+        readers = loader_workers(run.options, workers)
+        quiet = [unattended(job, share if job.step == "prepare" else 1, readers) for job in jobs]
         print(f"{len(jobs)} jobs in {workers} processes; their output goes to {logs}", flush=True)
         return executors.in_processes(quiet, workers, logs, suite.cpus)
     from dabs_rq.suite.ray_executor import on_ray
 
     print(f"{len(jobs)} jobs on Ray; their output goes to {logs}", flush=True)
     return on_ray(run, jobs, logs)
-
-
-def _shares_a_gpu(run: Run) -> bool:
-    import torch
-
-    return run.options.trainer.accelerator != "cpu" and torch.cuda.is_available()

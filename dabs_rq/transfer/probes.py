@@ -15,6 +15,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
 from dabs_rq.run.options import Probe
+from dabs_rq.run.processes import loader_workers
 from dabs_rq.spec import PerToken
 from dabs_rq.transfer import adamw, features, regression, sgd
 from dabs_rq.transfer.classifier import read_classifier
@@ -84,7 +85,7 @@ def fit_probe(
                 "transfer.probe=adamw_standardised scales features by their mean and spread, which needs features that "
                 "do not change: give transfer.features=cached"
             )
-        workers, of_tokens = run.options.loader.workers, isinstance(task.target, PerToken)
+        workers, of_tokens = loader_workers(run.options), isinstance(task.target, PerToken)
         encoded = features.ReencodedFeatures(encoder, train, size, seed, workers, place, of_tokens=of_tokens)
         return fit(encoded, encoder.width)
     raw = compute_features(train)
@@ -114,7 +115,7 @@ def _sgd_batches(
             "are encoded again in every epoch. Give crop_flip and reencode, or none and cached"
         )
     if reencode:
-        workers = run.options.loader.workers
+        workers = loader_workers(run.options)
         return sgd.ViewedFeatures(encoder, train, size, seed, options.view_size, workers, place)
     return features.CachedFeatures(compute_features(train), targets, size, seed, place, keep_last=True)
 

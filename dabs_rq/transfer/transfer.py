@@ -38,6 +38,7 @@ from dabs_rq.run import Run, announce
 from dabs_rq.run.changes import refresh_line
 from dabs_rq.run.local import has_local_data
 from dabs_rq.run.options import Probe
+from dabs_rq.run.processes import loader_workers
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import PerToken
 from dabs_rq.transfer import features
@@ -262,7 +263,7 @@ class _TaskWork:
                 self.frozen.weights,
                 examples,
                 folder,
-                options.loader.workers,
+                loader_workers(options),
                 features.device(options.trainer.accelerator),
                 options.loader.encode_batch,
                 f"encode {self.task.name}" if options.trainer.progress else "",

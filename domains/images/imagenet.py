@@ -43,7 +43,7 @@ def load(request: Request) -> Examples:
     request.expect(f"ImageNet class folders ({request.split})", CLASSES, len(np.unique(labels)))
     return Examples(
         ids=paths,
-        inputs=(image.column(pa.table({"path": paths}), root, request.inputs[0].shape),),
+        inputs=(image.column(pa.table({"path": paths}), root, request.inputs[0].shape, request.jpeg),),
         targets=labels,
     )
 

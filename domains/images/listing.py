@@ -43,7 +43,7 @@ def labelled(request: Request, folder: Path, pictures: Sequence[Picture]) -> Exa
         items["box"] = pa.array([picture.box for picture in pictures], pa.list_(pa.int32()))
     return Examples(
         ids=paths,
-        inputs=(image.column(pa.table(items), folder, request.inputs[0].shape),),
+        inputs=(image.column(pa.table(items), folder, request.inputs[0].shape, request.jpeg),),
         targets=np.array([picture.label for picture in pictures], np.int64),
         groups=None if pictures[0].group is None else np.array([picture.group for picture in pictures], np.int64),
     )

@@ -68,7 +68,7 @@ def load(request: Request) -> Examples:
     _check_exist(paths, root, file)
     return Examples(
         ids=paths,
-        inputs=(image.column(pa.table({"path": paths}), root, request.inputs[0].shape),),
+        inputs=(image.column(pa.table({"path": paths}), root, request.inputs[0].shape, request.jpeg),),
         targets=targets,
         groups=patients,
     )

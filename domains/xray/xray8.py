@@ -81,7 +81,7 @@ def load(request: Request) -> Examples:
     paths = pc.binary_join_element_wise(IMAGES, names.take(pa.array(chosen)), "/")
     return Examples(
         ids=paths,
-        inputs=(image.column(pa.table({"path": paths}), folder, request.inputs[0].shape),),
+        inputs=(image.column(pa.table({"path": paths}), folder, request.inputs[0].shape, request.jpeg),),
         targets=metadata.targets[rows[chosen]],
         groups=patients[chosen],
     )

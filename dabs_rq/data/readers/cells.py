@@ -46,9 +46,10 @@ class Picture:
         if not (isinstance(spec, Grid) and spec.channels == 3 and spec.dtype == "uint8"):
             raise OptionError(f"{_is(spec)}; a Picture needs a Grid of 3 channels and dtype uint8")
         if (paths := _paths(rows, self.name, chosen)) is not None:
-            return image.column(paths, rows.folder, spec.shape)
-        decode = partial(_picture, width=spec.width, height=spec.height)
-        version = f"{image.VERSION}:{spec.width}x{spec.height}"
+            return image.column(paths, rows.folder, spec.shape, request.jpeg)
+        scaled = request.jpeg == "scaled"
+        decode = partial(_picture, width=spec.width, height=spec.height, scaled=scaled)
+        version = image.version(spec.width, spec.height, scaled)
         return _from_bytes(rows, self.name, chosen, decode, spec, request, version)
 
 
@@ -229,8 +230,9 @@ def _decode_cell(
     return decode(BytesIO(content), location.row(row["row"]))
 
 
-def _picture(content: BytesIO, where: str, *, width: int, height: int) -> np.ndarray:
-    return image.to_array(image.open_rgb(content, where), width, height)
+def _picture(content: BytesIO, where: str, *, width: int, height: int, scaled: bool) -> np.ndarray:
+    at_least = (image.MARGIN * width, image.MARGIN * height) if scaled else None
+    return image.to_array(image.open_rgb(content, where, at_least), width, height)
 
 
 def _recording(content: BytesIO, where: str, *, bands: int, frames: int, statistics: audio.Statistics) -> np.ndarray:
