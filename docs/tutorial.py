@@ -62,13 +62,17 @@ def _inside(folder: Path):
 def _drawing():
     """Draw without a screen, in the report's style."""
     import matplotlib
+    from matplotlib import pyplot
 
     from dabs_rq.report import figure
 
     matplotlib.use("agg")
     with figure.style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
-        yield
+        try:
+            yield
+        finally:
+            pyplot.close("all")
 
 
 def _pictures(name: str):
