@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages written from the code's declarations, files outside docs/ that pages link to, and what the code
+"""Hooks of MkDocs: pages written from declarations, files outside docs/ that pages link to, and what the code
 of tutorials prints and draws.
 
 `build` hands MkDocs the pages of reference/; nothing in them is written by hand.

@@ -76,8 +76,8 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         print(cost.describe(run))
         return 0
     outcome = suite.suite(run)
-    # `domain` and `tasks` say what to compute; the table's files keep the rows of the others, but only the chosen domains
-    # are printed. Domains outside the table are shown because they are chosen.
+    # `domain` and `tasks` say what to compute; the table's files keep the rows of the others, but only the chosen
+    # domains are printed. Domains outside the table are shown because they are chosen.
     code = 0
     try:
         whole = run.replace(tasks=None, **({} if run.places.outside_table else {"domain": None}))
