@@ -3,21 +3,26 @@ reference that lists every option, and code on pages that runs."""
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib.util
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from dabs_rq import registry
 from dabs_rq.run import options
 from dabs_rq.typed import field_names
+from tests.browser import asked_for, keep, look
 from tests.page_commands import made_by
 
 ROOT = registry.PACKAGE.parent
@@ -100,6 +105,43 @@ def test_tutorials_show_what_their_code_prints_and_draws(site: Path) -> None:
         assert drawn and all(f"<figcaption>{caption}</figcaption>" in text for caption in drawn), name
         assert text.count('role="img"') == len(drawn) and 'class="printed' in text.replace("language-text ", ""), name
     assert "| Digits    | Digits   | Accuracy |" in (site / "add-a-method.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served, as on the web: a browser lets no page from a folder search."""
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_every_page_opens_without_errors_and_fits_a_phone(
+    site: Path, address: str, browser: Any, request: pytest.FixtureRequest
+) -> None:
+    names = [file.relative_to(site).as_posix() for file, _ in pages(site)]
+    asked_for(browser)
+    for name in names:
+        look(browser, 360, "light")
+        browser.get(address + name)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, name
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+        assert not errors, name
+    assert {one for one in asked_for(browser) if not one.startswith((address, "blob:"))} == set()
+    for name in TUTORIALS:
+        for width, scheme in ((1280, "light"), (1280, "dark"), (360, "light")):
+            look(browser, width, scheme)
+            browser.get(f"{address}{name}.html")
+            figures = browser.find_elements("css selector", "figure svg")
+            assert figures and all(one.rect["width"] > 250 for one in figures)
+            keep(browser, request, f"docs-{name}-{'phone' if width < 500 else scheme}")
 
 
 @pytest.fixture

@@ -147,11 +147,14 @@ def _draw(pairs: Sequence[Pair], out: Path) -> list[Figure]:
 
 
 def _methods(pairs: Sequence[Pair]) -> dict[str, str]:
-    """Return the name of each method -> its title, without signs that a figure would read as a formula."""
-    return {pair.key.method: _plain(_method(pair)) for pair in pairs}
+    """Return the name of each method -> its title for a figure, in the order of a table's columns, networks last."""
+    titles = {pair.key.method: _plain(_method(pair)) for pair in pairs}
+    known = [name for name in registry.method_names() if name in titles]
+    return {name: titles[name] for name in dict.fromkeys((*known, *titles))}
 
 
 def _plain(text: str) -> str:
+    """Keep a figure from reading signs as a formula."""
     return text.replace("$", r"\$")
 
 

@@ -41,7 +41,7 @@ function filter(domain) {
   markFirstRows();
 }
 
-for (const header of headers) header.querySelector("button").addEventListener("click", () => sort(header));
+for (const header of headers) header.querySelector(".sort")?.addEventListener("click", () => sort(header));
 document.querySelector(".filter").hidden = false;
 document.querySelector(".filter").addEventListener("change", (event) => filter(event.target.value));
 filter("");
