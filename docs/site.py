@@ -1,4 +1,5 @@
-"""Hooks of MkDocs: pages written from the code's declarations, and files outside docs/ that pages link to.
+"""Hooks of MkDocs: pages written from declarations, files outside docs/ that pages link to, and what the code
+of tutorials prints and draws.
 
 `build` hands MkDocs the pages of reference/; nothing in them is written by hand.
 """
@@ -6,18 +7,29 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import importlib.util
 import inspect
+import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(\.\./([^)#\s]+)(#[^)\s]*)?\)")
+RUNNER = Path(__file__).with_name("tutorial.py")
+SHOWN: dict[str, list[dict[str, Any]]] = {}  # page -> what its blocks printed and drew
 API = {
     "The quantizer": ["dabs_rq.quantize"],
     "Score a network": ["dabs_rq.api.scoring", "dabs_rq.api.encoders", "dabs_rq.api.frame", "dabs_rq.networks.declare"],
@@ -69,11 +81,36 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if source.suffix != ".md" and source.is_file():
             name = f"files/{path}{'.txt' if source.suffix == '.py' else ''}"
             files.append(File.generated(config, name, content=source.read_bytes()))
+    tutorials = [file for file in files.documentation_pages() if _runner().BLOCK.search(file.content_string)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        shown = pool.map(_shown, [Path(str(file.abs_src_path)) for file in tutorials])
+        SHOWN.update(zip([file.src_uri for file in tutorials], shown, strict=True))
     return files
 
 
+def _runner() -> Any:
+    """Return docs/tutorial.py as a module; docs/ is no package."""
+    if (known := sys.modules.get("tutorial_runner")) is None:
+        spec = importlib.util.spec_from_file_location("tutorial_runner", RUNNER)
+        assert spec and spec.loader
+        known = sys.modules["tutorial_runner"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(known)
+    return known
+
+
+def _shown(page: Path) -> list[dict[str, Any]]:
+    """Run the code of a page in a process of its own. Raises PluginError with what it printed if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "shown.json"
+        done = subprocess.run([sys.executable, RUNNER, page, target], capture_output=True, text=True)
+        if done.returncode:
+            raise PluginError(f"the code of {page} failed:\n{done.stderr}")
+        return json.loads(target.read_text(encoding="utf-8"))
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files outside docs/ to the copies in the site. A link to a folder becomes its text."""
+    """Lead links to files outside docs/ to the copies in the site; a link to a folder becomes its text. Show below each
+    block that ran what it printed and drew."""
 
     def replaced(match: re.Match[str]) -> str:
         path, anchor = match[1], match[2] or ""
@@ -83,7 +120,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
                 return f"]({up}{name}{anchor})"
         return "](\0)"
 
-    return re.sub(r"\[([^\]]*)\]\(\0\)", r"\1", LINK.sub(replaced, markdown))
+    markdown = re.sub(r"\[([^\]]*)\]\(\0\)", r"\1", LINK.sub(replaced, markdown))
+    shown = iter(SHOWN.get(page.file.src_uri, ()))
+    return _runner().BLOCK.sub(lambda block: _with_results(block, next(shown)), markdown)
+
+
+def _with_results(block: re.Match[str], shown: Mapping[str, Any]) -> str:
+    parts = [f"```{block[1]}\n{block[2]}```"]
+    if text := shown["text"].strip("\n"):
+        parts.append(f"```{{.text .printed}}\n{text}\n```")
+    for picture in shown["pictures"]:
+        style = f"max-width: {1.4 * picture['points']:.0f}px"
+        caption = html.escape(picture["caption"])
+        parts.append(f'<figure style="{style}">{picture["svg"]}<figcaption>{caption}</figcaption></figure>')
+    return "\n\n".join(parts) + "\n"
 
 
 # ---- the reference -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from dabs_rq.data.requests import Request
 from dabs_rq.files import write_once
 from dabs_rq.miniature import write as made_up_data
 from dabs_rq.run.compose import load_protocol
+from tests.browser import browser  # noqa: F401
 
 # Tests run beside each other on a busy machine, so no example has a deadline.
 hypothesis.settings.register_profile(

@@ -267,11 +267,13 @@ def test_warnings_about_data_are_one_line_and_said_once(
     assert code == 0 and err == "warning: 10 files\n"
 
 
-def test_a_suite_of_one_domain_keeps_the_rows_of_the_others(
+def test_a_suite_of_one_domain_prints_its_rows_and_writes_all(
     call: Callable[..., Output], runs: str, tmp_path: Path
 ) -> None:
     words = ("domains=[sensor]", "methods=[none]", f"out={tmp_path / 'out'}", "transfer.max_examples=200", runs)
     code, out, _ = call("suite", *words, "suite.workers=1")
     assert code == 0
     rows = {line.split("|")[1].strip(): line for line in out.splitlines() if line.startswith("| ")}
-    assert "%" in out and rows["CIFAR-10"].split("|")[4].strip() == "-" and rows["PAMAP2"].split("|")[4].strip() != "-"
+    assert "%" in out and set(rows) == {"Dataset", "PAMAP2"} and rows["PAMAP2"].split("|")[4].strip() != "-"
+    assert "table.md has the rows of the other domains too." in out
+    assert "| CIFAR-10 " in next((tmp_path / "out").rglob("table.md")).read_text()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from dabs_rq.experiment import compare as of_experiment
 from dabs_rq.experiment.compare import Result
 from dabs_rq.records import record
 from dabs_rq.records.significance import scored
+from dabs_rq.report import comparison
 from dabs_rq.share import bundle, compared
 from dabs_rq.share.cells import choose
 from dabs_rq.share.compare import Pair, compare
@@ -169,6 +171,82 @@ def test_a_reason_cannot_steer_the_terminal(
     assert r"no score (\x1b[2J\x9b)" in told and "\x1b" not in told and "\x9b" not in told
 
 
+class Page(HTMLParser):
+    """The rows of the table of cells, the elements of a page, and its text."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_has_every_cell_its_plots_and_what_differs(a: Path, b: Path, tmp_path: Path) -> None:
+    def worse(outputs: np.ndarray) -> np.ndarray:
+        outputs[:20] = -outputs[:20]
+        return outputs
+
+    file = shared_run.file_of(b, "digits", "rq")
+    shared_run.rewritten(file, worse, options=record.read(file).options | {"pretrain.steps": 9}, commit="f" * 40)
+    found = compare(a, b)
+    page = Page(comparison.write(found, tmp_path))
+    rows = [attrs for tag, attrs in page.elements if tag == "tr" and "data-domain" in attrs]
+    assert len(rows) == len(found.pairs) == 6
+    (changed,) = (one for one in found.pairs if one.difference)
+    assert f"{changed.difference:+.2f}" in page.text and f"[{changed.low:+.2f}, {changed.high:+.2f}]" in page.text
+    assert "pretrain.steps: 2 / 9" in page.text and "f" * 40 in page.text and str(b) in page.text
+    assert "digits/digits with rq" in page.text and "McNemar" in page.text
+    assert f"{sum(one.made_up for one in found.pairs)} of 6 cells are of made-up miniature data" in page.text
+    labels = [attrs["aria-label"] for tag, attrs in page.elements if attrs.get("role") == "img"]
+    assert labels[0].startswith("Scores of B against those of A in 6 cells") and len(labels) == 3
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {f"compare-{name}.{kind}" for name in ("scores", "digits", "text") for kind in ("pdf", "svg")} <= figures
+    links = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
+    targets = {f"#{attrs['id']}" for _, attrs in page.elements if "id" in attrs}
+    assert all((tmp_path / link).exists() for link in links if link[0] != "#")
+    assert {link for link in links if link[0] == "#"} <= targets
+
+
+def test_without_a_common_cell_the_page_lists_what_each_has(a: Path, b: Path, tmp_path: Path) -> None:
+    for method in ("none", "rq"):
+        for file in b.glob(f"*/*/*/records/*/{method}/*/seed-*/*.json"):
+            if json.loads(file.read_text())["domain"] == "digits":
+                file.unlink()
+    for file in b.glob("*/*/*/records/*/*/*/seed-*/*.json"):
+        shared_run.rewritten(file, method="theirs")
+    page = Page(comparison.write(compare(a, b), tmp_path))
+    assert "Only in A" in page.text and "Only in B" in page.text and "with theirs" in page.text
+    assert not [one for one in page.elements if one[0] in ("script", "svg", "table")]
+
+
+def test_names_cannot_inject_into_the_page(a: Path, b: Path, tmp_path: Path) -> None:
+    hostile = "</script><img src=x onerror=alert(1)>$x^{"
+    place = tmp_path / "<b>place"
+    shared_run.copied(a, place)
+    for root in (place, b):
+        shared_run.rewritten(shared_run.file_of(root, "digits", "rq"), method=hostile, hardware=f"{hostile}{root.name}")
+    failed = shared_run.file_of(b, "sst2", "none", 1)
+    failed.write_text(
+        json.dumps(json.loads(failed.read_text()) | {"score": None, "status": "failed", "reason": hostile})
+    )
+    written = comparison.write(compare(place, b), tmp_path / "out")
+    page = Page(written)
+    assert not [tag for tag, _ in page.elements if tag in ("img", "b")]
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert page.text.count(hostile) > 3 and not [
+        name for _, attrs in page.elements for name in attrs if name[:2] == "on"
+    ]
+    assert (
+        hostile.replace("<", "&lt;").replace(">", "&gt;") in (tmp_path / "out/figures/compare-scores.svg").read_text()
+    )
+
+
 def test_a_place_without_records_is_refused_by_what_was_expected_and_found(
     a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +265,10 @@ def test_a_place_without_records_is_refused_by_what_was_expected_and_found(
 def test_a_comparison_replaces_only_its_own_files(a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", str(a), str(a), f"out={tmp_path}"]
     assert cli.main(words) == cli.main(words) == 0
+    (tmp_path / "compare.html").write_text("<h1>Two runs compared</h1>")
+    assert cli.main(words) == 1 and (tmp_path / "compare.html").read_text() == "<h1>Two runs compared</h1>"
+    assert "compare.html is there already" in capsys.readouterr().err
+    (tmp_path / "compare.html").unlink()
     (tmp_path / "compare.md").write_text("# Two runs compared\n\nby me\n")
     before = (tmp_path / "compare.csv").read_bytes()
     assert cli.main(words) == 1

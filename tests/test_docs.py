@@ -3,23 +3,31 @@ reference that lists every option, and code on pages that runs."""
 
 from __future__ import annotations
 
+import functools
+import html
+import importlib.util
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from dabs_rq import registry
 from dabs_rq.run import options
 from dabs_rq.typed import field_names
+from tests.browser import asked_for, keep, look
 from tests.page_commands import made_by
 
 ROOT = registry.PACKAGE.parent
 LOADED = {"src": ("script", "img", "iframe", "source", "video"), "href": ("link",), "data": ("object",)}
-RUN = ("quantizer", "results")  # pages whose Python runs
+TUTORIALS = ("quantizer", "results", "score-your-encoder", "add-a-task", "add-a-domain", "add-a-method")
 
 
 class Links(HTMLParser):
@@ -87,12 +95,97 @@ def test_the_reference_has_every_option_task_and_public_name(site: Path) -> None
     assert "Quantize each channel of each example" in (site / "reference" / "api.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", RUN)
-def test_the_code_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert blocks
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, f"{page}.md", "exec"), names)
+@pytest.mark.slow
+def test_tutorials_show_what_their_code_prints_and_draws(site: Path) -> None:
+    """The build runs their code, and fails if a block does."""
+    for name in TUTORIALS:
+        source = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        drawn = re.findall(r'^caption = "(.+)"$', source, re.MULTILINE)
+        text = html.unescape((site / f"{name}.html").read_text(encoding="utf-8"))
+        assert drawn and all(f"<figcaption>{caption}</figcaption>" in text for caption in drawn), name
+        assert text.count('role="img"') == len(drawn) and 'class="printed' in text.replace("language-text ", ""), name
+    assert "| Digits    | Digits   | Accuracy |" in (site / "add-a-method.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served, as on the web: a browser lets no page from a folder search."""
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_every_page_opens_without_errors_and_fits_a_phone(
+    site: Path, address: str, browser: Any, request: pytest.FixtureRequest
+) -> None:
+    names = [file.relative_to(site).as_posix() for file, _ in pages(site)]
+    asked_for(browser)
+    for name in names:
+        look(browser, 360, "light")
+        browser.get(address + name)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, name
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+        assert not errors, name
+    assert {one for one in asked_for(browser) if not one.startswith((address, "blob:"))} == set()
+    for name in TUTORIALS:
+        for width, scheme in ((1280, "light"), (1280, "dark"), (360, "light")):
+            look(browser, width, scheme)
+            browser.get(f"{address}{name}.html")
+            figures = browser.find_elements("css selector", "figure svg")
+            assert figures and all(one.rect["width"] > 250 for one in figures)
+            keep(browser, request, f"docs-{name}-{'phone' if width < 500 else scheme}")
+
+
+@pytest.fixture
+def tutorial() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tutorial", ROOT / "docs" / "tutorial.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_blocks_share_names_and_only_marked_ones_run(tutorial: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python run\nimport matplotlib.pyplot as plt\nvalue = 3\nplt.plot([1, value])\nplt.show()\n"
+        "plt.gcf().set_label('A <line>')\n```\n\n```python\nraise ValueError\n```\n"
+        "```sh run\nmake -n domains DOMAIN=digits\ncat results/published.csv | head -1\n```\n"
+        "```python run\nprint(value + 1)\n```\n"
+    )
+    (tmp_path / "place").mkdir()
+    first, second, third = tutorial.run(page, tmp_path / "place")
+    (picture,) = first["pictures"]
+    assert picture["caption"] == "A <line>" and picture["svg"].startswith("<svg") and "\n" not in picture["svg"]
+    assert f"{Path(sys.executable).parent}/python -m dabs_rq domains" in second["text"] and "task" in second["text"]
+    assert third == {"text": "4\n", "pictures": []}
+
+
+@pytest.mark.parametrize(
+    ("block", "error", "told"),
+    [
+        ("```python run\n1 / 0\n```\n", ZeroDivisionError, "division"),
+        ("```sh run\necho half\nfalse\n```\n", RuntimeError, "half"),
+        ("```python run\nimport matplotlib.pyplot as plt\nplt.plot([1])\n```\n", ValueError, "no label"),
+    ],
+)
+def test_a_block_that_fails_stops_the_page(
+    block: str, error: type[Exception], told: str, tutorial: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "page.md").write_text(block)
+    (tmp_path / "place").mkdir()
+    with pytest.raises(error, match=told):
+        tutorial.run(tmp_path / "page.md", tmp_path / "place")
+
+
+def test_the_code_for_pandas_runs(tutorial: ModuleType, tmp_path: Path) -> None:
+    table, *drawn = tutorial.run(ROOT / "docs" / "results.md", tmp_path)
+    assert "RQ on inputs" in table["text"] and [len(one["pictures"]) for one in drawn] == [1, 1]

@@ -1,4 +1,4 @@
-"""The examples, found from a folder outside of the repository: a method, a domain, a task, the quantizer alone."""
+"""The examples, found from a folder outside of the repository: a method, a domain, a task."""
 
 from __future__ import annotations
 
@@ -195,17 +195,6 @@ def test_equal_seeds_write_equal_molecules(tmp_path: Path) -> None:
         contents.append([file.read_bytes() for file in sorted((tmp_path / place).rglob("*.csv"))])
     assert contents[0] == contents[1] and len(contents[0]) == 2
     assert all(one != other for one, other in zip(contents[0], contents[2], strict=True))
-
-
-# ---- the quantizer alone -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_quantizer_in_a_training_loop(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / "quantizer_in_a_training_loop.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    accuracies = [float(line.split()[-2]) for line in done.stdout.splitlines()]
-    assert len(accuracies) == 4 and accuracies[-1] > accuracies[0] + 30
 
 
 # ---- the pages -----------------------------------------------------------------------------------------------------

@@ -5,9 +5,6 @@ Screenshots are kept in .pytest_cache/d/report.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,40 +13,14 @@ import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import report_run
+from tests.browser import asked_for, keep, look
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def page(miniature: Callable[[str], Path]) -> Path:
     return report_run.written(miniature).page
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        reason = "Chromium is missing: apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = str(programs[0])
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(str(programs[1])))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -59,13 +30,6 @@ def opened(browser: Any, page: Path) -> Iterator[Any]:
     browser.get(page.as_uri())
     yield browser
     assert browser.get_log("browser") == []
-
-
-def look(browser: Any, width: int, scheme: str) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def press(browser: Any, *keys: str) -> None:
@@ -86,22 +50,9 @@ def column(browser: Any, number: int) -> list[str]:
     )
 
 
-def keep(browser: Any, request: pytest.FixtureRequest, name: str) -> None:
-    """A screenshot of the whole page."""
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    width = browser.execute_script("return innerWidth")
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    file = request.config.cache.mkdir("report") / f"{name}.png"  # type: ignore[union-attr]
-    assert browser.save_screenshot(str(file)) and file.stat().st_size > 10_000
-
-
 def test_it_loads_and_asks_for_nothing_else(opened: Any, page: Path, request: pytest.FixtureRequest) -> None:
     keep(opened, request, "desk")
-    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
-    requests = [one["params"] for one in messages if one["method"] == "Network.requestWillBeSent"]
-    asked = {one["request"]["url"] for one in requests if one["documentURL"] == page.as_uri()}
-    assert {address for address in asked if not address.startswith("data:")} == {page.as_uri()}
+    assert asked_for(opened) == {page.as_uri()}
     broken = "return [...document.querySelectorAll('svg image')].filter((one) => !one.getBBox().width).length"
     assert opened.execute_script("return document.querySelectorAll('svg image').length") > 0
     assert opened.execute_script(broken) == 0

@@ -76,11 +76,12 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         print(cost.describe(run))
         return 0
     outcome = suite.suite(run)
-    # `domain` and `tasks` say what to compute; the table keeps the rows of the others. Domains outside it are shown
-    # because they are chosen.
+    # `domain` and `tasks` say what to compute; the table's files keep the rows of the others, but only the chosen
+    # domains are printed. Domains outside the table are shown because they are chosen.
     code = 0
     try:
-        code = _show_table(run.replace(tasks=None, **({} if run.places.outside_table else {"domain": None})))
+        whole = run.replace(tasks=None, **({} if run.places.outside_table else {"domain": None}))
+        code = _show_table(whole, printed=[domain.name for domain in run.domains])
     except (OSError, RecordError) as error:
         outcome.errors.append(f"the table: {type(error).__name__}: {error}")
     print(f"suite: {outcome.seconds:.0f} s")
@@ -105,12 +106,16 @@ def table(words: list[str]) -> int:
     return _show_table(Run.of(words))
 
 
-def _show_table(run: Run) -> int:
+def _show_table(run: Run, printed: Sequence[str] | None = None) -> int:
+    """Write the table, and print its rows; printed: those of these domains, by default all."""
     from dabs_rq import table
 
     built = table.build(run)
     folder = table.write(run, built)
-    print(f"\n{table.to_markdown(built)}")
+    shown = built if printed is None else built.of_domains(printed)
+    print(f"\n{table.to_markdown(shown)}")
+    if len(shown.frame) < len(built.frame):
+        print(f"{folder / 'table.md'} has the rows of the other domains too.")
     print(f"wrote {folder / 'table.csv'}, table.tex, table.md, averages.csv and comparisons.csv")
     if built.not_shown:
         print("\nNot shown:")

@@ -99,6 +99,7 @@ def push(words: list[str], repo: str | None, dry_run: bool, create: bool, packed
 def compare(words: list[str]) -> int:
     from pathlib import Path
 
+    from dabs_rq.report import comparison as page
     from dabs_rq.run.words import parse
     from dabs_rq.share import compared
     from dabs_rq.share.compare import compare
@@ -115,5 +116,6 @@ def compare(words: list[str]) -> int:
     for side, names in found.only.items():
         _say(f"only in {side}", (name for _, name in names))
     _say("without a score", found.without_score)
-    print(f"\nwrote {folder / 'compare.csv'} and compare.md: also what else differs, and how differences are computed")
+    page.write(found, folder)
+    print(f"\nwrote {folder / 'compare.csv'}, .md and .html: also what else differs, and how differences are computed")
     return print_errors(found.errors, " (left out)")

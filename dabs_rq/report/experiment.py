@@ -26,17 +26,14 @@ if TYPE_CHECKING:
 def write(results: Results, folder: Path) -> None:
     """Write a page, named after the experiment, which loads nothing, and its figures. Raises RecordError if a file
     of these names is there that is not ours."""
-    from markupsafe import Markup
-
     target = folder / f"{results.experiment.name}.html"
     ours.check_replaceable([target])
     with locked_folder(folder):
         remove_leftovers(folder / "figures")
         plots = draw(results, folder)
-        templates = page.environment()
         about, *notes = results.notes
-        html = templates.get_template("experiment.html").render(
-            style=Markup(templates.get_template("report.css").render()),
+        html = page.fill(
+            "experiment.html",
             title=results.experiment.title,
             about=about,
             plots=plots,

@@ -65,17 +65,11 @@ def render(
     """Render the page. `titles`: name of each shown domain -> its title. `copies`: the table in other formats, and what
     to cite. `beside`: of each method, its title and the kinds of hidden columns beside its own. `reference`: the title
     of the method that differences are from. `folder`: of figures, relative to the page."""
-    from markupsafe import Markup
-
-    templates = environment()
-    texts = {
-        name: Markup(templates.get_template(f"report.{kind}").render())
-        for name, kind in (("style", "css"), ("script", "js"))
-    }
     links = [("table", "Table"), *((section.anchor, section.title) for section in sections)]
     links += [("missing", "Missing and failed"), ("notes", "Notes")]
-    return templates.get_template("report.html").render(
-        **texts,
+    return fill(
+        "report.html",
+        ("table.js", "report.js"),
         title=title,
         warning=warning,
         facts=facts,
@@ -97,6 +91,16 @@ def render(
         notes=layout.notes,
         records=_deduplicated(page_cells.details),
     )
+
+
+def fill(template: str, scripts: Sequence[str] = (), **values: object) -> str:
+    """Fill a template of a page, with the style of all pages and the scripts in these files."""
+    from markupsafe import Markup
+
+    templates = environment()
+    texts = [Markup(templates.get_template(name).render()) for name in ("report.css", *scripts)]
+    script = Markup("\n").join(texts[1:])
+    return templates.get_template(template).render(style=texts[0], script=script, **values)
 
 
 def environment() -> Environment:

@@ -61,7 +61,7 @@ class Pair:
 
     row: the row's title, metric: the metric's. seeds: those in both. a, b, difference (B minus A), low, high: percent,
     over these seeds, or, if there are none, over those of each; NaN where there is none. p, basis: see `significance`.
-    differences: what else differs, in words.
+    differences: what else differs, in words. made_up: whether either side is of made-up data.
     """
 
     key: Key
@@ -78,6 +78,7 @@ class Pair:
     p: float
     basis: str
     differences: Mapping[str, tuple[str, ...]]
+    made_up: bool
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ def _pair(key: Key, a: Mapping[int, Result], b: Mapping[int, Result]) -> Pair:
         a=means[0],
         b=means[1],
         differences=differences,
+        made_up=any(one.record.made_up_data for side in (a, b) for one in side.values()),
         **measured,
     )
 

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from tabulate import tabulate
 
@@ -15,6 +16,7 @@ from dabs_rq.files import locked_folder, write_text
 from dabs_rq.share.compare import A, B, Comparison, Pair
 from dabs_rq.table import ours
 
+T = TypeVar("T")
 FOLDER = Path("results") / "compare"
 COLUMNS = (
     *("domain", "task", "row", "metric", "split", "method", "probe", "in", "seeds", "seeds_a", "seeds_b"),
@@ -80,19 +82,33 @@ def to_table(comparison: Comparison) -> str:
     return tabulate(rows, ("cell", "metric", A, B, "B - A", "seeds"), tablefmt="pipe", disable_numparse=True)
 
 
+def data_note(comparison: Comparison) -> str:
+    """Say that scores are of made-up data, "" if none are."""
+    made_up = sum(pair.made_up for pair in comparison.pairs)
+    if not made_up:
+        return ""
+    count = "All" if made_up == len(comparison.pairs) else f"{made_up} of {len(comparison.pairs)}"
+    return f"{count} cells are of made-up miniature data: their numbers say nothing about the published data sets."
+
+
 def to_markdown(comparison: Comparison) -> str:
     parts = [f"# Two runs compared\n\n- A: {comparison.a}\n- B: {comparison.b}"]
+    if note := data_note(comparison):
+        parts.append(note)
     parts.append("Percent. Differences have 95 % intervals, paired by test example or by seed as the list below says.")
     parts.append(to_table(comparison) if comparison.pairs else "No cell is in both.")
-    parts += [f"## Differences by\n\n{_bullets(_bases(comparison))}"] if comparison.pairs else []
-    if differing := _differing(comparison):
-        parts.append(f"## What else differs (A / B)\n\n{_bullets(differing)}")
+    if comparison.pairs:
+        lines = [f"{basis}: {', '.join(names)}" for basis, names in bases(comparison).items()]
+        parts.append(f"## Differences by\n\n{_bullets(lines)}")
+    if found := differing(comparison):
+        lines = [f"{kind}: {text} ({cells})" for kind, text, cells in found]
+        parts.append(f"## What else differs (A / B)\n\n{_bullets(lines)}")
     for side, names in comparison.only.items():
         if names:
             parts.append(f"## Only in {side}\n\n{_bullets([name for _, name in names])}")
-    for title, lines in (("Without a score", comparison.without_score), ("Left out", comparison.errors)):
-        if lines:
-            parts.append(f"## {title}\n\n{_bullets(list(lines))}")
+    for title, texts in (("Without a score", comparison.without_score), ("Left out", comparison.errors)):
+        if texts:
+            parts.append(f"## {title}\n\n{_bullets(list(texts))}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,22 +116,26 @@ def _bullets(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _bases(comparison: Comparison) -> list[str]:
-    return [f"{basis}: {', '.join(names)}" for basis, names in _grouped(comparison, lambda pair: [pair.basis]).items()]
+def bases(comparison: Comparison) -> dict[str, list[str]]:
+    """Return how differences are computed -> the names of the cells."""
+    return _grouped(comparison, lambda pair: [pair.basis])
 
 
-def _differing(comparison: Comparison) -> list[str]:
-    """List what differs, each once, with the cells that it concerns."""
+def differing(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """List what else differs, each once: its kind, A / B, and the cells that it concerns."""
     grouped = _grouped(
-        comparison, lambda pair: [f"{kind}: {text}" for kind, texts in pair.differences.items() for text in texts]
+        comparison, lambda pair: [(kind, text) for kind, texts in pair.differences.items() for text in texts]
     )
     count = len(comparison.pairs)
-    return [f"{text} ({'all cells' if len(names) == count else ', '.join(names)})" for text, names in grouped.items()]
+    return [
+        (kind, text, "all cells" if len(names) == count else ", ".join(names))
+        for (kind, text), names in grouped.items()
+    ]
 
 
-def _grouped(comparison: Comparison, texts: Callable[[Pair], list[str]]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
+def _grouped(comparison: Comparison, keys: Callable[[Pair], list[T]]) -> dict[T, list[str]]:
+    grouped: dict[T, list[str]] = {}
     for pair in comparison.pairs:
-        for text in texts(pair):
-            grouped.setdefault(text, []).append(pair.key.name)
+        for key in keys(pair):
+            grouped.setdefault(key, []).append(pair.key.name)
     return grouped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dabs_rq.errors import RecordError
@@ -45,6 +45,11 @@ class Table:
     def methods(self) -> tuple[str, ...]:
         """The names of all columns with scores: under the run's own probe, those of the methods."""
         return tuple(name for group in self.groups for name in group.columns)
+
+    def of_domains(self, domains: Collection[str]) -> Table:
+        """Return the table with the rows of these domains only. Its averages, comparisons and notes stay."""
+        rows = self.frame[self.frame["domain"].isin(list(domains))]
+        return replace(self, frame=rows.reset_index(drop=True))
 
 
 def averages(frame: pd.DataFrame, groups: Sequence[Sequence[str]], networks: Collection[str] = ()) -> pd.DataFrame:
