@@ -201,7 +201,9 @@ def test_cropped_views_are_not_cropped_again() -> None:
 def test_cropped_views_get_the_other_operations() -> None:
     method = built("moco", augment="crop_flip", rq="none")
     given = torch.rand(12, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    made = method.views.make(given, views.recipes("crop_flip", 0.2), torch.Generator().manual_seed(0), Ranks())
+    generator, made = torch.Generator().manual_seed(0), []
+    for images, recipe in method.views.pairs(given, views.recipes("crop_flip", 0.2)):
+        made.append(method.views.make(images, recipe, method.views.draw(12, recipe, generator, Ranks())))
     for number, view in enumerate(made):
         same = [torch.equal(view[row], given[row, number]) for row in range(12)]
         flipped = [torch.equal(view[row], given[row, number].flip(2)) for row in range(12)]
