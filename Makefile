@@ -6,6 +6,13 @@ SCALE ?= mini
 METHOD ?= rq
 PROTOCOL ?= corrected
 
+VARIABLES := A ACTION B BIN BUNDLE CHECK CHECKPOINT CREATE DATA DOMAIN DRY_RUN EACH ENCODER ENCODERS EXECUTOR FORMAT KILLS \
+	LINES METHOD MINUTES NAME OPTIONS OUT OVER PROBES PROTOCOL PYTHON REFRESH REPO SCALE SEEDS SOURCES TABLE TASKS VERIFY
+given = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+ifneq ($(filter-out $(VARIABLES),$(given)),)
+$(error unknown variable $(filter-out $(VARIABLES),$(given)). Known: $(VARIABLES))
+endif
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
@@ -13,7 +20,11 @@ RUN := $(BIN)/python -m dabs_rq
 
 # $(1) is the option's name, $(2) the variable's value; expands to nothing if the variable is not set.
 option = $(if $(strip $(2)),'$(1)=$(strip $(2))')
-common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(SEEDS)) \
+# SEEDS may be "0 1 2" or "0, 1, 2" too.
+comma := ,
+space := $(subst ,, )
+seeds = $(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(SEEDS))))
+common = scale=$(SCALE) protocol=$(PROTOCOL) $(call option,data,$(DATA)) $(call option,seeds,$(seeds)) \
 	$(call option,encoder,$(ENCODER)) $(call option,out,$(OUT)) $(OPTIONS)
 # Without METHOD=, commands for one method use rq, the others all methods of the published table, TABLE=rq or dabs2.
 # Without DOMAIN=, they take the domains of that table.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
@@ -277,3 +278,43 @@ def test_a_suite_of_one_domain_prints_its_rows_and_writes_all(
     assert "%" in out and set(rows) == {"Dataset", "PAMAP2"} and rows["PAMAP2"].split("|")[4].strip() != "-"
     assert "table.md has the rows of the other domains too." in out
     assert "| CIFAR-10 " in next((tmp_path / "out").rglob("table.md")).read_text()
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """What `make` would run; nothing is run."""
+    root = Path(__file__).parents[1]
+    return subprocess.run(["make", "-n", *words], cwd=root, capture_output=True, text=True)
+
+
+def test_make_refuses_a_variable_that_it_does_not_know() -> None:
+    done = make("suite", "METHODE=rq", "DOMAIN=digits")
+    assert done.returncode and "unknown variable METHODE. Known: A ACTION" in done.stderr
+    text = (Path(__file__).parents[1] / "Makefile").read_text()
+    used = set(re.findall(r"\$\(([A-Z][A-Z_]*)\)|,([A-Z_]+)\)", text))
+    names = {name for pair in used for name in pair if name} - {"MAKEFILE_LIST", "RUN", "STAMP", "VENV", "VARIABLES"}
+    listed = re.search(r"VARIABLES := ((?:.*\\\n)*.*)", text)
+    assert listed and {name for name in listed[1].split() if name != "\\"} == names
+
+
+@pytest.mark.parametrize("given", ["0 1 2", "0,1,2", "0, 1, 2"])
+def test_seeds_of_make_are_separated_by_spaces_or_commas(given: str) -> None:
+    assert "'seeds=0,1,2'" in make("suite", f"SEEDS={given}").stdout
+
+
+def test_an_option_without_its_group_is_recognised(call: Callable[..., Output]) -> None:
+    code, _, err = call("pretrain", "domain=digits", "stepz=3")
+    assert code == 2 and "unknown option 'stepz'. Did you mean 'pretrain.steps'?" in err
+
+
+def test_sources_of_one_folder_are_named_by_it(call: Callable[..., Output], tmp_path: Path) -> None:
+    _, out, err = call("data", "verify", "glue", f"data={tmp_path}")
+    lines = [line.partition(":")[0] for line in (out + err).splitlines()]
+    assert len(lines) == len(set(lines)) and {"cola", "mnli_matched", "sst2", "wnli"} <= set(lines)
+
+
+def test_a_dry_run_estimates_gpu_and_cpu_hours(call: Callable[..., Output], tmp_path: Path) -> None:
+    _, out, _ = call("suite", "domain=digits", "method=none,rq", "--dry-run", f"runs={tmp_path}")
+    head, _, line = out[out.index("domain    steps") :].splitlines()[:3]
+    columns = re.split(r"\s{2,}", head)
+    values = dict(zip(columns, re.split(r"\s{2,}", line), strict=True))
+    assert float(values["CPU hours"]) == pytest.approx(2000 * float(values["GPU hours"]), rel=0.5)

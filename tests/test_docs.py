@@ -139,6 +139,10 @@ def test_every_page_opens_without_errors_and_fits_a_phone(
         for width, scheme in ((1280, "light"), (1280, "dark"), (360, "light")):
             look(browser, width, scheme)
             browser.get(f"{address}{name}.html")
+            browser.execute_script("localStorage.clear()")  # the site remembers the scheme of the first visit
+            browser.refresh()
+            painted = browser.execute_script("return document.body.dataset.mdColorScheme")
+            assert painted == {"light": "default", "dark": "slate"}[scheme]
             figures = browser.find_elements("css selector", "figure svg")
             assert figures and all(one.rect["width"] > 250 for one in figures)
             keep(browser, request, f"docs-{name}-{'phone' if width < 500 else scheme}")

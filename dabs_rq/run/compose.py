@@ -195,7 +195,12 @@ def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type
 
 def unknown_option(key: str, known: Iterable[str]) -> OptionError:
     """Return the error for an unknown option, with the nearest names and the domain or method that declares it."""
-    matches = difflib.get_close_matches(key, sorted(set(known)), n=3, cutoff=0.5)
+    names = sorted(set(known))
+    matches = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    if "." not in key:  # a group may have been left out
+        ends = difflib.get_close_matches(key, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.75)
+        matches = [*(name for name in names if name.rpartition(".")[2] in ends), *matches]
+        matches = list(dict.fromkeys(matches))[:3]
     hint = f" Did you mean {matches[0]!r}?" if matches else ""
     hint += f" Or {' or '.join(map(repr, matches[1:]))}?" if matches[1:] else ""
     return OptionError(f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all.")

@@ -52,7 +52,8 @@ def _source(what: str, source: Source, root: Path | None, installed: Installed |
     missing, state = source.missing(root), str(source.state(root))
     if state == "missing" and source.hub:
         state = f"not under the root, loaded from the hub ({source.hub}) when first used"
-    lines = [f"  {what}", f"      {state}: {source.title}, {source.size}, {root / source.folder}"]
+    published = f", {source.size}" if missing else ""  # the publisher's size says nothing about what is there
+    lines = [f"  {what}", f"      {state}: {source.title}{published}, {root / source.folder}"]
     if missing:
         lines += [f"      expected: {', '.join(map(str, missing))}", origin]
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,10 +53,8 @@ def data(words: Sequence[str]) -> int:
     if action not in ACTIONS:
         raise OptionError(unknown("action", action, ACTIONS))
     uses = _uses(run, sources)
-    for name in arguments[1:]:
-        if name not in uses:
-            raise OptionError(unknown("source", name, uses))
-    chosen = {name: uses[name] for name in dict.fromkeys(arguments[1:] or uses)}
+    named = [source for name in arguments[1:] for source in _named(name, uses)]
+    chosen = {name: uses[name] for name in dict.fromkeys(named or uses)}
     if action == "list":
         print("\n".join(_listing(run, chosen)))
         return 0
@@ -72,6 +70,18 @@ def data(words: Sequence[str]) -> int:
     act = _fetch if action == "fetch" else _verify
     successes = [_try(name, act, run, source_uses, everything) for name, source_uses in chosen.items()]
     return 0 if all(successes) else 1
+
+
+def _named(name: str, uses: Mapping[str, Sequence[Use]]) -> list[str]:
+    """Return the sources that a word names: itself, or, as `glue`, all that share the folder of this name.
+
+    Raises OptionError for an unknown name."""
+    if name in uses:
+        return [name]
+    shared = [source for source, (use, *_) in uses.items() if name in Path(use.declared.source.folder).parts[1:]]
+    if not shared:
+        raise OptionError(unknown("source", name, uses))
+    return shared
 
 
 def _uses(run: Run, sources: str | None) -> dict[str, list[Use]]:

@@ -24,6 +24,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, NotServedError
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.run import Run
+from dabs_rq.run.options import SuiteOptions
 from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
 
@@ -171,15 +172,14 @@ def describe(run: Run) -> str:
     """Describe the costs: a table with totals, what it assumes, and how fast finished pretrainings of this run were."""
     options, domain_costs = run.options, costs(run)
     seeds, methods = len(options.seeds), len(options.methods)
-    lines = [(cost.domain, *_line(cost, seeds, methods, options.suite.gpu_tflops)) for cost in domain_costs]
+    lines = [(cost.domain, *_line(cost, seeds, methods, options.suite)) for cost in domain_costs]
     total = [sum(column) for column in list(zip(*lines, strict=True))[2:]]
     rows = [(name, budget, *map(_short, numbers)) for name, budget, *numbers in lines]
     rows.append(("all", "", *map(_short, total)))
     text = [
         f"estimated cost of {methods} methods and {seeds} seeds, from nothing, at scale={options.scale.name}:",
         tabulate(rows, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
-        f"GPU hours at {options.suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), "
-        "without reading and probes.",
+        _assumed(options.suite),
         "loader.prepare and loader.cache_gb decide which decoded examples are cached; others are decoded every time.",
     ]
     if options.encoders or options.scores_network:
@@ -199,32 +199,51 @@ def describe(run: Run) -> str:
 
 def describe_cells(cells: Sequence[tuple[str, Run]]) -> str:
     """Describe the cost of the cells of an experiment, (title, run) each, for all seeds, from nothing."""
-    tflops = cells[0][1].options.suite.gpu_tflops
+    suite = cells[0][1].options.suite
     rows: list[tuple[str, ...]] = []
     for title, run in cells:
         (domain_cost,) = costs(run)
-        budget, *values = _line(domain_cost, len(run.options.seeds), 1, tflops)
+        budget, *values = _line(domain_cost, len(run.options.seeds), 1, suite)
         rows.append((title, budget, *map(_short, values)))
     headers = ("cell", *HEADERS[1:])
     return "\n".join(
         [
             f"estimated cost of {len(cells)} cells and {len(cells[0][1].options.seeds)} seeds, from nothing:",
             tabulate(rows, headers=headers, colalign=("left", "left", *["right"] * (len(headers) - 2))),
-            f"GPU hours at {tflops:g} TFLOP/s sustained (suite.gpu_tflops; assumed, not measured), without reading and "
-            "probes.",
+            _assumed(suite),
         ]
     )
 
 
-HEADERS = ("domain", "steps x batch", "examples", "PFLOP", "GPU hours", "features PFLOP", "decoded GB", "stored GB")
+HEADERS = (
+    "domain",
+    "steps x batch",
+    "examples",
+    "PFLOP",
+    "GPU hours",
+    "CPU hours",
+    "features PFLOP",
+    "decoded GB",
+    "stored GB",
+)
 
 
-def _line(cost: Cost, seeds: int, methods: int, tflops: float) -> tuple[Any, ...]:
+def _assumed(suite: SuiteOptions) -> str:
+    return (
+        f"GPU hours at {suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops), CPU hours of one core at "
+        f"{suite.core_gflops:g} GFLOP/s (suite.core_gflops); assumed, not measured, without reading and probes."
+    )
+
+
+def _line(cost: Cost, seeds: int, methods: int, suite: SuiteOptions) -> tuple[Any, ...]:
+    """Return the columns after the domain: a text, then numbers."""
     pretraining, encoding = seeds * sum(cost.pretraining.values()), seeds * methods * cost.encoding
     examples = seeds * len(cost.pretraining) * cost.steps * cost.batch_size
-    hours = (pretraining + encoding) / (tflops * 1e12) / 3600
+    gpu = (pretraining + encoding) / (suite.gpu_tflops * 1e12) / 3600
+    cpu = (pretraining + encoding) / (suite.core_gflops * 1e9) / 3600
     budget = f"{cost.steps:,} x {cost.batch_size}"
-    return budget, examples, pretraining / 1e15, hours, encoding / 1e15, cost.prepared / 1e9, seeds * cost.stored / 1e9
+    work = (pretraining / 1e15, gpu, cpu, encoding / 1e15)
+    return budget, examples, *work, cost.prepared / 1e9, seeds * cost.stored / 1e9
 
 
 def _short(number: float) -> str:
