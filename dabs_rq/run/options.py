@@ -194,7 +194,8 @@ class SuiteOptions:
     allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null: RAY_ADDRESS, else
     Ray starts here. pretrain_gpus (null: trainer.devices), transfer_gpus: the GPUs that such a job requests from Ray,
     if there are any; with fractions, jobs share a GPU, so that one job encodes while another fits probes. gpu_tflops:
-    the assumed throughput of a GPU, for the estimate of a dry run.
+    the assumed throughput of a GPU, for the estimate of a dry run. calibrate: whether a dry run measures training steps
+    on this machine; auto: if it has a GPU.
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"
@@ -204,6 +205,7 @@ class SuiteOptions:
     pretrain_gpus: NotNegative | None = None
     transfer_gpus: NotNegative = 0.25
     gpu_tflops: Positive = 20.0
+    calibrate: Literal["auto", "always", "never"] = "auto"
 
 
 @dataclass(frozen=True)
