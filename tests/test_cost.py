@@ -71,3 +71,21 @@ def test_the_description_has_totals_and_what_was_measured(tmp_path: Path) -> Non
     pretrain(Run.of([*words, "domain=sensor", "method=rq", "trainer.progress=false"]), 0)
     text = cost.describe(Run.of(words))
     assert "1 finished pretrainings here ran at" in text and "2 x 64" in text and "suite.gpu_tflops" in text
+
+
+def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
+    words = ["domains=[sensor,text]", "methods=[none,emix,rq]", f"runs={tmp_path}", "encoder.depth=1"]
+    words.append("trainer.accelerator=cpu")
+    plain = cost.describe(Run.of(words))
+    assert "H100" in plain and "measured on" not in plain
+    text = cost.describe(Run.of([*words, "suite.calibrate=always"]))
+    lines = text[text.index("measured on the processor") :].splitlines()
+    rows = [line.split() for line in lines if line.startswith(("sensor", "text"))]
+    assert [row[:2] for row in rows] == [[domain, method] for domain in ("text", "sensor") for method in ("emix", "rq")]
+    for _, _, milliseconds, rate, hours in rows:
+        assert 0 < float(rate) < 100  # of a processor, TFLOP/s
+        assert float(hours) == pytest.approx(100 * float(milliseconds) / 3.6e6, rel=0.1)  # 100 steps
+
+
+def test_the_hours_on_a_named_gpu_by_hand() -> None:
+    assert "H100 12," in cost._on_named_gpus(8400)  # 8400e15 / (0.2 * 989e12) / 3600 = 11.8

@@ -53,7 +53,7 @@ def test_auto_asks_for_the_free_memory(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(module, "_free_memory", lambda device: 23_999)
     assert resident(batches, "auto", CPU) is None and not capsys.readouterr().out
     monkeypatch.setattr(module, "_free_memory", lambda device: 24_000)
-    assert resident(batches, "auto", CPU) is not None and "stay on the device" in capsys.readouterr().out
+    assert resident(batches, "auto", CPU) is not None and "stay on cpu" in capsys.readouterr().out
     assert resident(batches, "never", CPU) is None
 
 
@@ -67,12 +67,15 @@ def test_what_is_decoded_or_drawn_again_does_not_stay(tmp_path: Path) -> None:
         assert resident(training_batches(one, 2, 0), "always", CPU) is None
 
 
-def test_training_gives_the_same_weights(tmp_path: Path, miniature: Callable[[str], Path]) -> None:
+def test_training_gives_the_same_weights(
+    tmp_path: Path, miniature: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["domain=images", "method=rq", f"data={miniature('images')}", "trainer.progress=false", "encoder.depth=1"]
     small = ["pretrain.steps=4", "pretrain.max_examples=40", "pretrain.batch_size=16", "trainer.health_every=0"]
     files = []
     for choice in ("always", "never"):
         run = Run.of([*words, *small, f"runs={tmp_path / choice}", f"loader.resident={choice}"])
         files.append(pretrain(run, 0).read_bytes())
+        assert ("stay on cpu" in capsys.readouterr().out) == (choice == "always")
     one, other = map(load, files)
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -47,14 +47,10 @@ def resident(
     """
     if choice == "never" or not isinstance(batches, Shuffled) or not _can_stay(batches.examples):
         return None
-    if choice == "auto":
-        needed, free = _bytes(batches.examples), _free_memory(device)
-        if needed > free * SHARE:
-            return None
-        print(
-            f"loader.resident=auto: {needed / 1e9:.1f} GB stay on the device, of which {free / 1e9:.1f} GB are free",
-            flush=True,
-        )
+    needed, free = _bytes(batches.examples), _free_memory(device)
+    if choice == "auto" and needed > free * SHARE:
+        return None
+    print(f"loader.resident={choice}: {needed / 1e9:.1f} GB stay on {device}, {free / 1e9:.1f} GB are free", flush=True)
     return Resident(batches, device, start, ranks)
 
 

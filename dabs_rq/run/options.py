@@ -194,8 +194,9 @@ class SuiteOptions:
     auto: processes, but in_process on a machine with a GPU. workers: jobs at a time; null: as many as the processors
     allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null: RAY_ADDRESS, else
     Ray starts here. pretrain_gpus (null: trainer.devices), transfer_gpus: the GPUs that such a job requests from Ray,
-    if there are any; with fractions, jobs share a GPU, so that one job encodes while another fits probes.
-    gpu_tflops, core_gflops: the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run.
+    if there are any; with fractions, jobs share a GPU, so that one job encodes while another fits probes. gpu_tflops,
+    core_gflops: the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run. calibrate:
+    whether a dry run measures training steps on this machine; auto: if it has a GPU.
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"
@@ -206,6 +207,7 @@ class SuiteOptions:
     transfer_gpus: NotNegative = 0.25
     gpu_tflops: Positive = 20.0
     core_gflops: Positive = 10.0
+    calibrate: Literal["auto", "always", "never"] = "auto"
 
 
 @dataclass(frozen=True)

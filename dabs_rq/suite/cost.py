@@ -27,9 +27,13 @@ from dabs_rq.run import Run
 from dabs_rq.run.options import SuiteOptions
 from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
+from dabs_rq.suite.calibrate import calibrates, device_name, seconds_per_example
 
 COUNTED_EXAMPLES = 2  # size of the batch whose operations are counted
 FLOAT_BYTES = 4
+# Peaks of dense matrix products in half precision with float32 sums, TFLOP/s, from NVIDIA's data sheets.
+GPU_PEAKS = {"V100": 125, "A100": 312, "RTX 4090": 165, "L40S": 362, "H100": 989, "H200": 989}
+UTILISATION = 0.2
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,9 @@ def describe(run: Run) -> str:
     ]
     if options.encoders or options.scores_network:
         text.append("Not counted: the networks of encoder files, which are scored as they are.")
+    text.append(_on_named_gpus(total[1] + total[3]))
+    if calibrates(run):
+        text.append(_calibrated(run, domain_costs))
     unknown = [name for cost in domain_costs for name in cost.unknown]
     if unknown:
         text.append(f"Not counted, because their number of examples is not declared: {', '.join(unknown)}.")
@@ -195,6 +202,33 @@ def describe(run: Run) -> str:
             f"(median {median / 1e9:.1f}); at the median pretraining takes {_short(hours)} hours in sequence."
         )
     return "\n".join(text)
+
+
+def _on_named_gpus(petaflop: float) -> str:
+    """Write the hours for all operations on GPUs by name."""
+    hours = {name: petaflop * 1e15 / (UTILISATION * peak * 1e12) / 3600 for name, peak in GPU_PEAKS.items()}
+    listed = ", ".join(f"{name} {_short(each)}" for name, each in hours.items())
+    return f"GPU hours at {UTILISATION:.0%} of the half-precision peak (assumed): {listed}."
+
+
+def _calibrated(run: Run, domain_costs: Sequence[Cost]) -> str:
+    """Measure a training step of every domain and method here, and write the hours that follow."""
+    operations, rows, all_hours = Operations(run), [], 0.0
+    options = {method.name: method.options for method in run.options.methods}
+    for cost in domain_costs:
+        inputs = run.inputs_of(run.domain_called(cost.domain))
+        for method in cost.pretraining:
+            seconds = seconds_per_example(run, inputs, method, options[method], cost.batch_size)
+            hours = len(run.options.seeds) * cost.steps * cost.batch_size * seconds / 3600
+            rate = operations.training(inputs, method) / seconds / 1e12
+            rows.append((cost.domain, method, _short(1e3 * cost.batch_size * seconds), _short(rate), _short(hours)))
+            all_hours += hours
+    headers = ("domain", "method", "ms a step", "TFLOP/s", "hours")
+    return (
+        f"measured on {device_name(run)} in {run.options.trainer.precision}, on made-up inputs, without reading:\n"
+        f"{tabulate(rows, headers=headers, colalign=('left', 'left', *['right'] * 3), disable_numparse=True)}\n"
+        f"pretraining takes {_short(all_hours)} hours in sequence at these rates."
+    )
 
 
 def describe_cells(cells: Sequence[tuple[str, Run]]) -> str:

@@ -1,0 +1,84 @@
+"""Measures the rate of training steps on the device that is there, on made-up inputs of the declared shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from dabs_rq import registry
+from dabs_rq.encoders.embed import to_model_input
+from dabs_rq.methods.base import Batch, build_method
+from dabs_rq.run import Run
+from dabs_rq.run.processes import uses_gpu
+from dabs_rq.spec import Input, Tokens
+
+WARM_UP, MOST_STEPS, SECONDS = 3, 30, 2.0  # steps before those that are timed; of these at most so many, or so long
+EXAMPLES_ON_PROCESSOR = 4  # a whole batch at paper scale takes minutes there, and the rate hardly depends on it
+_HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+def calibrates(run: Run) -> bool:
+    """Return whether a dry run measures: suite.calibrate, by default only with a GPU."""
+    chosen = run.options.suite.calibrate
+    return uses_gpu(run.options) if chosen == "auto" else chosen == "always"
+
+
+def device_name(run: Run) -> str:
+    return torch.cuda.get_device_name() if uses_gpu(run.options) else "the processor"
+
+
+def seconds_per_example(run: Run, inputs: tuple[Input, ...], method: str, options: Any, batch_size: int) -> float:
+    """Measure the median time of a training step: forward, backward and optimizer, in trainer.precision if that is
+    mixed, else in float32. Reading is not part of it."""
+    device = torch.device("cuda" if uses_gpu(run.options) else "cpu")
+    size = batch_size if device.type == "cuda" else min(batch_size, EXAMPLES_ON_PROCESSOR)
+    chosen = run.options.encoder
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mask = run.options.protocol.padding_mask
+        encoder = registry.encoder(chosen.name).build(chosen.options, inputs, mask).to(device)
+        module = build_method(registry.method(method), options, encoder).to(device)
+        raw = tuple(_made_up(spec, size).to(device) for spec in inputs)
+        targets = torch.zeros(size, dtype=torch.int64, device=device) if module.reads_targets else None
+        budget = run.options.pretrain
+        module.begin(budget, 0, None if targets is None else np.zeros(size, np.int64))
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        optimizer = module.optimizer(trained, budget)
+        half = _HALF.get(run.options.trainer.precision)
+        generator = torch.Generator(device).manual_seed(0)
+
+        def step() -> None:
+            with torch.autocast(device.type, half) if half else contextlib.nullcontext():
+                batch = Batch(module.augment(tuple(map(to_model_input, raw)), generator), encoder, targets=targets)
+                loss, _ = module.loss(batch, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return statistics.median(_times(step, device)) / size
+
+
+def _times(step: Callable[[], None], device: torch.device) -> list[float]:
+    times: list[float] = []
+    warm_up = WARM_UP if device.type == "cuda" else 1
+    while len(times) < warm_up + 1 or (len(times) < MOST_STEPS and sum(times[warm_up:]) < SECONDS):
+        started = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return times[warm_up:]
+
+
+def _made_up(spec: Input, size: int) -> torch.Tensor:
+    if isinstance(spec, Tokens):
+        return torch.randint(0, spec.vocabulary, (size, *spec.shape))
+    if spec.dtype == "uint8":
+        return torch.randint(0, 256, (size, *spec.shape), dtype=torch.uint8)
+    return torch.randn(size, *spec.shape)
