@@ -21,7 +21,7 @@ LONG = ("probe-voxceleb",)  # measured only if named: takes longer than all othe
 
 def lines() -> dict[str, Measure]:
     """Return all lines by name, in the order of the table."""
-    from benchmarks import command, cuda, encoder, everyday, images, probe, quantizer, sensor, speech, transfer
+    from benchmarks import command, cuda, encoder, everyday, images, probe, quantizer, sensor, speech, step, transfer
 
     return {
         "quantizer-forward": quantizer.forward,
@@ -34,6 +34,11 @@ def lines() -> dict[str, Measure]:
         "encoder-bfloat16": partial(encoder.step, half=True),
         "encoder-no-dropout": partial(encoder.step, dropout=0.0),
         "encoder-no-dropout-bfloat16": partial(encoder.step, dropout=0.0, half=True),
+        "step-float32": step.of_gemm_rate,
+        "step-float32-compiled": partial(step.of_gemm_rate, compiled=True),
+        "step-bfloat16": partial(step.of_gemm_rate, half=True),
+        "step-bfloat16-compiled": partial(step.of_gemm_rate, half=True, compiled=True),
+        "step-dabs": step.of_dabs,
         "transfer-one-task": transfer.one_task,
         "transfer-shared-inputs": transfer.shared_inputs,
         "probe-small": probe.small,

@@ -1,4 +1,4 @@
-"""The lines of the quantizer and the encoder on a GPU."""
+"""The lines of the quantizer, the encoder and the training step on a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import encoder, quantizer
+from benchmarks import encoder, quantizer, step
 from benchmarks.measure import Line
 
 
@@ -26,4 +26,9 @@ LINES = {
     "cuda-quantizer-backward-compiled": partial(on_gpu, partial(quantizer.backward, compiled=True)),
     "cuda-encoder": partial(on_gpu, encoder.step),
     "cuda-encoder-bfloat16": partial(on_gpu, partial(encoder.step, half=True)),
+    "cuda-step-float32": partial(on_gpu, step.of_gemm_rate),
+    "cuda-step-float32-compiled": partial(on_gpu, partial(step.of_gemm_rate, compiled=True)),
+    "cuda-step-bfloat16": partial(on_gpu, partial(step.of_gemm_rate, half=True)),
+    "cuda-step-bfloat16-compiled": partial(on_gpu, partial(step.of_gemm_rate, half=True, compiled=True)),
+    "cuda-step-dabs": partial(on_gpu, step.of_dabs),
 }

@@ -58,6 +58,9 @@ class Protocol:
     # Train the linear probe with AdamW as DABS does, or fit regularised logistic (ridge) regression with a selected
     # strength.
     probe: Literal["adamw", "lbfgs"] = option("transfer", published="adamw", corrected="lbfgs")
+    # The half precision of pretraining where trainer.precision=mixed, as at scale=paper: float16, which DABS used, or
+    # bfloat16, whose range needs no scaling of the loss.
+    mixed_precision: Literal["float16", "bfloat16"] = option("pretraining", published="float16", corrected="bfloat16")
     # Average metrics that DABS averages (`Metric.in_batches`) over batches, or compute them on the whole split.
     correlation: Literal["batches", "whole"] = option(
         "transfer",

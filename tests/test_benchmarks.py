@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -13,15 +14,17 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import encoder, everyday, images, probe, quantizer, report, sensor, speech, transfer
+from benchmarks import encoder, everyday, images, probe, quantizer, report, sensor, speech, step, transfer
 from benchmarks.measure import Line, Spread, Target, extra_bytes, interleaved
 from dabs_rq.data.prepared import Store
 from dabs_rq.encoders.transformer import Transformer
+from dabs_rq.methods.base import Batch
 from dabs_rq.spec import Grid, Series
 from dabs_rq.transfer import features
 from dabs_rq.transfer.features import CachedFeatures
 
 SMALL_IMAGE = Grid(name="image", height=8, width=8, channels=3, patch=4)
+SMALL_STEP = step.Sizes(image=SMALL_IMAGE, width=16, depth=1, batch=2)
 SMALL_SERIES = Series(name="sensor", length=20, channels=3, segment=5)
 FIELDS = {
     *("what", "baseline", "unit", "ours", "theirs", "ratio", "target", "reached", "threads", "extrapolated"),
@@ -54,6 +57,36 @@ def test_dense_quantizer_has_our_gradient() -> None:
         function(given, draws).backward(upstream)
         gradients.append(given.grad)
     torch.testing.assert_close(*gradients)
+
+
+def test_the_step_of_dabs_has_our_loss_and_gradient() -> None:
+    torch.manual_seed(0)
+    sizes = dataclasses.replace(SMALL_STEP, dropout=0.0)
+    ours = step.build(sizes.encoder(), "emix")
+    theirs = step.DABSEMix(ours.options, encoder.with_einsum(ours.encoder), ours.inputs)
+    inputs, found = (torch.rand(4, *SMALL_IMAGE.shape),), []
+    for method in (ours, theirs):
+        loss, _ = method.loss(Batch(inputs, method.encoder), torch.Generator().manual_seed(1))
+        loss.backward()
+        found.append([loss.detach(), *(one.grad for one in method.parameters())])
+    torch.testing.assert_close(*found)
+
+
+def test_operations_of_a_step_are_those_of_its_products() -> None:
+    """Three times those of a forward pass of two views, but for the embedding, whose inputs need no gradient."""
+    rows, tokens, width, inner, hidden = 2 * SMALL_STEP.batch, 5, SMALL_STEP.width, 8 * 64, 512
+    patches = rows * (tokens - 1) * 4 * 4 * 3 * width
+    block = rows * tokens * (3 * width * inner + inner * width + 2 * width * hidden) + 2 * rows * tokens**2 * inner
+    head, losses = rows * width * 128, SMALL_STEP.batch**2 * 128
+    assert step.operations(SMALL_STEP) == 2 * (2 * patches + 3 * (block + head + losses))
+
+
+def test_a_step_changes_every_trained_parameter() -> None:
+    method = step.build(SMALL_STEP.encoder())
+    before = [one.detach().clone() for one in method.parameters()]
+    step.training(method, method.loss, SMALL_STEP, half=False)()
+    for one, (name, parameter) in zip(before, method.named_parameters(), strict=True):
+        assert torch.equal(one, parameter) != parameter.requires_grad, name
 
 
 def test_einsum_encoder_has_our_output_and_gradient() -> None:
@@ -173,6 +206,8 @@ def tiny_lines() -> dict[str, bench.Measure]:
         "quantizer-backward": partial(quantizer.backward, shape=(2, 5, 3), repeats=2),
         "quantizer-memory": partial(quantizer.memory, shape=(2, 5, 3), repeats=1),
         "encoder": partial(encoder.step, image=SMALL_IMAGE, width=16, depth=1, batch=2, repeats=1),
+        "step-float32": partial(step.of_gemm_rate, sizes=SMALL_STEP, square=16, repeats=1),
+        "step-dabs": partial(step.of_dabs, sizes=SMALL_STEP, repeats=1),
         "probe-small": partial(probe.small, count=60, width=5, classes=3, repeats=1),
         "probe-voxceleb": partial(probe.large, count=200, width=5, classes=6),
         "transfer-one-task": partial(transfer.one_task, sizes=(70, 8), width=8, depth=1, epochs=2, repeats=1),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dabs_rq.methods import lars, moco, pictures, supervised
 from dabs_rq.methods.pictures import Views
+from dabs_rq.methods.views import Recipe
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid
 from tests.imagenet_golden import Vectors, cases, method_of, our_name, step_loss, views
@@ -162,6 +163,11 @@ def test_the_supervised_rate_falls_after_each_third() -> None:
 TRANSFORMS = [name for name in cases() if name.startswith("views/transform/")]
 
 
+def quantized(views: Views, image: Tensor, seed: int) -> Tensor:
+    drawn = views.draw_bins(image, Recipe(), torch.Generator().manual_seed(seed), Ranks())
+    return views.quantize(image, drawn)
+
+
 def quantizer(settings: dict[str, Any], **options: Any) -> Views:
     picture = Grid(name="image", height=1, width=1, channels=3, patch=1)
     chosen = {"rq": settings["granularity"], "bins": settings["region_num"], "p": settings.get("p", 1.0), **options}
@@ -176,8 +182,7 @@ def test_one_pictures_quantizer_equals_the_references_transform(name: str) -> No
     normalised = settings["position"] == "normalized"
     made = quantizer(settings, p_per=per, place="after" if normalised else "before")
     image = Vectors("views/image")["unit"][None]
-    generator = torch.Generator().manual_seed(settings["torch_seed"])
-    out = made.quantize(image, generator, Ranks())[0]
+    out = quantized(made, image, settings["torch_seed"])[0]
     mean, std = (torch.tensor(Vectors("views/image").settings[key])[:, None, None] for key in ("mean", "std"))
     torch.testing.assert_close((out - mean) / std if normalised else out, vectors["out"], atol=2e-6, rtol=0)
 
@@ -186,10 +191,7 @@ def test_only_a_whole_pictures_quantizer_depends_on_its_place() -> None:
     image = Vectors("views/image")["unit"][None]
     for granularity, equal in (("channel", True), ("instance", False)):
         settings = {"granularity": granularity, "region_num": 8}
-        before, after = (
-            quantizer(settings, place=place).quantize(image, torch.Generator().manual_seed(1), Ranks())
-            for place in ("before", "after")
-        )
+        before, after = (quantized(quantizer(settings, place=place), image, 1) for place in ("before", "after"))
         assert torch.allclose(before, after, atol=1e-5) is equal
 
 

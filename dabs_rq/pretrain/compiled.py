@@ -43,13 +43,13 @@ class CompiledLoss:
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss and the scalars to log. Raises OptionError if no graph can be made of them."""
-        from torch._dynamo.exc import Unsupported
+        from torch._dynamo.exc import Unsupported, UserError
 
         drawn = self.method.prepare(batch, generator)
         torch.compiler.cudagraph_mark_step_begin()
         try:
             loss, logs = self._loss(batch.inputs, batch.targets, drawn)
-        except Unsupported as error:
+        except (Unsupported, UserError) as error:
             why = str(error).strip().partition("\n")[0]
             raise OptionError(
                 f"trainer.compile=step makes no graph of {type(self.method).__name__} with these options ({why}). "

@@ -24,11 +24,13 @@ from torch import Tensor
 from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
 from dabs_rq.data.resident import resident
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import TrainingError, explain_out_of_memory, needing_extra
+from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory, needing_extra
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
+from dabs_rq.pretrain.compiled import OTHERWISE, CompiledLoss
 from dabs_rq.pretrain.health import Health
 from dabs_rq.pretrain.logs import LOG, TENSORBOARD
+from dabs_rq.pretrain.precision import on_gpus, precision
 from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
@@ -62,7 +64,18 @@ class Pretraining(lightning.LightningModule):
         self.batch_number = 0
         measures = run.options.trainer.health_every > 0 and ranks.rank == 0
         self.health = Health(run.options, method, batches, ranks) if measures else None
+        self.compiled = self._compiled_loss() if run.options.trainer.compile == "step" else None
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
+
+    def _compiled_loss(self) -> CompiledLoss:
+        if self.ranks.count > 1:
+            raise OptionError(
+                f"trainer.compile=step makes one graph of the loss, which the exchange between {self.ranks.count} "
+                f"devices would cut. {OTHERWISE}"
+            )
+        # A second batch of a step adds to gradients that the replay of a CUDA graph would write over.
+        graphs = on_gpus(self.options.trainer.accelerator) and self.options.pretrain.accumulate == 1
+        return CompiledLoss(self.method, cuda_graphs=graphs)
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
@@ -132,7 +145,8 @@ class Pretraining(lightning.LightningModule):
         torch.manual_seed(mix_seeds(self.seed, number, 1 + rank if rank else 0))  # dropout
         generator = torch.Generator(self.device).manual_seed(mix_seeds(self.seed, number, 1))
         inputs = self.method.augment(tuple(to_model_input(raw) for raw in batch[0]), generator)
-        loss, logs = self.method.loss(Batch(inputs, self.method.encoder, self.ranks, batch[1]), generator)
+        given = Batch(inputs, self.method.encoder, self.ranks, batch[1]), generator
+        loss, logs = self.compiled(*given) if self.compiled else self.method.loss(*given)
         means = self.ranks.mean({"loss": loss.detach(), **logs})
         self._check_finite(means["loss"], number)
         if self.health:
@@ -201,14 +215,14 @@ def train(
     module = Pretraining(run, method, batches, seed, ranks, origin)
     method.begin(module.budget, start, getattr(getattr(batches, "examples", None), "targets", None))
     torch.set_float32_matmul_precision(options.trainer.matmul)
-    if options.trainer.compile:
+    if options.trainer.compile is True:
         method.compile_parts()
     trainer = lightning.Trainer(
         accelerator=options.trainer.accelerator,
         devices=options.trainer.devices,
         num_nodes=options.trainer.nodes,
         strategy=options.trainer.strategy,
-        precision=options.trainer.precision,
+        precision=precision(options),
         max_steps=options.pretrain.steps,
         accumulate_grad_batches=options.pretrain.accumulate,
         logger=_loggers(run, folder, seed, start),
@@ -218,7 +232,7 @@ def train(
         log_every_n_steps=options.trainer.log_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        sync_batchnorm=method.syncs_batch_norm and ranks.count > 1 and _on_gpus(options.trainer.accelerator),
+        sync_batchnorm=method.syncs_batch_norm and ranks.count > 1 and on_gpus(options.trainer.accelerator),
         default_root_dir=str(folder),
         plugins=[AtomicCheckpointIO()],
     )
@@ -231,10 +245,6 @@ def train(
         raise TrainingError(f"stopped at step {trainer.global_step} of {options.pretrain.steps}; run again to resume")
     method.to("cpu")
     return list(module.health.warnings.values()) if module.health else []
-
-
-def _on_gpus(accelerator: str) -> bool:
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

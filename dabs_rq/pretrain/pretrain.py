@@ -19,6 +19,7 @@ from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
 from dabs_rq.pretrain.kept import STALE_SUFFIX, OtherOptionsError, changes, kept
 from dabs_rq.pretrain.launch import launch, report_errors
+from dabs_rq.pretrain.precision import precision
 from dabs_rq.ranks import Ranks, detect_ranks, rank_count
 from dabs_rq.records.provenance import code, now, provenance
 from dabs_rq.run import Run, announce
@@ -70,7 +71,13 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
 
         batches = source_batches(run, seed)
         examples_key = batches.key
-        origin = {"examples": examples_key, "options": counted_options(run), "code": computed, **provenance()}
+        origin = {
+            "examples": examples_key,
+            "options": counted_options(run),
+            "precision": precision(options),
+            "code": computed,
+            **provenance(),
+        }
         warnings = train(run, method, batches, seed, run.checkpoint_folder(seed), ranks, origin)
     if ranks.rank > 0:
         return
@@ -78,6 +85,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
         "examples": examples_key,
+        "precision": precision(options),
         "warnings": warnings,
         "options": run.values,
         "seconds": round(time.monotonic() - started, 2),

@@ -53,6 +53,8 @@ def _changes(run: Run, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     changes = [] if then["examples"] == now["examples"] else ["the examples under the data root have changed"]
     if options := changed_options(run, then["options"], of_pretraining=True):
         changes.append(f"it began with other options ({'; '.join(options)})")
+    if then["precision"] != now["precision"]:
+        changes.append(f"it began in precision {then['precision']}; this device gives {now['precision']}")
     if not comparable_code(then["versions"]):
         changes.append("it began under another version of Python, so its code cannot be compared")
     elif code := changed_code(then["code"], now["code"], then["versions"]):

@@ -165,8 +165,10 @@ class TrainerOptions:
     for features and probes. devices: per machine, on each of `nodes` machines; together they share every batch of
     pretraining. strategy: ddp_find_unused_parameters_true is for a method that leaves parameters without gradients.
     gather_negatives: losses compare the examples of all devices; false: of each device alone. precision: 32-true,
-    16-mixed, bf16-mixed, ... matmul: precision of float32 products: highest, high (TF32 if available) or medium.
-    compile: compile the encoder's blocks and the quantizer; the first step then takes a minute. logger: a logger in
+    16-mixed, bf16-mixed, ..., or mixed, which is one of the last two, see `dabs_rq.pretrain.precision`. matmul:
+    precision of float32 products: highest, high (TF32 if available) or medium. compile: true compiles the encoder's
+    blocks and the quantizer, step the whole loss into one graph, on one device, on a GPU replayed as CUDA graphs; the
+    first step then takes a minute. No loss changes but by rounding. logger: a logger in
     addition to the CSV log, which is always written. log_every: steps between two logged losses. health_every: steps
     between two measurements of the features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
     """
@@ -177,9 +179,9 @@ class TrainerOptions:
     nodes: Processes = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     gather_negatives: bool = True
-    precision: Literal["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "mixed"] = "32-true"
     matmul: Literal["highest", "high", "medium"] = "highest"
-    compile: bool = False
+    compile: bool | Literal["step"] = False
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     progress: bool = True
     log_every: Count = 10
