@@ -11,7 +11,7 @@ from typing import Any
 from dabs_rq import protocol
 from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
-from dabs_rq.run.compose import unknown_option
+from dabs_rq.run.unknown import unknown_option
 from dabs_rq.run.words import value_text
 from dabs_rq.typed import legal_values
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from dabs_rq.protocol import COLUMNS, Protocol, combined, option_fields
 from dabs_rq.run import tables
 from dabs_rq.run.names import check_names, with_network
 from dabs_rq.run.options import GROUPS, PATHS, Chosen, Names, Options, Scale
+from dabs_rq.run.unknown import unknown_option
 from dabs_rq.run.values import flat
 from dabs_rq.typed import checked, field_names
 
@@ -191,42 +190,6 @@ def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type
     known += [f"encoder.{name}" for name in field_names(encoder)]
     known += [f"{group}.{name}" for group, kind in GROUPS.items() for name in field_names(kind)]
     return known + [f"method.{name}" for kind in methods for name in field_names(kind)]
-
-
-def unknown_option(key: str, known: Iterable[str]) -> OptionError:
-    """Return the error for an unknown option, with the nearest names and the domain or method that declares it."""
-    names = sorted(set(known))
-    matches = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    if "." not in key:  # a group may have been left out
-        ends = difflib.get_close_matches(key, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.75)
-        matches = [*(name for name in names if name.rpartition(".")[2] in ends), *matches]
-        matches = list(dict.fromkeys(matches))[:3]
-    hint = f" Did you mean {matches[0]!r}?" if matches else ""
-    hint += f" Or {' or '.join(map(repr, matches[1:]))}?" if matches[1:] else ""
-    return OptionError(f"unknown option {key!r}.{_owner(key)}{hint} Add --show-options to a command to print all.")
-
-
-def _owner(key: str) -> str:
-    """Return a hint if a domain, method or encoder that was not chosen declares this option, else ""."""
-    group, _, name = key.partition(".")
-    for owner, options in _declared(group):
-        if name in field_names(options):
-            return f" {key} belongs to {owner}, which was not chosen."
-    return ""
-
-
-def _declared(group: str) -> Iterator[tuple[str, type[Any]]]:
-    """Yield each domain, method or encoder that declares options of a group, and these options. Files that cannot be
-    imported are skipped."""
-    domains = ("domain", registry.domain_names(), registry.domain)
-    methods = ("method", registry.method_names(), registry.method)
-    encoders = ("encoder", registry.encoder_names(), registry.encoder)
-    places: dict[str, tuple[Any, ...]] = {"protocol": (domains, methods), "method": (methods,), "encoder": (encoders,)}
-    for kind, names, find in places.get(group, ()):
-        for name in names:
-            with contextlib.suppress(Exception):
-                declared = find(name)
-                yield f"{kind} {name}", declared.protocol if group == "protocol" else declared.options
 
 
 def _in_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
