@@ -5,47 +5,17 @@ Facts about data are in domains/, budgets in configs/scale/, options of a method
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import Field
 
 from dabs_rq.protocol import Protocol
+from dabs_rq.run.numbers import Count, GigabytesOrAuto, NotNegative, Place, Positive, Processes, ReadersOrAuto, Seed
 from dabs_rq.spec import TableName
 
 DEFAULT_METHOD = "rq"
-
-
-def _not_bool(value: Any) -> Any:
-    """true is 1 for Python, but nobody means that."""
-    if isinstance(value, bool):
-        raise ValueError("a whole number")
-    return value
-
-
-def _number_or_auto(value: Any) -> Any:
-    """Refuse other words than auto, and true."""
-    with contextlib.suppress(TypeError, ValueError):
-        if not isinstance(value, bool):
-            float(value)
-            return value
-    raise ValueError("a number or auto")
-
-
-def _kind(value: Any) -> str:
-    return "auto" if value == "auto" else "number"
-
-
-def _without_null(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("a path without a null character")
-    return path
-
-
-Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**31 - 1)]
-Processes = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=4096)]
 Probe = Literal["lbfgs", "adamw", "adamw_standardised", "sgd", "classifier"]
 Headings = Literal["own", "published"]
 PROBE_TITLES = {
@@ -55,13 +25,6 @@ PROBE_TITLES = {
     "sgd": "SGD on raw features",
     "classifier": "The classifier of pretraining",
 }
-Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**32 - 1)]
-Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(abs)]  # -0: one variant with 0
-Auto = Annotated[Literal["auto"], Tag("auto")]
-Readers = Annotated[int, Field(ge=0, le=4096), BeforeValidator(_number_or_auto), Tag("number")]
-Gigabytes = Annotated[NotNegative, BeforeValidator(_number_or_auto), Tag("number")]
-Place = Annotated[Path, AfterValidator(_without_null)]
 
 
 @dataclass(frozen=True)
@@ -146,11 +109,11 @@ class LoaderOptions:
     half of the free memory. strict: raise an error for a wrong example count instead of a warning.
     """
 
-    workers: Annotated[Readers | Auto, Discriminator(_kind)] = "auto"
+    workers: ReadersOrAuto = "auto"
     encode_batch: Count = 256
     processes: Processes | None = None
     prepare: Literal["auto", "always", "never"] = "auto"
-    cache_gb: Annotated[Gigabytes | Auto, Discriminator(_kind)] = "auto"
+    cache_gb: GigabytesOrAuto = "auto"
     jpeg: Literal["full", "scaled"] = "full"
     resident: Literal["auto", "always", "never"] = "auto"
     strict: bool = False
