@@ -17,7 +17,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from dabs_rq.files import written_so_far
+from dabs_rq.files import locked, written_so_far
 
 SHARE = 0.9  # of the free disk that prepared columns may take
 _CLAIM = re.compile(r"\.(?P<key>[0-9a-f]+)\.(?P<bytes>\d+)\.[0-9a-f]{12}\.claim")
@@ -38,7 +38,7 @@ class Room:
         claim = self.folder / f".{key}.{needed}.{uuid.uuid4().hex[:12]}.claim"
         lock = FileLock(claim)
         try:
-            with FileLock(self.folder / ".room.lock"):
+            with locked(self.folder / "room"):
                 fits = self._has_room(key, needed)
                 if fits:
                     lock.acquire()

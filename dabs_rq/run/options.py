@@ -9,21 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from dabs_rq.protocol import Protocol
-from dabs_rq.run.numbers import Count, GigabytesOrAuto, NotNegative, Positive, Processes, ReadersOrAuto, Seed
+from dabs_rq.run.numbers import Count, GigabytesOrAuto, NotNegative, Place, Positive, Processes, ReadersOrAuto, Seed
 from dabs_rq.spec import TableName
 
 DEFAULT_METHOD = "rq"
-
-
-def _without_null(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("a path without a null character")
-    return path
-
-
 Probe = Literal["lbfgs", "adamw", "adamw_standardised", "sgd", "classifier"]
 Headings = Literal["own", "published"]
 PROBE_TITLES = {
@@ -33,7 +25,6 @@ PROBE_TITLES = {
     "sgd": "SGD on raw features",
     "classifier": "The classifier of pretraining",
 }
-Place = Annotated[Path, AfterValidator(_without_null)]
 
 
 @dataclass(frozen=True)

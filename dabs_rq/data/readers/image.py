@@ -86,7 +86,7 @@ def open_rgb(source: Path | BinaryIO, name: str | None = None, at_least: tuple[i
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{where}: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS:,}")
             if at_least is not None:
-                image.draft(None, at_least)
+                image.draft(None, at_least)  # does nothing to other formats
             return _eight_bits(image, where).convert("RGB")
 
 
