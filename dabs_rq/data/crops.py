@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from dabs_rq.data.columns import Decoded
 from dabs_rq.files import digest, explained
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 VERSION = "crops-1"
-Draw = Callable[[int], Tensor]  # k -> k uniform numbers in [0, 1) for each crop: (k, B)
+Draw: TypeAlias = "Callable[[int], Tensor]"  # k -> k uniform numbers in [0, 1) for each crop: (k, B)
 ATTEMPTS = 10  # of drawing a crop that lies inside the picture
 RATIO = (3 / 4, 4 / 3)  # width / height of a crop
 
@@ -32,6 +34,8 @@ def crop_boxes(height: int, width: int, scale: tuple[float, float], draw: Draw) 
     scale: the range of the share of the area. The first attempt that lies inside the picture counts; if none of
     `ATTEMPTS` does, the box is the largest centred one with a legal ratio.
     """
+    import torch
+
     drawn = draw(2 * ATTEMPTS + 2)
     areas = height * width * (scale[0] + (scale[1] - scale[0]) * drawn[:ATTEMPTS])
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
@@ -104,6 +108,8 @@ class Cropped:
 
     def boxes(self, path: str, height: int, width: int) -> list[tuple[int, int, int, int]]:
         """Return the boxes (top, left, height, width) that are cut out of the picture `path`, in pixels."""
+        import torch
+
         picture = int(digest(path), 16)
         generators = [
             np.random.default_rng([self.seed, self.epoch, picture, number]) for number in range(self.crops.count)
