@@ -119,6 +119,20 @@ def test_batches_count_by_size_and_a_constant_one_counts_as_zero() -> None:
 # ---- undefined ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("decimals", [1, 8])
+def test_auroc_equals_that_of_scikit_learn(decimals: int) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    outputs, targets = generator.standard_normal((90, 3)).round(decimals), generator.integers(2, size=(90, 3))
+    assert score("auroc", outputs, targets) == pytest.approx(roc_auc_score(targets, outputs), abs=1e-12)
+    for wrong in (outputs[:, :1], targets[:-1]):
+        with pytest.raises(ValueError, match="shape"):
+            score("auroc", wrong, targets)
+    with pytest.raises(ValueError, match="0 and 1"):
+        score("auroc", outputs, targets + 1)
+
+
 def test_auroc_without_both_kinds_of_a_label_is_undefined() -> None:
     outputs, targets = np.random.default_rng(0).normal(size=(6, 3)), np.tile([[0, 1, 0], [1, 1, 0]], (3, 1))
     with pytest.raises(Undefined, match=r"with and without each label; labels \[1, 2\] lack one of them"):

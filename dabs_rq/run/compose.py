@@ -104,13 +104,11 @@ def compose(given: Mapping[str, Any], *, lenient: Iterable[str] = ()) -> Compose
     Raises OptionError for an unknown option or name, and for a value that is not legal.
     """
     options, values = _compose(given, frozenset(lenient))
-    chosen = {key: value for key, value in given.items() if key in _CHOICES}
+    chosen = {key: given[key] for key in _CHOICES if key in given}
     if options.scores_network:
         chosen["method"] = ["none"]
-    known = _defaults(
-        tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in chosen.items()),
-        tuple(_changed_at(group, getattr(options, group).name) for group in ("scale", "protocol")),
-    )
+    state = tuple(choices(group)[getattr(options, group).name].stat().st_mtime_ns for group in ("scale", "protocol"))
+    known = _defaults(tuple((key, tuple(v) if isinstance(v, list) else v) for key, v in chosen.items()), state)
     overridden = {key: value for key, value in values.items() if key not in known or known[key] != value}
     return Composed(options, values, overridden)
 
@@ -121,12 +119,10 @@ def _defaults(choices: tuple[tuple[str, Any], ...], _: tuple[int, ...]) -> Mappi
     return _compose(dict(choices), frozenset())[1]
 
 
-def _changed_at(group: str, name: str) -> int:
-    return choices(group)[name].stat().st_mtime_ns
-
-
 def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options, dict[str, Any]]:
-    names = checked(Names, {key: value for key, value in given.items() if "." not in key and key in _NAMES}, "")
+    names = checked(
+        Names, {key: value for key, value in given.items() if "." not in key and key in field_names(Names)}, ""
+    )
     check_names(names)
     unique = {
         key: tuple(dict.fromkeys(value))
@@ -175,9 +171,6 @@ def _compose(given: Mapping[str, Any], lenient: frozenset[str]) -> tuple[Options
     return options, flat(options)
 
 
-_NAMES = tuple(field.name for field in fields(Names))
-
-
 def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:
     """Return the encoder of a run: the given one, unless all methods have the same fixed one."""
     fixed = {spec.fixed_encoder for spec in methods}
@@ -185,7 +178,7 @@ def _encoder_name(given: str, methods: Sequence[MethodSpec]) -> str:
 
 
 def _known_names(protocol: type[Any], encoder: type[Any], methods: Iterable[type[Any]]) -> list[str]:
-    known = [*_NAMES]
+    known = [*field_names(Names)]
     known += [f"protocol.{name}" for name in field_names(protocol) if name != "name"]
     known += [f"encoder.{name}" for name in field_names(encoder)]
     known += [f"{group}.{name}" for group, kind in GROUPS.items() for name in field_names(kind)]
