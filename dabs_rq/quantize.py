@@ -12,6 +12,7 @@ arXiv:2212.08663, section 3.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -50,11 +51,15 @@ def draw(
     device: torch.device | str = "cpu",
     part: tuple[int, int] = (0, 1),
 ) -> Draws:
-    """Draw what `randomized_quantization` needs for an x of this shape, on this device. The other parameters are its
-    own; with `draws=` it then computes what it would have computed with `generator=`."""
-    channels = shape[channel_dim] if granularity == "channel" else 1
-    lead = (channels,) if channel_dim % len(shape) == 0 else (shape[0], channels)
-    return _draw(_draw_shapes(lead, bins, spacing, collapse, p), generator, torch.device(device), part)
+    """Draw what `randomized_quantization` needs for an x of this shape: edges, values, apply, in that order, in
+    float32, on the generator's device (without one, on `device`), and move it to `device`. The other parameters are
+    its own; with `draws=` it then computes what it would have computed with `generator=`."""
+    source, (own, parts) = device if generator is None else generator.device, part
+    drawn = (
+        None if one is None else torch.rand((parts * one[0], *one[1:]), generator=generator, device=source)
+        for one in _draw_shapes(shape, bins, channel_dim, spacing, collapse, granularity, p)
+    )
+    return Draws(*(None if whole is None else whole.chunk(parts)[own].to(device) for whole in drawn))
 
 
 def randomized_quantization(
@@ -99,14 +104,16 @@ def randomized_quantization(
     single = channel_dim == 0
     batch = 1 if single else x.shape[0]
     channels = x.shape[channel_dim] if granularity == "channel" else 1
-    shapes = _draw_shapes((channels,) if single else (batch, channels), bins, spacing, collapse, p)
-    draws = _draw(shapes, generator, x.device, part) if draws is None else _check_draws(draws, shapes)
+    if draws is None:
+        how: dict[str, Any] = {"spacing": spacing, "collapse": collapse, "granularity": granularity, "p": p}
+        draws = draw(x.shape, bins, channel_dim=channel_dim, generator=generator, device=x.device, part=part, **how)
+    draws = _check_draws(draws, _draw_shapes(x.shape, bins, channel_dim, spacing, collapse, granularity, p))
     if x.numel() == 0:
         return (x, torch.zeros_like(x, dtype=_regions_dtype(bins))) if return_regions else x
 
     # Reshape to (batch, before, channel, after): a view for both layouts in use, (B, C, H, W) and (B, S, D).
-    before = 1 if single else _product(x.shape[1:channel_dim])
-    work = x.reshape(batch, before, x.shape[channel_dim], _product(x.shape[channel_dim + 1 :]))
+    before = 1 if single else math.prod(x.shape[1:channel_dim])
+    work = x.reshape(batch, before, x.shape[channel_dim], math.prod(x.shape[channel_dim + 1 :]))
     work = work.float() if x.dtype in (torch.float16, torch.bfloat16) else work
     real = None if mask is None else mask.reshape(batch, before, 1, work.shape[3])
     pooled = (1, 3) if granularity == "channel" else (1, 2, 3)
@@ -126,27 +133,16 @@ Shape = tuple[int, ...]
 
 
 def _draw_shapes(
-    lead: Shape, bins: int, spacing: str, collapse: str, p: float
+    shape: Shape, bins: int, channel_dim: int, spacing: str, collapse: str, granularity: str, p: float
 ) -> tuple[Shape | None, Shape | None, Shape | None]:
-    """Return the shapes of the `Draws` that one call needs. lead: (B, K), or (K,) without a batch dimension."""
+    """Return the shapes of the `Draws` that one call for an x of `shape` needs."""
+    channels = shape[channel_dim] if granularity == "channel" else 1
+    lead = (channels,) if channel_dim % len(shape) == 0 else (shape[0], channels)
     return (
         (*lead, bins - 1) if spacing == "random" else None,
         (*lead, bins) if collapse == "inside_random" else None,
         lead[:1] if p < 1 else None,
     )
-
-
-def _draw(
-    shapes: tuple[Shape | None, ...], generator: torch.Generator | None, device: torch.device, part: tuple[int, int]
-) -> Draws:
-    """Draw edges, values, apply, in that order, in float32, on the generator's device (without one, on x's)."""
-    source = device if generator is None else generator.device
-    own, parts = part
-    drawn = (
-        None if shape is None else torch.rand((parts * shape[0], *shape[1:]), generator=generator, device=source)
-        for shape in shapes
-    )
-    return Draws(*(None if whole is None else whole.chunk(parts)[own].to(device) for whole in drawn))
 
 
 def _check_draws(draws: tuple[Tensor | None, ...], shapes: tuple[Shape | None, ...]) -> Draws:
@@ -293,13 +289,6 @@ def _check(
         expected = (*x.shape[:channel], *x.shape[channel + 1 :])
         if mask.dtype != torch.bool or mask.shape != expected:
             raise ValueError(f"mask must be bool {expected}; got {mask.dtype} {tuple(mask.shape)}")
-
-
-def _product(sizes: torch.Size) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
 
 
 class RandomizedQuantization(nn.Module):

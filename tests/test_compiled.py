@@ -30,7 +30,13 @@ EVERY = [
 
 @pytest.fixture(autouse=True)
 def forget_graphs() -> Iterator[None]:
+    """Forget the graphs of earlier tests before a test, and its own after it."""
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
 

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import json
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,6 +18,7 @@ from typing import Any, get_type_hints
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.encoders.base import Encoder, TokenEncoder
@@ -280,6 +282,33 @@ def test_a_method_gives_a_loss_that_only_its_generator_and_batch_decide(name: st
     assert torch.equal(*found), (
         f"method {name!r} must draw every random number from `generator`, or a resumed training has other losses"
     )
+
+
+# On a GPU the host waits for these: it reads a value, or copies a Python number or list (torch.tensor).
+WAITS = {"_local_scalar_dense", "nonzero", "equal", "masked_select", "is_nonzero", "lift_fresh"}
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operations for which the host would wait, and the line that asked for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name.removeprefix("aten::") in WAITS:
+            self.found.append("".join(traceback.format_stack(limit=6)[:-1]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("domain", ["images", "vqa"])
+@each_training_method
+def test_the_host_waits_for_nothing_that_a_loss_computes(name: str, domain: str) -> None:
+    inputs = inputs_of(domain)
+    method, batch, generator = method_of(name, inputs), raw(inputs), draws()
+    with Waits() as waits:
+        method.loss(batch_of(method, batch), generator)[0].backward()
+    assert not waits.found, f"method {name!r} makes every step wait for the device:\n" + "\n".join(waits.found)
 
 
 @each_training_method

@@ -162,3 +162,22 @@ def test_the_architecture_says_what_the_weights_do_not() -> None:
     assert json.loads(json.dumps(plain.architecture)) == plain.architecture
     plain.mask_padding = False
     assert plain.architecture == Transformer((TOKENS,), **SMALL, mask_padding=False).architecture
+
+
+def test_attention_on_a_cpu_is_computed_in_float32_whatever_the_rest_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, seen = Transformer((TOKENS,), **SMALL).eval(), []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def noted(*qkv: torch.Tensor, **named: Any) -> torch.Tensor:
+        seen.append((*(one.dtype for one in qkv), (out := real(*qkv, **named)).dtype))
+        return out
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    ids = torch.tensor([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9]])
+    expected = encoder((ids,))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = encoder((ids,))
+    encoder.to(torch.bfloat16)((ids,))
+    assert seen == [(torch.float32,) * 4] * (3 * SMALL["depth"])
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), expected, atol=0.05, rtol=0.05)

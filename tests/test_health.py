@@ -20,8 +20,8 @@ from dabs_rq import checkpoint
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import ResourceError, TrainingError
+from dabs_rq.methods.base import Method
 from dabs_rq.methods.emix import EMix
-from dabs_rq.methods.rq import RandomizedQuantizationMethod
 from dabs_rq.pretrain import health, logs
 from dabs_rq.pretrain.loop import Pretraining
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
@@ -309,7 +309,8 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize("progress", [False, True])
 @pytest.mark.parametrize(
-    ("domain", "method", "accumulate"), [("sensor", "emix", 1), ("images", "rq", 2), ("text", "rq", 1)]
+    ("domain", "method", "accumulate"),
+    [("sensor", "emix", 1), ("images", "rq", 2), ("text", "rq", 1), ("text", "shed", 1), ("vqa", "capri", 1)],
 )
 def test_a_step_waits_for_the_host_only_where_it_is_logged(
     domain: str,
@@ -326,14 +327,13 @@ def test_a_step_waits_for_the_host_only_where_it_is_logged(
         f"trainer.progress={str(progress).lower()}",
     )
     waits = Waits()
-    kind = EMix if method == "emix" else RandomizedQuantizationMethod
-    real = kind.loss
+    real = Method.loss
 
     def counted(*arguments: Any) -> Any:
         waits.batch += 1
         return real(*arguments)
 
-    monkeypatch.setattr(kind, "loss", counted)
+    monkeypatch.setattr(Method, "loss", counted)
     with waits:
         pretrain(one, 0)
     assert waits.batch == 12 * accumulate - 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
 
-from dabs_rq.quantize import RandomizedQuantization, randomized_quantization
+from dabs_rq.quantize import RandomizedQuantization, draw, randomized_quantization
 
 VALUES = st.integers(-1000, 1000).map(lambda value: value / 8)
 # (examples, channels, positions), on a grid, so that ties are common.
@@ -249,6 +249,21 @@ def test_a_generator_decides_everything_and_the_global_one_stays_untouched() -> 
     assert torch.equal(torch.get_rng_state(), before)
     randomized_quantization(x)
     assert not torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("part", [(0, 1), (1, 2)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"channel_dim": 0, "p": 0.5}, {"channel_dim": -1, "granularity": "instance", "spacing": "uniform", "p": 0.5}],
+    ids=str,
+)
+def test_draws_made_before_are_those_of_the_generator(options: dict[str, Any], part: tuple[int, int]) -> None:
+    x = normal(4, 3, 9)
+    before, in_call = (torch.Generator().manual_seed(3) for _ in range(2))
+    given = draw(x.shape, 5, generator=before, part=part, **options)
+    expected = randomized_quantization(x, 5, generator=in_call, part=part, **options)
+    assert torch.equal(randomized_quantization(x, 5, draws=given, **options), expected)
+    assert torch.equal(before.get_state(), in_call.get_state())
 
 
 def test_p_is_the_share_of_examples_quantized_whole() -> None:

@@ -65,16 +65,16 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
     encoder, method = build(run, seed)
     announce(run, f"pretrain {run.domain.name} with {run.method.name}, seed {seed}, {_budget(run)}")
     started, computed = time.monotonic(), computed_by(run)  # before training: files may change meanwhile
-    examples_key, warnings = None, []
+    examples_key, warnings, trained_in = None, [], None
     if registry.method(run.method.name).trains:
         from dabs_rq.pretrain.loop import train
 
         batches = source_batches(run, seed)
-        examples_key = batches.key
+        examples_key, trained_in = batches.key, precision(options)
         origin = {
             "examples": examples_key,
             "options": counted_options(run),
-            "precision": precision(options),
+            "precision": trained_in,
             "code": computed,
             **provenance(),
         }
@@ -85,7 +85,7 @@ def _pretrain(run: Run, seed: int, file: Path, ranks: Ranks) -> None:
         **run.identity(seed, of_pretraining=True)._asdict(),
         "made_up_data": run.made_up,
         "examples": examples_key,
-        "precision": precision(options),
+        "precision": trained_in,
         "warnings": warnings,
         "options": run.values,
         "seconds": round(time.monotonic() - started, 2),
