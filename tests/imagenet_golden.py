@@ -15,6 +15,7 @@ from dabs_rq import registry
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.methods.base import Batch, build_method
 from dabs_rq.methods.moco import MoCo
+from dabs_rq.methods.views import Recipe
 from dabs_rq.spec import Grid
 from tests.golden_cases import FOLDER
 
@@ -147,14 +148,16 @@ class Given:
     """In place of a method's views: the two views of a case, whatever the recipe."""
 
     def __init__(self, inner: Any, given: tuple[Tensor, Tensor]) -> None:
-        self.inner, self.given, self.made = inner, given, 0
+        self.inner, self.given = inner, given
+
+    def pairs(self, *_: Any) -> list[tuple[Tensor, Recipe]]:
+        return [(view, Recipe()) for view in self.given]
 
     def draw(self, *_: Any) -> Tensor:
         return torch.empty(0)
 
-    def make(self, *_: Any) -> Tensor:
-        self.made += 1
-        return self.given[(self.made - 1) % 2]
+    def make(self, view: Tensor, *_: Any) -> Tensor:
+        return view
 
     def draw_bins(self, *arguments: Any) -> Any:
         return self.inner.draw_bins(*arguments)
