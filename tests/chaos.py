@@ -6,7 +6,7 @@ by up to a month either way. Other suites (disk) run on a disk that is full, aga
 commands are killed beside a random rename, see `tests.chaos_renames`.
 
 What was finished before a kill must not be computed again, nothing half-written may be visible or be read, and no
-temporary file may stay.
+temporary file and no process may stay.
 """
 
 from __future__ import annotations
@@ -181,7 +181,22 @@ def of_suites(folder: Path, words: Sequence[str], kills: int, seed: int) -> Foun
         found.twice += [f"run {number}: {name}" for name in one.computed_twice()]
         found.left += [str(file) for file in one.folder.rglob("*.tmp")]
         found.kept += len(one.seen)
+    found.left += processes_of(folder)
     return found
+
+
+def processes_of(folder: Path, seconds: float = 30.0) -> list[str]:
+    """The processes whose command names the folder, such as ranks of a killed training, once they had time to end."""
+    until = time.monotonic() + seconds
+    while True:
+        alive = []
+        for process in psutil.process_iter(["pid", "cmdline"]):
+            words = " ".join(process.info["cmdline"] or [])
+            if str(folder) in words and process.pid != os.getpid():
+                alive.append(f"process {process.pid}: {words}")
+        if not alive or time.monotonic() > until:
+            return alive
+        time.sleep(1)
 
 
 def of_full_disks(folder: Path, fills: int, seed: int) -> Found:

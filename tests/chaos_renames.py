@@ -60,7 +60,7 @@ class Found:
         return (
             f"{self.kills} kills, {self.compared} files compared, {len(self.different)} different; "
             f"{self.kept} finished before a kill, {len(self.twice)} of them made again; {len(self.half)} half-written, "
-            f"{len(self.left)} temporary ones left"
+            f"{len(self.left)} temporary files or processes left"
         )
 
 

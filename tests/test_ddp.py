@@ -21,7 +21,7 @@ from dabs_rq import checkpoint
 from dabs_rq.errors import OptionError, TrainingError
 from dabs_rq.methods import emix, rq
 from dabs_rq.methods import losses as contrast
-from dabs_rq.pretrain.launch import FAILURES
+from dabs_rq.pretrain.launch import FAILURES, TORCHRUN
 from dabs_rq.pretrain.pretrain import pretrain, source_batches
 from dabs_rq.quantize import randomized_quantization
 from dabs_rq.ranks import Ranks, detect_ranks
@@ -281,15 +281,25 @@ def test_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
 RANK = """
 import os, sys, time
 from dabs_rq.pretrain.launch import report_errors
+torchrun = os.getppid()
+if early := sys.argv[1] == "while starting":
+    print(os.getpid(), flush=True)
+while early and os.getppid() == torchrun:
+    time.sleep(0.1)
 with report_errors(0):
     print(os.getpid(), flush=True)
     time.sleep(120)
 """
 
 
-def test_a_rank_ends_when_torchrun_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["while starting", "later"])
+def test_a_rank_ends_when_torchrun_was_killed(when: str, tmp_path: Path) -> None:
     """Here its parent is any process that waits for it."""
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
+    code = (
+        "import os, subprocess, sys\n"
+        f"os.environ[{TORCHRUN!r}] = str(os.getpid())\n"
+        f"subprocess.run([sys.executable, '-c', {RANK!r}, {when!r}])"
+    )
     environment = os.environ | {FAILURES: str(tmp_path / "failures")}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None

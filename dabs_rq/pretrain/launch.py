@@ -29,6 +29,7 @@ from dabs_rq import errors
 from dabs_rq.errors import DabsRqError, TrainingError
 
 FAILURES = "DABS_RQ_FAILURES"  # names the file to which ranks append their errors
+TORCHRUN = "DABS_RQ_TORCHRUN"  # the process between `launch` and the ranks, for the ranks
 KILLED = "killed"  # takes the place of an error's type for a rank that was killed
 
 
@@ -65,7 +66,8 @@ def report_errors(rank: int) -> Iterator[None]:
     if (file := os.environ.get(FAILURES)) is None:
         yield
         return
-    threading.Thread(target=_end_with_torchrun, args=(os.getppid(),), daemon=True).start()
+    # Not the parent of now: torchrun may have been killed while this rank was starting.
+    threading.Thread(target=_end_with_torchrun, args=(int(os.environ[TORCHRUN]),), daemon=True).start()
     try:
         yield
     except KeyboardInterrupt:
@@ -119,6 +121,7 @@ def _run_torchrun() -> None:
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable(logging.ERROR)
+    os.environ[TORCHRUN] = str(os.getpid())
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "10")  # seconds; a rank may wait for a dead one
     try:
         main(sys.argv[1:])
