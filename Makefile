@@ -78,7 +78,7 @@ format: $(STAMP)  ## Apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Compare speed with straightforward implementations (7 minutes; [LINES='quantizer encoder'])
+bench: $(STAMP)  ## Compare speed with straightforward implementations (10 minutes; [LINES='quantizer encoder'])
 	$(BIN)/python -m benchmarks $(LINES)
 
 pretrain: $(STAMP)  ## Pretrain one encoder: DOMAIN=sensor METHOD=none|emix|rq

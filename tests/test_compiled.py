@@ -104,7 +104,9 @@ def test_a_loss_that_cannot_be_one_graph_is_refused_in_words(
         patched.setattr(EMix, "loss", lambda self, *given: Method.loss(self, *given))
         with pytest.raises(OptionError, match=r"EMix has a loss of its own\. Use trainer"):
             pretrain(one, 0)
-    with pytest.raises(OptionError, match="compile"):
+    with pytest.raises(OptionError, match="exchange between 2 devices would cut"):
+        pretrain(run("sensor", "emix", "trainer.compile=step", "trainer.devices=2"), 0)
+    with pytest.raises(OptionError, match=r"trainer\.compile is one of step; got 'all'"):
         run("sensor", "emix", "trainer.compile=all")
 
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from dabs_rq.data.batches import Shuffled, Streamed, mix_seeds
 from dabs_rq.data.resident import resident
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.errors import OptionError, TrainingError, explain_out_of_memory, needing_extra
+from dabs_rq.errors import TrainingError, explain_out_of_memory, needing_extra
 from dabs_rq.files import atomic_path
 from dabs_rq.methods.base import Batch, Method
-from dabs_rq.pretrain.compiled import OTHERWISE, CompiledLoss
+from dabs_rq.pretrain.compiled import CompiledLoss
 from dabs_rq.pretrain.health import Health
 from dabs_rq.pretrain.logs import LOG, TENSORBOARD
 from dabs_rq.pretrain.precision import on_gpus, precision
@@ -68,11 +68,6 @@ class Pretraining(lightning.LightningModule):
         self.register_buffer("first_bad_batch", torch.tensor(-1), persistent=False)
 
     def _compiled_loss(self) -> CompiledLoss:
-        if self.ranks.count > 1:
-            raise OptionError(
-                f"trainer.compile=step makes one graph of the loss, which the exchange between {self.ranks.count} "
-                f"devices would cut. {OTHERWISE}"
-            )
         # A second batch of a step adds to gradients that the replay of a CUDA graph would write over.
         graphs = on_gpus(self.options.trainer.accelerator) and self.options.pretrain.accumulate == 1
         return CompiledLoss(self.method, cuda_graphs=graphs)

@@ -17,6 +17,7 @@ from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, OptionError, TrainingError
 from dabs_rq.files import locked_folder
 from dabs_rq.methods.base import Method, build_method
+from dabs_rq.pretrain.compiled import OTHERWISE
 from dabs_rq.pretrain.kept import STALE_SUFFIX, OtherOptionsError, changes, kept
 from dabs_rq.pretrain.launch import launch, report_errors
 from dabs_rq.pretrain.precision import precision
@@ -45,6 +46,11 @@ def pretrain(run: Run, seed: int) -> Path:
     file, options = run.checkpoint_file(seed), run.options
     trains = registry.method(run.method.name).trains
     devices, nodes = options.trainer.devices, options.trainer.nodes
+    if options.trainer.compile == "step" and (count := rank_count(devices, nodes)) > 1:
+        raise OptionError(
+            f"trainer.compile=step makes one graph of the loss, which the exchange between {count} devices would cut. "
+            f"{OTHERWISE}"
+        )
     ranks = detect_ranks(devices, nodes, options.trainer.gather_negatives) if trains else Ranks()
     # One of several ranks takes no lock: the process that started the ranks holds it.
     lock = locked_folder(run.checkpoint_folder(seed)) if ranks.count == 1 else contextlib.nullcontext()
