@@ -100,6 +100,7 @@ def test_a_grid_and_one_at_a_time() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_computes_a_grid_once_and_writes_it_with_intervals(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

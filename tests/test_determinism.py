@@ -33,7 +33,7 @@ def outcome(words: list[str], runs: Path) -> tuple[str, list[np.ndarray]]:
     return checkpoint.describe(file)["weights"], [record.predictions(one).outputs for one in records]
 
 
-@pytest.mark.parametrize("protocol", ["corrected", "published"])
+@pytest.mark.parametrize("protocol", ["corrected", pytest.param("published", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("domain", registry.domain_names())
 def test_workers_change_nothing(
     domain: str, protocol: str, tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
@@ -68,7 +68,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 @pytest.mark.parametrize(
     "domains",
     [
-        "images,text",
+        "text",
         pytest.param(",".join(one.name for one in registry.domains() if one.tables), marks=pytest.mark.slow),
     ],
 )

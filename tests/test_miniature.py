@@ -117,7 +117,15 @@ def differing(first: dict[str, bytes], second: dict[str, bytes]) -> list[str]:
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
 
 
-@pytest.mark.parametrize("domain", [one.name for one in registry.domains() if one.installed is None])
+QUICK = ("imagenet", "multilingual", "particles", "sensor", "text")
+WRITTEN = [
+    pytest.param(one.name, marks=[] if one.name in QUICK else [pytest.mark.slow])
+    for one in registry.domains()
+    if one.installed is None
+]
+
+
+@pytest.mark.parametrize("domain", WRITTEN)
 def test_equal_seeds_give_equal_bytes(domain: str, miniature: Callable[[str], Path], tmp_path: Path) -> None:
     """The `write(root, seed)` of a domain's miniature.py takes all that is random from `seed`, and no time, hash or
     order of files from elsewhere."""
