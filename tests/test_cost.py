@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from dabs_rq import registry
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
-from dabs_rq.methods.base import Batch
+from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
 from dabs_rq.run import Run
-from dabs_rq.suite import cost
+from dabs_rq.suite import calibrate, cost
 
 
 def costs(*words: str) -> dict[str, cost.Cost]:
@@ -85,6 +86,24 @@ def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
     for _, _, milliseconds, rate, hours in rows:
         assert 0 < float(rate) < 100  # of a processor, TFLOP/s
         assert float(hours) == pytest.approx(100 * float(milliseconds) / 3.6e6, rel=0.1)  # 100 steps
+
+
+@pytest.mark.parametrize(("precision", "half"), [("mixed", True), ("bf16-mixed", True), ("32-true", False)])
+def test_a_measured_step_computes_in_the_precision_of_a_training(
+    precision: str, half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dabs_rq.pretrain.precision.multiplies_bfloat16", lambda: True)
+    seen, loss = set(), Method.loss
+
+    def watched(*given: Any) -> Any:
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return loss(*given)
+
+    monkeypatch.setattr(Method, "loss", watched)
+    words = ["domain=sensor", "method=emix", f"runs={tmp_path}", "encoder.depth=1", f"trainer.precision={precision}"]
+    run = Run.of([*words, "trainer.accelerator=cpu"])
+    calibrate.seconds_per_example(run, run.inputs, "emix", run.method.options, 2)
+    assert seen == {half}
 
 
 def test_the_hours_on_a_named_gpu_by_hand() -> None:

@@ -11,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load
 
 from dabs_rq.data import resident as module
 from dabs_rq.data.batches import training_batches
 from dabs_rq.data.columns import Decoded, Shared
+from dabs_rq.data.crops import Crops
 from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Stored
+from dabs_rq.data.readers import image
 from dabs_rq.data.resident import resident
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.ranks import Ranks
@@ -63,7 +66,10 @@ def test_what_is_decoded_or_drawn_again_does_not_stay(tmp_path: Path) -> None:
     choice = Shared.of(stored(), np.arange(4).reshape(2, 2))
     of_decoded = Shared.of(decoded, np.array([0, 1]))
     drawn = examples(stored(2), redraw=lambda seed, epoch: examples(stored(2)))
-    for one in (examples(decoded), examples(choice), examples(of_decoded), drawn):
+    pictures = Decoded(items, dict.__len__, tmp_path, (3, 4, 4), "uint8", "1")  # type: ignore[arg-type]
+    Image.new("RGB", (9, 9)).save(tmp_path / "a", "PNG")
+    crops = examples(pictures).cropped(Crops(2, 4, 0.2), image.open_rgb)
+    for one in (examples(decoded), examples(choice), examples(of_decoded), crops, drawn):
         assert resident(training_batches(one, 2, 0), "always", CPU) is None
 
 

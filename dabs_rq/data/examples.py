@@ -80,12 +80,18 @@ class Examples:
         """Return the examples of an epoch. They differ between epochs only for a split that is redrawn."""
         if self.redraw is not None:
             return self.redraw(seed, epoch)
-        if not any(isinstance(column, Shared | Cropped) and column.varies for column in self.inputs):
+        if not self.varies:
             return self
         drawn = (
             column.redrawn(seed, epoch) if isinstance(column, Shared | Cropped) else column for column in self.inputs
         )
         return replace(self, inputs=tuple(drawn))
+
+    @property
+    def varies(self) -> bool:
+        """Whether the examples differ between epochs."""
+        drawn = (column.varies for column in self.inputs if isinstance(column, Shared | Cropped))
+        return self.redraw is not None or any(drawn)
 
     def cropped(self, crops: Crops, opened: Callable[[Path], Image.Image]) -> Examples:
         """Return the examples with random crops of their whole pictures in place of their one input, which is decoded

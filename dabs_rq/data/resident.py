@@ -55,8 +55,7 @@ def resident(
 
 
 def _can_stay(examples: Examples) -> bool:
-    varies = examples.redraw is not None or any(isinstance(one, Shared) and one.varies for one in examples.inputs)
-    return len(examples) > 0 and not varies and not any(_is_decoded(column) for column in examples.inputs)
+    return len(examples) > 0 and not examples.varies and not any(_is_decoded(column) for column in examples.inputs)
 
 
 def _is_decoded(column: Column) -> bool:

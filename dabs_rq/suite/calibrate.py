@@ -14,6 +14,7 @@ import torch
 from dabs_rq import registry
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.methods.base import Batch, build_method
+from dabs_rq.pretrain.precision import precision
 from dabs_rq.run import Run
 from dabs_rq.run.processes import uses_gpu
 from dabs_rq.spec import Input, Tokens
@@ -34,8 +35,8 @@ def device_name(run: Run) -> str:
 
 
 def seconds_per_example(run: Run, inputs: tuple[Input, ...], method: str, options: Any, batch_size: int) -> float:
-    """Measure the median time of a training step: forward, backward and optimizer, in trainer.precision if that is
-    mixed, else in float32. Reading is not part of it."""
+    """Measure the median time of a training step: forward, backward and optimizer, in the precision of a training
+    here if that is a mixed one, else in float32. Reading is not part of it."""
     device = torch.device("cuda" if uses_gpu(run.options) else "cpu")
     size = batch_size if device.type == "cuda" else min(batch_size, EXAMPLES_ON_PROCESSOR)
     chosen = run.options.encoder
@@ -50,7 +51,7 @@ def seconds_per_example(run: Run, inputs: tuple[Input, ...], method: str, option
         module.begin(budget, 0, None if targets is None else np.zeros(size, np.int64))
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = module.optimizer(trained, budget)
-        half = _HALF.get(run.options.trainer.precision)
+        half = _HALF.get(precision(run.options))
         generator = torch.Generator(device).manual_seed(0)
 
         def step() -> None:
