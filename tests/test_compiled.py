@@ -121,7 +121,7 @@ def test_cuda_graphs_are_for_gpus_and_for_steps_of_one_batch(
     monkeypatch.setattr(torch, "compile", lambda function, **how: asked.append(how) or function)
     one = run("sensor", "emix", "pretrain.steps=1", "trainer.compile=step", f"pretrain.accumulate={accumulate}")
     pretrain(one, 0)
-    monkeypatch.setattr(loop, "on_gpus", lambda _: True)
+    monkeypatch.setattr(loop, "uses_gpu", lambda _: True)
     pretrain(run("sensor", "emix", *one.words, "seeds=[1]"), 1)
     assert [how["fullgraph"] for how in asked] == [True, True]
     assert [how["options"].get("triton.cudagraphs", False) for how in asked] == [False, graphs]

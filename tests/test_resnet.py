@@ -9,7 +9,8 @@ import torch
 import torchvision
 
 from dabs_rq import registry
-from dabs_rq.encoders.resnet import MEAN, STD, ResNet, centre
+from dabs_rq.encoders.embed import MEAN, STD
+from dabs_rq.encoders.resnet import ResNet, centre
 from dabs_rq.errors import OptionError
 from dabs_rq.spec import Grid, Tokens
 

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from dabs_rq.spec import Grid, Input, Series, Tabular, Tokens
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, in [0, 1]
+
 
 def to_model_input(raw: Tensor) -> Tensor:
     """Convert raw inputs for the embedding modules: uint8 to [0, 1], half and double to float32, ids to int64.

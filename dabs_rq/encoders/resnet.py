@@ -16,10 +16,10 @@ from torchvision.models import resnet as torchvision_resnet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from dabs_rq.encoders.base import Encoder
+from dabs_rq.encoders.embed import MEAN, STD
 from dabs_rq.errors import NotServedError
 from dabs_rq.spec import Grid, Input
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, in [0, 1]
 STEM_WIDTH = 64  # of the published networks
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dabs_rq.data.crops import Crops
 from dabs_rq.encoders.base import Encoder, TokenEncoder
+from dabs_rq.encoders.embed import MEAN, STD
 from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Budget, number
 from dabs_rq.methods.views import Recipe, filled_like, numbers, view
@@ -45,6 +46,10 @@ class PictureOptions:
     p_per: Literal["picture", "channel"] = "picture"
     place: Literal["before", "after"] = "after"
 
+    def side(self, picture: Grid) -> int:
+        """Return the side of a cropped view, in pixels."""
+        return self.view_size or picture.height
+
 
 def scaled_rate(budget: Budget) -> float:
     """Return the learning rate for the batch of all devices, in proportion to its size."""
@@ -56,7 +61,7 @@ def whole_crops(options: PictureOptions, inputs: tuple[Input, ...], count: int) 
     inputs."""
     if options.crops == "input" or options.augment == "none" or not isinstance(inputs[0], Grid):
         return None
-    return Crops(count, options.view_size or inputs[0].height, options.crop_min)
+    return Crops(count, options.side(inputs[0]), options.crop_min)
 
 
 def check(name: str, options: PictureOptions, encoder: Encoder, inputs: tuple[Input, ...]) -> Grid:
@@ -100,8 +105,7 @@ class Views:
 
     @property
     def side(self) -> int:
-        """Of a cropped view, in pixels."""
-        return self.options.view_size or self.picture.height
+        return self.options.side(self.picture)
 
     def pairs(self, images: Tensor, recipes: Sequence[Recipe]) -> list[tuple[Tensor, Recipe]]:
         """Return the pictures (B, C, H, W) and the recipe of each view.
@@ -157,8 +161,6 @@ class Views:
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and standard deviation to normalise by before quantizing; encoders take pictures in [0, 1], so this
         is undone afterwards."""
-        from dabs_rq.encoders.resnet import MEAN, STD  # here: torchvision takes seconds to import
-
         if self.options.place == "before" or images.shape[1] != len(MEAN):
             return images.new_zeros(()), images.new_ones(())
         shape = (len(MEAN), 1, 1)

@@ -30,11 +30,11 @@ from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.compiled import CompiledLoss
 from dabs_rq.pretrain.health import Health
 from dabs_rq.pretrain.logs import LOG, TENSORBOARD
-from dabs_rq.pretrain.precision import on_gpus, precision
+from dabs_rq.pretrain.precision import precision
 from dabs_rq.pretrain.resume import RESUME, resume_step
 from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
-from dabs_rq.run.processes import loader_workers
+from dabs_rq.run.processes import loader_workers, uses_gpu
 
 MEMORY_ADVICE = (
     "Raise trainer.devices to divide every batch among several devices, or set trainer.precision=bf16-mixed; a smaller "
@@ -69,7 +69,7 @@ class Pretraining(lightning.LightningModule):
 
     def _compiled_loss(self) -> CompiledLoss:
         # A second batch of a step adds to gradients that the replay of a CUDA graph would write over.
-        graphs = on_gpus(self.options.trainer.accelerator) and self.options.pretrain.accumulate == 1
+        graphs = uses_gpu(self.options) and self.options.pretrain.accumulate == 1
         return CompiledLoss(self.method, cuda_graphs=graphs)
 
     def configure_optimizers(self) -> Any:
@@ -227,7 +227,7 @@ def train(
         log_every_n_steps=options.trainer.log_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        sync_batchnorm=method.syncs_batch_norm and ranks.count > 1 and on_gpus(options.trainer.accelerator),
+        sync_batchnorm=method.syncs_batch_norm and ranks.count > 1 and uses_gpu(options),
         default_root_dir=str(folder),
         plugins=[AtomicCheckpointIO()],
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from dabs_rq.run.options import Options
+from dabs_rq.run.processes import uses_gpu
 
 Precision = Literal["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"]
 
@@ -20,17 +21,12 @@ def precision(options: Options) -> Precision:
     chosen = options.trainer.precision
     if chosen != "mixed":
         return chosen
-    if on_gpus(options.trainer.accelerator):
+    if uses_gpu(options):
         bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if bfloat16 and options.protocol.mixed_precision == "bfloat16" else "16-mixed"
     if options.trainer.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return "16-mixed"
     return "bf16-mixed" if multiplies_bfloat16() else "32-true"
-
-
-def on_gpus(accelerator: str) -> bool:
-    """Return whether trainer.accelerator means GPUs of CUDA here."""
-    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def multiplies_bfloat16() -> bool:

@@ -131,9 +131,9 @@ class TrainerOptions:
     16-mixed, bf16-mixed, ..., or mixed, which is one of the last two, see `dabs_rq.pretrain.precision`. matmul:
     precision of float32 products: highest, high (TF32 if available) or medium. compile: true compiles the encoder's
     blocks and the quantizer, step the whole loss into one graph, on one device, on a GPU replayed as CUDA graphs; the
-    first step then takes a minute. No loss changes but by rounding. logger: a logger in
-    addition to the CSV log, which is always written. log_every: steps between two logged losses. health_every: steps
-    between two measurements of the features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
+    first step then takes a minute. No loss changes but by rounding. logger: a logger in addition to the CSV log, which
+    is always written. log_every: steps between two logged losses. health_every: steps between two measurements of the
+    features of one fixed batch, see `dabs_rq.pretrain.health`; 0 does not measure.
     """
 
     threads: Processes | None = None

@@ -28,6 +28,7 @@ def loader_workers(options: Options, jobs: int = 1) -> int:
 
 
 def uses_gpu(options: Options) -> bool:
+    """Return whether trainer.accelerator means GPUs of CUDA here."""
     import torch
 
     return options.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
