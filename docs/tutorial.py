@@ -34,7 +34,7 @@ def run(page: Path, folder: Path) -> list[dict[str, Any]]:
     names: dict[str, Any] = {"__name__": "__main__"}
     text = page.read_text(encoding="utf-8")
     shown = []
-    with _inside(folder), _drawing():
+    with contextlib.chdir(folder), _drawing():
         for block in BLOCK.finditer(text):
             language, code = block.groups()
             if language == "sh":
@@ -46,16 +46,6 @@ def run(page: Path, folder: Path) -> list[dict[str, Any]]:
                 exec(compile("\n" * line + code, str(page), "exec"), names)
             shown.append({"text": printed.getvalue(), "pictures": list(_pictures(f"{page.stem}-{len(shown)}"))})
     return shown
-
-
-@contextlib.contextmanager
-def _inside(folder: Path):
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from dabs_rq.domain import Domain, Task
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.errors import CheckpointError, NotServedError
 from dabs_rq.methods.base import Batch, build_method
+from dabs_rq.pretrain.precision import precision
 from dabs_rq.run import Run
 from dabs_rq.run.options import SuiteOptions
 from dabs_rq.spec import Input, Tokens
@@ -213,19 +214,20 @@ def _on_named_gpus(petaflop: float) -> str:
 
 def _calibrated(run: Run, domain_costs: Sequence[Cost]) -> str:
     """Measure a training step of every domain and method here, and write the hours that follow."""
-    operations, rows, all_hours = Operations(run), [], 0.0
+    rows, all_hours = [], 0.0
     options = {method.name: method.options for method in run.options.methods}
     for cost in domain_costs:
         inputs = run.inputs_of(run.domain_called(cost.domain))
-        for method in cost.pretraining:
+        for method, work in cost.pretraining.items():
             seconds = seconds_per_example(run, inputs, method, options[method], cost.batch_size)
-            hours = len(run.options.seeds) * cost.steps * cost.batch_size * seconds / 3600
-            rate = operations.training(inputs, method) / seconds / 1e12
+            trained = cost.steps * cost.batch_size
+            hours = len(run.options.seeds) * trained * seconds / 3600
+            rate = work / trained / seconds / 1e12
             rows.append((cost.domain, method, _short(1e3 * cost.batch_size * seconds), _short(rate), _short(hours)))
             all_hours += hours
     headers = ("domain", "method", "ms a step", "TFLOP/s", "hours")
     return (
-        f"measured on {device_name(run)} in {run.options.trainer.precision}, on made-up inputs, without reading:\n"
+        f"measured on {device_name(run)} in {precision(run.options)}, on made-up inputs, without reading:\n"
         f"{tabulate(rows, headers=headers, colalign=('left', 'left', *['right'] * 3), disable_numparse=True)}\n"
         f"pretraining takes {_short(all_hours)} hours in sequence at these rates."
     )
