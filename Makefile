@@ -46,7 +46,8 @@ setup: $(STAMP)  ## Install the exact versions of constraints.txt into .venv (1 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo 'Installing about 6 GB into $(VENV). pip names each package; the last step, "Installing collected packages", takes minutes.'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 lock:  ## Rewrite constraints.txt from pyproject.toml (needs uv)

@@ -20,6 +20,10 @@ class OptionError(DabsRqError):
     """An option, name or combination of options that does not exist or does not fit."""
 
 
+class MissingPackageError(OptionError):
+    """A package of an extra that is not installed."""
+
+
 class NotServedError(OptionError):
     """An encoder or method that does not serve the inputs of a domain, or a method that does not serve an encoder."""
 
@@ -131,12 +135,12 @@ def printable(text: str) -> str:
 
 @contextmanager
 def needing_extra(what: str, extra: str) -> Iterator[None]:
-    """Raise OptionError, with the command that installs `extra`, if a package is missing in this block. what: needs
-    it."""
+    """Raise MissingPackageError, with the command that installs `extra`, if a package is missing in this block. what:
+    needs it."""
     try:
         yield
     except ImportError as error:
-        raise OptionError(f"{what} needs a package: pip install 'dabs_rq[{extra}]' ({error})") from error
+        raise MissingPackageError(f"{what} needs a package: pip install 'dabs_rq[{extra}]' ({error})") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(\.\./([^)#\s]+)(#[^)\s]*)?\)")
+BOX = re.compile(r'(<li class="task-list-item">)(<input type="checkbox"[^>]*>)(.*?)(?=</li>)', re.DOTALL)
 RUNNER = Path(__file__).with_name("tutorial.py")
 SHOWN: dict[str, list[dict[str, Any]]] = {}  # page -> what its blocks printed and drew
 API = {
@@ -123,6 +124,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = re.sub(r"\[([^\]]*)\]\(\0\)", r"\1", LINK.sub(replaced, markdown))
     shown = iter(SHOWN.get(page.file.src_uri, ()))
     return _runner().BLOCK.sub(lambda block: _with_results(block, next(shown)), markdown)
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Make the text of each item of a checklist the label of its box."""
+    return BOX.sub(r"\1<label>\2\3</label>", content)
 
 
 def _with_results(block: re.Match[str], shown: Mapping[str, Any]) -> str:

@@ -57,6 +57,26 @@ def keep(browser: Any, request: pytest.FixtureRequest, name: str) -> None:
     assert browser.save_screenshot(str(file)) and file.stat().st_size > 10_000
 
 
+SCROLL_TABLES = """
+return [...document.querySelectorAll('.scroll')].map((box) => {
+  box.scrollLeft = box.scrollWidth;
+  const start = box.getBoundingClientRect().left;
+  const rows = [...box.querySelectorAll('tr')].filter((row) => row.offsetParent && row.cells.length > 1);
+  return [box.scrollLeft, ...rows.map((row) => Math.round(row.cells[0].getBoundingClientRect().left - start))];
+})"""
+
+
+def scroll_tables(browser: Any) -> list[tuple[float, set[int]]]:
+    """Scroll every table to its last column. Returns of each by how many pixels it moved, and where its first column
+    is then: pixels from the left of its box."""
+    return [(moved, set(lefts)) for moved, *lefts in browser.execute_script(SCROLL_TABLES)]
+
+
+def sideways(browser: Any) -> int:
+    """By how many pixels the page itself can be scrolled sideways."""
+    return browser.execute_script("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
+
+
 def asked_for(browser: Any) -> set[str]:
     """The addresses that pages asked for since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

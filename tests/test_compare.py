@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -211,6 +212,25 @@ def test_the_page_has_every_cell_its_plots_and_what_differs(a: Path, b: Path, tm
     targets = {f"#{attrs['id']}" for _, attrs in page.elements if "id" in attrs}
     assert all((tmp_path / link).exists() for link in links if link[0] != "#")
     assert {link for link in links if link[0] == "#"} <= targets
+
+
+def test_without_matplotlib_everything_but_the_figures_is_written(
+    a: Path, b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "out"
+    assert cli.main(["compare", str(a), str(b), f"out={out}"]) == 0
+    told = capsys.readouterr()
+    assert "no figures: a page with figures needs a package: pip install 'dabs_rq[report]'" in told.out
+    assert not told.err and {file.name for file in out.glob("compare.*")} == {
+        "compare.csv",
+        "compare.md",
+        "compare.html",
+    }
+    page = Page(out / "compare.html")
+    assert "pip install 'dabs_rq[report]'" in page.text and not (out / "figures").exists()
+    assert len([tag for tag, attrs in page.elements if tag == "tr" and "data-domain" in attrs]) == 6
+    assert "svg" not in [tag for tag, _ in page.elements]
 
 
 def test_without_a_common_cell_the_page_lists_what_each_has(a: Path, b: Path, tmp_path: Path) -> None:

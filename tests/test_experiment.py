@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +150,19 @@ def test_an_experiment_is_computed_once_and_compared(
     assert main(["experiment", *words]) == 0
     assert "nothing left to compute" in capsys.readouterr().out
     assert (tmp_path / "out/small.csv").read_bytes() == first
+
+
+def test_without_matplotlib_its_page_has_the_tables(
+    declared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    words = ["small", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}", *SMALL]
+    assert main(["experiment", *words]) == 0
+    told = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'out/small'}.csv, .md, .tex and .html; " in told
+    assert "no figures: a page with figures needs a package: pip install 'dabs_rq[report]'" in told
+    page = (tmp_path / "out/small.html").read_text()
+    assert "RQ on inputs" in page and "pip install" in page and "<svg" not in page
 
 
 def test_a_cell_without_results_is_said(declared: Path, tmp_path: Path) -> None:

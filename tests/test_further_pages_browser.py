@@ -13,7 +13,7 @@ from dabs_rq.cli import main
 from dabs_rq.report import comparison
 from dabs_rq.share.compare import compare
 from tests import shared_run
-from tests.browser import asked_for, keep, look
+from tests.browser import asked_for, keep, look, scroll_tables, sideways
 from tests.test_pretrain import SMALL
 
 pytestmark = pytest.mark.slow
@@ -62,6 +62,17 @@ def test_a_page_fits_and_asks_for_nothing_else(
     )
     keep(browser, request, f"{name}-{'phone' if width < 500 else scheme}")
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_scroll_in_their_own_boxes_beside_their_first_columns(
+    name: str, pages: dict[str, Path], browser: Any
+) -> None:
+    look(browser, 390, "light")
+    browser.get(pages[name].as_uri())
+    tables = scroll_tables(browser)
+    assert tables and max(moved for moved, _ in tables) > 50
+    assert all(lefts == {0} for _, lefts in tables) and sideways(browser) == 0
 
 
 def test_compared_cells_are_sorted_and_filtered(pages: dict[str, Path], browser: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import report_run
-from tests.browser import asked_for, keep, look
+from tests.browser import asked_for, keep, look, scroll_tables, sideways
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +111,25 @@ def test_the_table_is_copied_and_saved(opened: Any, page: Path, tmp_path: Path) 
     WebDriverWait(opened, 10).until(lambda _: saved.exists() and saved.read_bytes() == expected)
 
 
+def test_the_table_is_copied_and_saved_by_keyboard(opened: Any, page: Path, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    focus(opened, "[name=column][value=difference]")
+    said = opened.find_element("css selector", ".said")
+    for title, name in (("CSV", "table.csv"), ("LaTeX", "table.tex"), ("BibTeX", "references.bib")):
+        press(opened, "\ue004")  # Tab
+        assert opened.switch_to.active_element.text == f"Copy {title}"
+        press(opened, "\ue007")  # Enter
+        WebDriverWait(opened, 10).until(lambda _, title=title: said.text == f"{title} copied.")
+        press(opened, "\ue004")
+        assert opened.switch_to.active_element.accessible_name == f"Save {name}"
+        press(opened, " ")
+        saved = tmp_path / name
+        copied = opened.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+        WebDriverWait(opened, 10).until(lambda _, file=saved: file.exists())
+        WebDriverWait(opened, 10).until(lambda _, file=saved, text=copied: file.read_text() == text)
+
+
 def test_a_domain_is_chosen_by_keyboard(opened: Any) -> None:
     focus(opened, "input[name=domain]")
     press(opened, "\ue014", "\ue014")  # right: English Text, then Sensor
@@ -175,6 +194,19 @@ def test_it_is_legible_by_day_and_by_night(opened: Any, scheme: str, request: py
         for paper in papers:
             assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= least, (selector, scheme)
     keep(opened, request, scheme)
+
+
+def test_a_wide_table_scrolls_in_its_own_box_beside_its_first_column(
+    opened: Any, request: pytest.FixtureRequest
+) -> None:
+    look(opened, 390, "light")
+    for box in opened.find_elements("css selector", "[name=column]"):
+        box.click()
+    ((moved, lefts),) = scroll_tables(opened)
+    assert moved > 200 and lefts == {0} and sideways(opened) == 0
+    opened.save_screenshot(str(request.config.cache.mkdir("report") / "scrolled.png"))  # type: ignore[union-attr]
+    for box in opened.find_elements("css selector", "[name=column]"):
+        box.click()
 
 
 def test_it_fits_a_phone(opened: Any, request: pytest.FixtureRequest) -> None:

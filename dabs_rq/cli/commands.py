@@ -129,7 +129,9 @@ def report(words: list[str]) -> int:
 
     page = report.write(Run.of(words))
     print(f"wrote {page.page}, and its figures as PDF and SVG beside it")
-    return print_errors(page.table.errors, " (left out of the report)")
+    code = print_errors(page.table.errors, " (left out of the report)")
+    print(f"next: open {page.page} in a browser")
+    return code
 
 
 def ablate(words: list[str], over: str, each: bool, dry_run: bool) -> int:
@@ -159,6 +161,7 @@ def _compute_cells(declared: Experiment, cells: Sequence[Cell], folder: Path, *,
     """Compute what the cells of an experiment lack, and write its results to the folder."""
     from dabs_rq.experiment import results
     from dabs_rq.report import experiment as page
+    from dabs_rq.report import figure
     from dabs_rq.suite import cost, plan, suite
 
     planned = plan.plan_cells(cells)
@@ -170,8 +173,15 @@ def _compute_cells(declared: Experiment, cells: Sequence[Cell], folder: Path, *,
     results.write(found, folder)
     page.write(found, folder)
     print(f"\n{results.to_markdown(found)}")
-    print(f"wrote {folder / declared.name}.csv, .md, .tex, .html and figures; {outcome.seconds:.0f} s")
-    return print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
+    no_figures = figure.unavailable()
+    kinds = ".csv, .md, .tex and .html" if no_figures else ".csv, .md, .tex, .html and figures"
+    print(f"wrote {folder / declared.name}{kinds}; {outcome.seconds:.0f} s")
+    if no_figures:
+        print(f"no figures: {no_figures}")
+    code = print_errors([*outcome.missing, *outcome.waiting, *outcome.errors])
+    if code == 0:
+        print(f"next: open {folder / declared.name}.html in a browser")
+    return code
 
 
 def export(words: list[str], form: str | None) -> int:

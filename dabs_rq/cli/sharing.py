@@ -100,6 +100,7 @@ def compare(words: list[str]) -> int:
     from pathlib import Path
 
     from dabs_rq.report import comparison as page
+    from dabs_rq.report import figure
     from dabs_rq.run.words import parse
     from dabs_rq.share import compared
     from dabs_rq.share.compare import compare
@@ -118,4 +119,6 @@ def compare(words: list[str]) -> int:
     _say("without a score", found.without_score)
     page.write(found, folder)
     print(f"\nwrote {folder / 'compare.csv'}, .md and .html: also what else differs, and how differences are computed")
+    if no_figures := figure.unavailable():
+        print(f"no figures: {no_figures}")
     return print_errors(found.errors, " (left out)")

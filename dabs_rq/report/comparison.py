@@ -40,20 +40,19 @@ class Row:
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
-    """Write compare.html, which loads nothing, and figures/ into `folder`. Return the page.
-
-    Raises OptionError if matplotlib is missing; RecordError if a file there is not ours."""
+    """Write compare.html, which loads nothing, and figures/ into `folder`; without matplotlib, a page that says what
+    its figures need. Return the page. Raises RecordError if a file there is not ours."""
     target = folder / PAGE
-    with figure.style():
-        ours.check_replaceable([target])
-        with locked_folder(folder):
-            remove_leftovers(folder / FIGURES)
-            write_text(target, _html(comparison, folder / FIGURES))
+    ours.check_replaceable([target])
+    with locked_folder(folder):
+        remove_leftovers(folder / FIGURES)
+        write_text(target, _html(comparison, folder / FIGURES))
     return target
 
 
 def _html(comparison: Comparison, out: Path) -> str:
     pairs = comparison.pairs
+    no_figures = figure.unavailable()
     domains = {pair.key.domain: registry.domain(pair.key.domain).title for pair in pairs}
     only = [(f"only-{side.lower()}", f"Only in {side}", [name for _, name in comparison.only[side]]) for side in (A, B)]
     others = [
@@ -62,7 +61,12 @@ def _html(comparison: Comparison, out: Path) -> str:
         ("left-out", "Left out", list(comparison.errors)),
     ]
     others = [other for other in others if other[2]]
-    of_both = [("cells", "Cells in both"), ("plots", "Plots"), ("basis", "Differences by"), ("differs", "What differs")]
+    of_both = [
+        ("cells", "Cells in both"),
+        ("plots", "Plots"),
+        ("basis", "How differences are computed"),
+        ("differs", "What differs"),
+    ]
     bases = compared.bases(comparison)
     return page.fill(
         "comparison.html",
@@ -73,7 +77,8 @@ def _html(comparison: Comparison, out: Path) -> str:
         links=[*(of_both if pairs else []), *((anchor, name) for anchor, name, _ in others)],
         domains=list(domains.items()),
         rows=[_row(pair) for pair in pairs],
-        figures=_draw(pairs, out) if pairs else [],
+        figures=_draw(pairs, out) if pairs and not no_figures else [],
+        no_figures=no_figures,
         folder=FIGURES,
         bases=[f"{basis}: {', '.join(cells) if len(bases) > 1 else 'all cells'}" for basis, cells in bases.items()],
         differing=compared.differing(comparison),
@@ -137,12 +142,13 @@ def _probe(pair: Pair) -> str:
 
 def _draw(pairs: Sequence[Pair], out: Path) -> list[Figure]:
     """Draw A against B, and a figure of differences for each domain."""
-    figures = [Figure("", _scatter(pairs, out), "Every cell, by method.", "A against B")]
-    for domain in dict.fromkeys(pair.key.domain for pair in pairs):
-        of_domain = [pair for pair in pairs if pair.key.domain == domain and not math.isnan(pair.difference)]
-        if of_domain:
-            title = registry.domain(domain).title
-            figures.append(Figure(domain, _differences(domain, title, of_domain, out), "", title))
+    with figure.style():
+        figures = [Figure("", _scatter(pairs, out), "Every cell, by method.", "A against B")]
+        for domain in dict.fromkeys(pair.key.domain for pair in pairs):
+            of_domain = [pair for pair in pairs if pair.key.domain == domain and not math.isnan(pair.difference)]
+            if of_domain:
+                title = registry.domain(domain).title
+                figures.append(Figure(domain, _differences(domain, title, of_domain, out), "", title))
     return figures
 
 

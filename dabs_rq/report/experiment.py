@@ -24,23 +24,31 @@ if TYPE_CHECKING:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write a page, named after the experiment, which loads nothing, and its figures. Raises RecordError if a file
-    of these names is there that is not ours."""
+    """Write a page, named after the experiment, which loads nothing, and its figures; without matplotlib, a page that
+    says what they need. Raises RecordError if a file of these names is there that is not ours."""
     target = folder / f"{results.experiment.name}.html"
     ours.check_replaceable([target])
     with locked_folder(folder):
         remove_leftovers(folder / "figures")
-        plots = draw(results, folder)
+        no_figures = figure.unavailable()
+        plots = [] if no_figures else draw(results, folder)
         about, *notes = results.notes
         html = page.fill(
             "experiment.html",
             title=results.experiment.title,
             about=about,
             plots=plots,
-            tables=[(title, list(wide.columns), wide.to_numpy().tolist()) for title, wide in tables(results)],
+            no_figures=no_figures,
+            tables=[(title, list(wide.columns[1:]), _by_task(wide)) for title, wide in tables(results)],
             notes=[*notes, *(f"No result: {name}." for name in results.missing)],
         )
         write_text(target, html)
+
+
+def _by_task(wide: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
+    """Split a table into the rows of each task, which its first column names: (task, the other columns)."""
+    groups = wide.groupby("task", sort=False)
+    return [(str(task), part.iloc[:, 1:].to_numpy().tolist()) for task, part in groups]
 
 
 def section(run: Run, out: Path) -> Section:
@@ -102,7 +110,7 @@ def _draw_task(file_name: str, part: pd.DataFrame, folder: Path) -> Plot:
     titles = list(dict.fromkeys(part["title"]))
     plot = figure.new(0.9 + 0.36 * len(titles))
     plot.set_figwidth(plot.get_figwidth() + 0.07 * max(0, max(map(len, titles)) - 16))  # room for long titles
-    scores, ranks = plot.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    scores, ranks = plot.subplots(1, 2, sharey=True, width_ratios=(3, 1), gridspec_kw={"wspace": 0.08})
     probes = list(dict.fromkeys(part["probe"]))
     step = 0.5 / max(1, len(probes) - 1)
     for number, probe in enumerate(probes):
@@ -119,7 +127,7 @@ def _draw_task(file_name: str, part: pd.DataFrame, folder: Path) -> Plot:
     heights = [titles.index(title) for title in first["title"]]
     ranks.plot(first["effective_rank"], heights, "o", color=COLOURS[0], ms=4.2, mew=0)
     scores.set(ylim=(len(titles) - 0.5, -0.5), xlabel=f"{part['metric'].iloc[0]}, percent")
-    ranks.set(xlabel="effective rank", xlim=(0, 1.08 * first["effective_rank"].max()))
+    ranks.set(xlabel="effective\nrank", xlim=(0, 1.08 * first["effective_rank"].max()))
     ranks.locator_params("x", nbins=3)
     scores.set_title(part["row"].iloc[0], loc="left")
     scores.set_yticks(range(len(titles)), titles)

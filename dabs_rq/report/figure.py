@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from dabs_rq import registry
-from dabs_rq.errors import needing_extra
+from dabs_rq.errors import MissingPackageError, needing_extra
 from dabs_rq.files import atomic_path, digest, write_text
 from dabs_rq.table import ours
 
@@ -65,11 +65,20 @@ class Plot:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply the style within this block. Raises OptionError if matplotlib is missing."""
-    with needing_extra("a report", "report"):
+    """Apply the style within this block. Raises MissingPackageError if matplotlib is missing."""
+    with needing_extra("a page with figures", "report"):
         import matplotlib
     with matplotlib.rc_context(_STYLE):
         yield
+
+
+def unavailable() -> str:
+    """Say what a page with figures needs; "" if it is there."""
+    try:
+        with style():
+            return ""
+    except MissingPackageError as error:
+        return str(error)
 
 
 def method_style(method: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dabs_rq.table.layout import MEANINGS, Layout
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,18 @@ def environment() -> Environment:
     """Return the templates of this package. They escape what they are given, and refuse what they are not."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("dabs_rq.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
+    templates.filters["code"] = _with_code
+    return templates
+
+
+def _with_code(text: str) -> Markup:
+    """Escape a text, and show what stands between backquotes as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _deduplicated(details: Sequence[Details]) -> dict[str, Any]:
