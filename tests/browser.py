@@ -77,6 +77,40 @@ def sideways(browser: Any) -> int:
     return browser.execute_script("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
 
 
+def luminance(colour: str) -> float:
+    """Relative, as WCAG 2 has it, of "rgb(r, g, b)"."""
+    values = [int(value) / 255 for value in colour.split("(")[1].rstrip(")").split(",")[:3]]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(ink: float, paper: float) -> float:
+    """Of two luminances, as WCAG 2 has it."""
+    return (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
+
+
+PAINTED = """
+const parts = (colour) => {
+  const [red, green, blue, alpha = 1] = colour.match(/[\\d.]+/g).map(Number);
+  return [[red, green, blue], alpha];
+};
+const over = ([ink, alpha], paper) => paper.map((under, n) => Math.round(alpha * ink[n] + (1 - alpha) * under));
+return [...document.querySelectorAll(arguments[0])].filter((one) => one.getClientRects().length).map((one) => {
+  const around = [];
+  for (let element = one; element; element = element.parentElement) around.unshift(getComputedStyle(element));
+  const paper = around.reduce((under, style) => over(parts(style.backgroundColor), under), [255, 255, 255]);
+  const [ink, alpha] = parts(getComputedStyle(one).color);
+  const opacity = around.reduce((all, style) => all * style.opacity, alpha);
+  return [over([ink, opacity], paper), paper].map((colour) => `rgb(${colour.join(", ")})`);
+});"""
+
+
+def contrasts(browser: Any, selector: str) -> list[float]:
+    """The contrasts of the texts that match, with what is painted below them."""
+    painted = browser.execute_script(PAINTED, selector)
+    return [contrast(luminance(ink), luminance(paper)) for ink, paper in painted]
+
+
 def asked_for(browser: Any) -> set[str]:
     """The addresses that pages asked for since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -22,7 +22,7 @@ import pytest
 from dabs_rq import registry
 from dabs_rq.run import options
 from dabs_rq.typed import field_names
-from tests.browser import asked_for, keep, look
+from tests.browser import asked_for, contrasts, keep, look
 from tests.page_commands import made_by
 
 ROOT = registry.PACKAGE.parent
@@ -146,6 +146,30 @@ def test_every_page_opens_without_errors_and_fits_a_phone(
             figures = browser.find_elements("css selector", "figure svg")
             assert figures and all(one.rect["width"] > 250 for one in figures)
             keep(browser, request, f"docs-{name}-{'phone' if width < 500 else scheme}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_site_is_legible_and_its_parts_have_names(scheme: str, address: str, browser: Any) -> None:
+    look(browser, 1280, scheme)
+    browser.get(f"{address}add-a-domain.html")
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
+    assert browser.execute_script("return document.readyState") == "complete"
+    for selector in ("p", "p a", ".md-tabs__link", "td a code", ".highlight code", ".highlight span", ".md-copyright"):
+        found = contrasts(browser, selector)
+        assert found and min(found) >= 4.5, selector
+    labels = "return [...document.querySelectorAll('.task-list-item input')].map((box) => box.labels[0]?.innerText)"
+    source = (ROOT / "docs" / "add-a-domain.md").read_text(encoding="utf-8")
+    texts = browser.execute_script(labels)
+    assert len(texts) == source.count("\n- [ ] ") > 3 and all(len(text) > 10 for text in texts)
+    names = (
+        "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())"
+        ".map((one) => one.ariaLabel)"
+    )
+    assert browser.execute_script(names, "[role=dialog]") == ["Search"]
+    landmarks = browser.execute_script(names, "nav:not([role=none], [aria-labelledby])")
+    assert len(landmarks) > 3 and all(landmarks) and len(set(landmarks)) == len(landmarks)
 
 
 @pytest.fixture

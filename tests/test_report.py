@@ -332,3 +332,9 @@ def test_a_log_without_a_loss_is_named(tmp_path: Path) -> None:
     (folder / "metrics.csv").write_text("epoch,features/norm,step\n0,2.5,4\n")
     plot, missing = curves.draw({"rq": one}, one.domain, tmp_path / "figures")
     assert plot is None and len(missing) == 1 and "no loss was logged in pretraining with RQ" in missing[0]
+
+
+def test_a_pretraining_whose_source_is_missing_is_not_proposed(tmp_path: Path) -> None:
+    one = Run.of(["domain=sensor", "method=rq", f"runs={tmp_path / 'runs'}", f"data={tmp_path}"])
+    plot, (text,) = curves.draw({"rq": one}, one.domain, tmp_path / "figures")
+    assert plot is None and f"is not under {tmp_path}" in text and "make pretrain" not in text

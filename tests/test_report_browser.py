@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import report_run
-from tests.browser import asked_for, keep, look, scroll_tables, sideways
+from tests.browser import asked_for, contrast, keep, look, luminance, scroll_tables, sideways
 
 pytestmark = pytest.mark.slow
 
@@ -167,13 +167,6 @@ def test_the_focus_is_seen(opened: Any) -> None:
         assert outline == "solid", selector
 
 
-def luminance(colour: str) -> float:
-    """Relative, as WCAG 2 has it, of "rgb(r, g, b)"."""
-    values = [int(value) / 255 for value in colour.split("(")[1].rstrip(")").split(",")[:3]]
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_legible_by_day_and_by_night(opened: Any, scheme: str, request: pytest.FixtureRequest) -> None:
     look(opened, 1280, scheme)
@@ -192,7 +185,7 @@ def test_it_is_legible_by_day_and_by_night(opened: Any, scheme: str, request: py
     ):
         ink = luminance(opened.execute_script(style, selector, what))
         for paper in papers:
-            assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= least, (selector, scheme)
+            assert contrast(ink, paper) >= least, (selector, scheme)
     keep(opened, request, scheme)
 
 

@@ -39,11 +39,13 @@ async function copy(title) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
+    const focused = document.activeElement;
     const area = document.body.appendChild(document.createElement("textarea"));
     area.value = text;
     area.select();
     const copied = document.execCommand("copy");
     area.remove();
+    focused.focus();
     if (!copied) {
       said.textContent = "The browser did not allow copying; save the file instead.";
       return;
