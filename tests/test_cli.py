@@ -301,6 +301,11 @@ def test_seeds_of_make_are_separated_by_spaces_or_commas(given: str) -> None:
     assert "'seeds=0,1,2'" in make("suite", f"SEEDS={given}").stdout
 
 
+def test_setting_up_shows_what_pip_does_and_fails_if_it_fails() -> None:
+    (line,) = (line for line in make("--always-make", "setup").stdout.splitlines() if " pip install " in line)
+    assert not {"--quiet", "-q", "|", "||", ";"} & set(line.split())
+
+
 def test_an_option_without_its_group_is_recognised(call: Callable[..., Output]) -> None:
     code, _, err = call("pretrain", "domain=digits", "stepz=3")
     assert code == 2 and "unknown option 'stepz'. Did you mean 'pretrain.steps'?" in err

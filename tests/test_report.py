@@ -19,8 +19,9 @@ from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
 from dabs_rq.pretrain import logs
-from dabs_rq.report import curves, scores
+from dabs_rq.report import curves, figure, scores
 from dabs_rq.run import Run
+from dabs_rq.table.columns import method_title
 from tests import report_run
 from tests.report_run import REASON, WORDS
 from tests.test_records_and_table import answers, fill
@@ -176,10 +177,16 @@ def test_the_same_results_give_the_same_files(
 
 def test_without_records(run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", *run(*QUICK).words]) == 0
-    assert f"wrote {tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'out' / 'report.html'}" in told and "next: python -m dabs_rq suite " in told
     page = Page(tmp_path / "out" / "report.html")
     assert page.rows == [("sensor", "PAMAP2", [None, None])] and page.records() == {}
-    for text in ("Sensor: no scores yet.", "None has no result in 1 of 1 rows.", "There are no results yet"):
+    for text in (
+        "To run first",
+        "Sensor: no scores yet.",
+        "None has no result in 1 of 1 rows.",
+        "There are no results yet",
+    ):
         assert text in page.text
     assert not list((tmp_path / "out" / "figures").glob("*"))
     assert "python -m dabs_rq suite" in page.text and not (tmp_path / "runs").exists()  # no miniature is written
@@ -338,3 +345,16 @@ def test_a_pretraining_whose_source_is_missing_is_not_proposed(tmp_path: Path) -
     one = Run.of(["domain=sensor", "method=rq", f"runs={tmp_path / 'runs'}", f"data={tmp_path}"])
     plot, (text,) = curves.draw({"rq": one}, one.domain, tmp_path / "figures")
     assert plot is None and f"is not under {tmp_path}" in text and "make pretrain" not in text
+
+
+def test_a_legend_of_eight_methods_fits_its_figure() -> None:
+    with figure.style():
+        plot = figure.new(3.0)
+        axes = plot.add_subplot()
+        labels = [*map(method_title, registry.method_names()[:8]), "most frequent class", "published"]
+        for label in labels:
+            axes.plot([0], [0], "o", label=label)
+        legend = plot.legend(loc="outside upper center", ncols=figure.legend_columns(labels), handletextpad=0.3)
+        plot.draw_without_rendering()
+    box, whole = legend.get_window_extent(), plot.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1 and box.y1 <= whole.y1 and len(legend.get_texts()) == 10

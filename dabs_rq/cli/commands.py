@@ -127,10 +127,14 @@ def report(words: list[str]) -> int:
     from dabs_rq import report
     from dabs_rq.run import Run
 
-    page = report.write(Run.of(words))
+    run = Run.of(words)
+    page = report.write(run)
     print(f"wrote {page.page}, and its figures as PDF and SVG beside it")
     code = print_errors(page.table.errors, " (left out of the report)")
-    print(f"next: open {page.page} in a browser")
+    if any(row.records for row in page.table.results.values()):
+        print(f"next: open {page.page} in a browser")
+    else:
+        _print_next("suite", run, "computes the results, of which there are none yet")
     return code
 
 

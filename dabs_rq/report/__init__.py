@@ -135,7 +135,7 @@ def _facts(run: Run, runs: Mapping[str, Run], built: Table, page_cells: Cells) -
         ("Computed", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "nothing yet"),
         ("Commit", _distinct(_short(record.commit or "unknown") for record in shown)),
         ("Machine", _distinct(record.hardware for record in shown)),
-        ("Command", shell_line("report" if shown else "suite", run.words)),
+        ("Command", shell_line("report", run.words)) if shown else ("To run first", shell_line("suite", run.words)),
     ]
 
 
