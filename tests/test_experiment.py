@@ -218,7 +218,7 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
         method = options.method.options
         assert (method.temperature, method.momentum, method.hidden, method.dimension) == (1.0, 0.99, 4096, 256)
         assert (method.crop_min, method.warmup, method.view_size, method.bins, method.p) == (0.2, 0.1, 224, 8, 1.0)
-        assert method.crops == "whole"
+        assert method.crops == transfer.crops == "whole"
     options = imagenet_cells("supervised", tmp_path)[0].run.options
     pretrain = options.pretrain
     assert (pretrain.steps, pretrain.batch_size, pretrain.lr, pretrain.weight_decay) == (450_360, 256, 0.1, 1e-4)
@@ -243,8 +243,9 @@ def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "words", "noted"),
     [
-        ("granularity", [], ["The probe"]),
-        ("granularity", ["method=moco", "method.crops=input"], ["Pretraining", "The probe"]),
+        ("granularity", [], []),
+        ("granularity", ["transfer.crops=input"], ["The probe"]),
+        ("granularity", ["method=moco", "method.crops=input", "transfer.crops=input"], ["Pretraining", "The probe"]),
         ("granularity", ["method=moco", "method.crops=input", "scale=small"], []),
         ("granularity", ["scale=small"], []),
         ("supervised", [], []),

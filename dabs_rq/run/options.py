@@ -77,9 +77,10 @@ class TransferOptions:
     method=supervised, not fitted). also: probes to fit beside it, on cached features; each has records of its own, and
     table.probes=all shows them. epochs, batch_size, lr, weight_decay: of the adamw and sgd probes; the rate of sgd is
     that of a batch of 256. views, view_size: what the sgd probe trains on: pictures as they are, or random crops and
-    flips of this side (0: of the input), encoded again in every epoch. strengths: the lbfgs probe's grid of C
-    (1 / alpha); one of several widens, see `regression.fit_regression`. max_iterations: passes over the examples in
-    each of its fits; records say whether the last fit converged.
+    flips of this side (0: of the input), encoded again in every epoch. crops: these are of the input, or of the whole
+    picture where the input is a part of it. strengths: the lbfgs probe's grid of C (1 / alpha); one of several widens,
+    see `regression.fit_regression`. max_iterations: passes over the examples in each of its fits; records say whether
+    the last fit converged.
     """
 
     max_examples: Count | None = None
@@ -92,6 +93,7 @@ class TransferOptions:
     weight_decay: NotNegative = 1e-4
     views: Literal["none", "crop_flip"] = "none"
     view_size: Annotated[int, Field(ge=0, le=65_536)] = 0
+    crops: Literal["input", "whole"] = "input"
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = tuple(10.0**power for power in range(-4, 5))
     max_iterations: Count = 20_000
 
