@@ -228,7 +228,7 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
 
 
 def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None:
-    from dabs_rq.suite import cost
+    from dabs_rq.suite import cost, estimate
 
     (arm, _) = imagenet_cells("granularity", tmp_path, "seeds=0")
     (found,) = cost.costs(arm.run)
@@ -236,7 +236,7 @@ def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None
     assert found.pretraining["moco"] == pytest.approx(by_hand, rel=0.02)
     cached = cost.costs(arm.run.replace({"method.crops": "input"}))[0].prepared
     assert cached - found.prepared == 1_281_167 * 3 * 256 * 256, "crops of whole pictures are not prepared"
-    text = cost.describe_cells([("Arm", arm.run)])
+    text = estimate.describe_cells([("Arm", arm.run)])
     assert "Arm " in text and "31,200 x 4096" in text and "8,3" in text
 
 
