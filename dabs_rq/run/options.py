@@ -176,7 +176,7 @@ class SuiteOptions:
     pretrain_gpus: NotNegative | None = None
     transfer_gpus: NotNegative = 0.25
     gpu_tflops: Positive = 20.0
-    core_gflops: Positive = 10.0
+    core_gflops: Positive = 40.0
     calibrate: Literal["auto", "always", "never"] = "auto"
 
 
