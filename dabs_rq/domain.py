@@ -44,7 +44,7 @@ class Task:
     scores are of other data. in_place_of: the name of the domain's own task for which this task of another set of
     sources stands in, on other data. unused_outputs: the number of outputs beyond the classes that DABS trains; they
     are used only under the protocol option of that name. batch_size: of the probe, and of scores that are averaged over
-    batches; None for the domain's.
+    batches; None for the domain's. whole: as that of `Pretraining`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Task:
     in_place_of: str | None = None
     unused_outputs: int = 0
     batch_size: int | None = None
+    whole: Callable[[Path], Image.Image] | None = None
 
     def __post_init__(self) -> None:
         if self.in_place_of and self.published_comparable:

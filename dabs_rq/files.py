@@ -120,12 +120,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     If another process has created `target` meanwhile, its folder stays and ours is dropped. Raises WriteError as
     `atomic_path` does.
     """
-    parent = _temporary(target)
+    temporary = _temporary(target)
     with _writable(target):
-        parent.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         try:
-            temporary = parent / target.name
-            temporary.mkdir()
             yield temporary
             try:
                 temporary.rename(target)
@@ -133,7 +131,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
                 if not target.exists():
                     raise
         finally:
-            shutil.rmtree(parent, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 _DISK = re.compile(

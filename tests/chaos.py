@@ -29,7 +29,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from tests import chaos_disk
-from tests.chaos_renames import COMMANDS, Found, killed_beside_renames
+from tests.chaos_renames import COMMANDS, Found, is_finished, killed_beside_renames
 
 # Every kind of input, all methods, points to resume from; small enough that a kill hits every stage.
 WORDS = (
@@ -93,7 +93,7 @@ class Suite:
     def look(self) -> None:
         """Remember which checkpoints and records are finished, and which file each was."""
         for pattern in ("**/encoder.safetensors", "**/records/**/*.json"):
-            for file in (self.folder / "runs").glob(pattern):
+            for file in filter(is_finished, (self.folder / "runs").glob(pattern)):
                 self.seen.setdefault(file, file.stat().st_ino)
 
     def age(self, generator: random.Random) -> None:

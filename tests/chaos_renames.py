@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ SMALL = (
     *("pretrain.steps=4", "transfer.max_examples=60", "transfer.strengths=[1]", "transfer.also=[]"),
     *("suite.executor=in_process", "trainer.progress=false"),
 )
+BRIEF = ("pretrain.steps=4", "transfer.epochs=2", "suite.executor=in_process", "trainer.progress=false")
 SENSOR = ("domain=sensor", "method=none,rq", *SMALL)
 
 
@@ -87,7 +89,7 @@ COMMANDS = {
     "table": Command(("dabs_rq", "table", *SENSOR, "runs={folder}/runs", "out={folder}/out"), _OUT, (), _SUITE),
     "report": Command(("dabs_rq", "report", *SENSOR, "runs={folder}/runs", "out={folder}/out"), _OUT, (), _SUITE),
     "experiment": Command(
-        ("dabs_rq", "experiment", "rq_study", "seeds=0", *SMALL, "runs={folder}/runs", "out={folder}/out"),
+        ("dabs_rq", "experiment", "granularity", "seeds=0,1", *BRIEF, "runs={folder}/runs", "out={folder}/out"),
         _OUT,
         ("runs/**/encoder.safetensors", "runs/**/records/**/*.json"),
     ),
@@ -151,6 +153,12 @@ def killed_beside_renames(name: str, folder: Path, kills: int, seed: int) -> Fou
     return found
 
 
+def is_finished(file: Path) -> bool:
+    """Whether a visible file is to be kept. The record of a test split is the last that a probe writes: without it, the
+    records of further splits (task@split) are computed again."""
+    return file.with_name(re.sub("@[^+.]*", "", file.name)).exists()
+
+
 class _Folder:
     """A folder in which a command is run again and again."""
 
@@ -192,7 +200,8 @@ class _Folder:
 
     def look(self) -> None:
         for file in self._files(self.command.finished):
-            self.seen.setdefault(file, file.stat().st_ino)
+            if is_finished(file):
+                self.seen.setdefault(file, file.stat().st_ino)
 
     def computed_twice(self) -> list[str]:
         again = [file for file, inode in self.seen.items() if not file.exists() or file.stat().st_ino != inode]

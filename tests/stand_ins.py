@@ -32,6 +32,19 @@ def killed_once(one: Job, before: list[Outcome], logs: Path) -> Outcome:
     return Outcome(waiting=[state for state in [each.state for each in before] if state != "done"], seconds=1.0)
 
 
+def tells_its_gpus(one: Job, before: list[Outcome], logs: Path) -> Outcome:
+    """Stands for the work of a job on GPUs: writes which it sees, and ends when the test writes `<domain>.end`. "tight"
+    runs out of memory unless it is told that it is alone."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    times = len(list(logs.glob(f"{one.domain}.*.gpus")))
+    (logs / f"{one.domain}.{times}.gpus").write_text(seen)
+    if one.domain == "tight" and times == 0:
+        return Outcome(errors=["out of memory"], out_of_memory=True)
+    while not (logs / f"{one.domain}.end").exists():
+        time.sleep(0.02)
+    return Outcome(missing=[str(os.getpid())])
+
+
 def own_process(one: Job, before: list[Outcome], logs: Path) -> Outcome:
     return Outcome(missing=[str(os.getpid())])
 

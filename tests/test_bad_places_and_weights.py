@@ -66,6 +66,14 @@ def folder_of_files(folder: Path) -> None:
         (temporary / "y").write_bytes(bytes(10_000))
 
 
+def test_a_kill_at_the_moment_a_folder_is_visible_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # what comes after a kill does not happen
+    folder_of_files(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: write_text(folder / "x", "text " * 1000),
     "checkpoint": lambda folder: save(folder / "x"),

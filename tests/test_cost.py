@@ -16,7 +16,7 @@ from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.methods.base import Batch, Method
 from dabs_rq.pretrain.pretrain import build, pretrain, source_batches
 from dabs_rq.run import Run
-from dabs_rq.suite import calibrate, cost
+from dabs_rq.suite import calibrate, cost, estimate
 
 
 def costs(*words: str) -> dict[str, cost.Cost]:
@@ -68,19 +68,19 @@ def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path) -> Non
 
 def test_the_description_has_totals_and_what_was_measured(tmp_path: Path) -> None:
     words = ["domains=[sensor]", "methods=[none,rq]", f"runs={tmp_path}", "pretrain.steps=2"]
-    assert "finished pretrainings" not in cost.describe(Run.of(words))
+    assert "finished pretrainings" not in estimate.describe(Run.of(words))
     pretrain(Run.of([*words, "domain=sensor", "method=rq", "trainer.progress=false"]), 0)
-    text = cost.describe(Run.of(words))
+    text = estimate.describe(Run.of(words))
     assert "1 finished pretrainings here ran at" in text and "2 x 64" in text and "suite.gpu_tflops" in text
 
 
 def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
     words = ["domains=[sensor,text]", "methods=[none,emix,rq]", f"runs={tmp_path}", "encoder.depth=1"]
     words.append("trainer.accelerator=cpu")
-    plain = cost.describe(Run.of(words))
+    plain = estimate.describe(Run.of(words))
     assert "H100" in plain and "measured on" not in plain
-    text = cost.describe(Run.of([*words, "suite.calibrate=always"]))
-    lines = text[text.index("measured on the processor") :].splitlines()
+    text = estimate.describe(Run.of([*words, "suite.calibrate=always"]))
+    lines = text[text.index("measured on the processor") :].replace(",", "").splitlines()
     rows = [line.split() for line in lines if line.startswith(("sensor", "text"))]
     assert [row[:2] for row in rows] == [[domain, method] for domain in ("text", "sensor") for method in ("emix", "rq")]
     for _, _, milliseconds, rate, hours in rows:
@@ -102,9 +102,9 @@ def test_a_measured_step_computes_in_the_precision_of_a_training(
     monkeypatch.setattr(Method, "loss", watched)
     words = ["domain=sensor", "method=emix", f"runs={tmp_path}", "encoder.depth=1", f"trainer.precision={precision}"]
     run = Run.of([*words, "trainer.accelerator=cpu"])
-    calibrate.seconds_per_example(run, run.inputs, "emix", run.method.options, 2)
+    calibrate.measure(run, run.inputs, "emix", run.method.options, 2)
     assert seen == {half}
 
 
 def test_the_hours_on_a_named_gpu_by_hand() -> None:
-    assert "H100 12," in cost._on_named_gpus(8400)  # 8400e15 / (0.2 * 989e12) / 3600 = 11.8
+    assert "H100 12," in estimate._on_named_gpus(8400)  # 8400e15 / (0.2 * 989e12) / 3600 = 11.8

@@ -30,6 +30,8 @@ from dabs_rq.ranks import Ranks
 from dabs_rq.run import Run
 from dabs_rq.run.changes import changed_options
 from dabs_rq.suite.jobs import Job, run_job
+from dabs_rq.transfer.probes import fit_probe
+from tests.test_contract_methods import resnet
 from tests.test_moco import SMALL, built
 
 TWO = Crops(count=2, side=16, least=0.2)
@@ -120,9 +122,9 @@ def test_a_column_cuts_its_boxes(cropped: Cropped) -> None:
             assert np.array_equal(made, np.asarray(expected).transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize("method", ["moco", "supervised"])
-def test_the_ends_of_a_wide_picture_can_be_seen(method: str, tmp_path: Path) -> None:
-    """Red at both ends and blue between: the centre square is blue."""
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A root of wide pictures, red at both ends and blue between: the centre square is blue."""
     pixels = np.zeros((64, 256, 3), np.uint8)
     pixels[..., 2] = 255
     pixels[:, :64] = pixels[:, -64:] = (255, 0, 0)
@@ -131,15 +133,49 @@ def test_the_ends_of_a_wide_picture_can_be_seen(method: str, tmp_path: Path) -> 
         folder.mkdir(parents=True)
         for number in range(8):
             Image.fromarray(pixels).save(folder / f"{wnid}_{number}.JPEG", "PNG")
+    return tmp_path
 
-    def red(crops: str) -> float:
-        words = [*SMALL, f"data={tmp_path}", f"runs={tmp_path / 'runs'}", f"method={method}", f"method.crops={crops}"]
+
+def red(pictures: torch.Tensor) -> float:
+    return float((pictures.movedim(-3, 0)[0] > 0.8).float().mean())
+
+
+@pytest.mark.parametrize("method", ["moco", "supervised"])
+def test_the_ends_of_a_wide_picture_can_be_seen(method: str, wide: Path) -> None:
+    def found(crops: str) -> float:
+        words = [*SMALL, f"data={wide}", f"runs={wide / 'runs'}", f"method={method}", f"method.crops={crops}"]
         with pytest.warns(UserWarning, match="are declared"):
             inputs, *_ = next(iter(source_batches(Run.of(words), 0).loader(0)))
-        return float((inputs[0].movedim(-3, 0)[0] > 200).float().mean())
+        return red(inputs[0] / 255)
 
-    assert red("input") == 0
-    assert red("whole") > 0.1
+    assert found("input") == 0
+    assert found("whole") > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*are declared")
+def test_the_probe_sees_the_ends_of_a_wide_picture(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(crops: str, workers: int = 0) -> torch.Tensor:
+        words = [*SMALL, f"data={wide}", f"runs={wide / 'runs'}", "method=none", "transfer.probe=sgd"]
+        words += ["transfer.views=crop_flip", "transfer.features=reencode", "transfer.epochs=2", "transfer.also=[]"]
+        run = Run.of([*words, f"transfer.crops={crops}", f"loader.workers={workers}"])
+        (task,), encoder, given = run.tasks, resnet(run.inputs), []
+        train, test = run.splits.labelled(task)
+        features = np.zeros((len(test), encoder.width), np.float32)
+
+        def look(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            given.append(inputs[0])
+            return torch.zeros(len(inputs[0]), encoder.width)
+
+        monkeypatch.setattr(encoder, "features", look)
+        labels = train.targets, test.targets
+        fit_probe(run, 0, "sgd", task, encoder, train, labels[0], lambda _: features, (test, labels[1]))
+        return torch.cat(given)
+
+    whole = seen("whole")
+    assert whole.shape == (2 * 16, 3, 32, 32) and whole.max() <= 1
+    assert red(seen("input")) == 0 and red(whole) > 0.1
+    assert not torch.equal(whole[:16], whole[16:]), "anew in every epoch"
+    assert torch.equal(seen("whole", workers=2), whole)
 
 
 # ---- what the draws depend on

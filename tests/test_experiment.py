@@ -232,7 +232,7 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
         method = options.method.options
         assert (method.temperature, method.momentum, method.hidden, method.dimension) == (1.0, 0.99, 4096, 256)
         assert (method.crop_min, method.warmup, method.view_size, method.bins, method.p) == (0.2, 0.1, 224, 8, 1.0)
-        assert method.crops == "whole"
+        assert method.crops == transfer.crops == "whole"
     options = imagenet_cells("supervised", tmp_path)[0].run.options
     pretrain = options.pretrain
     assert (pretrain.steps, pretrain.batch_size, pretrain.lr, pretrain.weight_decay) == (450_360, 256, 0.1, 1e-4)
@@ -242,7 +242,7 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
 
 
 def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None:
-    from dabs_rq.suite import cost
+    from dabs_rq.suite import cost, estimate
 
     (arm, _) = imagenet_cells("granularity", tmp_path, "seeds=0")
     (found,) = cost.costs(arm.run)
@@ -250,15 +250,16 @@ def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None
     assert found.pretraining["moco"] == pytest.approx(by_hand, rel=0.02)
     cached = cost.costs(arm.run.replace({"method.crops": "input"}))[0].prepared
     assert cached - found.prepared == 1_281_167 * 3 * 256 * 256, "crops of whole pictures are not prepared"
-    text = cost.describe_cells([("Arm", arm.run)])
+    text = estimate.describe_cells([("Arm", arm.run)])
     assert "Arm " in text and "31,200 x 4096" in text and "8,3" in text
 
 
 @pytest.mark.parametrize(
     ("name", "words", "noted"),
     [
-        ("granularity", [], ["The probe"]),
-        ("granularity", ["method=moco", "method.crops=input"], ["Pretraining", "The probe"]),
+        ("granularity", [], []),
+        ("granularity", ["transfer.crops=input"], ["The probe"]),
+        ("granularity", ["method=moco", "method.crops=input", "transfer.crops=input"], ["Pretraining", "The probe"]),
         ("granularity", ["method=moco", "method.crops=input", "scale=small"], []),
         ("granularity", ["scale=small"], []),
         ("supervised", [], []),

@@ -70,10 +70,10 @@ def suite(words: list[str], dry_run: bool, verify: bool, refresh: bool) -> int:
         for file in verification.rename_stale(run, cells):
             print(f"kept as {file}", flush=True)
     if dry_run:
-        from dabs_rq.suite import cost
+        from dabs_rq.suite import estimate
 
         print(f"{suite.dry_run(run)}\n", flush=True)
-        print(cost.describe(run))
+        print(estimate.describe(run))
         return 0
     outcome = suite.suite(run)
     # `domain` and `tasks` say what to compute; the table's files keep the rows of the others, but only the chosen
@@ -166,11 +166,12 @@ def _compute_cells(declared: Experiment, cells: Sequence[Cell], folder: Path, *,
     from dabs_rq.experiment import results
     from dabs_rq.report import experiment as page
     from dabs_rq.report import figure
-    from dabs_rq.suite import cost, plan, suite
+    from dabs_rq.suite import estimate, plan, suite
 
     planned = plan.plan_cells(cells)
     if dry_run:
-        print(f"{plan.describe_plan(planned)}\n\n{cost.describe_cells([(cell.title, cell.run) for cell in cells])}")
+        print(f"{plan.describe_plan(planned)}\n", flush=True)
+        print(estimate.describe_cells([(cell.title, cell.run) for cell in cells]))
         return 0
     outcome = suite.compute(cells[0].run, planned)
     found = results.collect(declared, cells)

@@ -16,7 +16,7 @@ from dabs_rq.metrics import metric
 from dabs_rq.records import record
 from dabs_rq.records.record import Record
 from dabs_rq.run import Run
-from dabs_rq.run.options import PROBE_TITLES, Probe
+from dabs_rq.run.options import PROBE_TITLES, Probe, TransferOptions
 from dabs_rq.table import ours
 from dabs_rq.table.text import to_tex
 from dabs_rq.transfer.probes import further, probes
@@ -161,7 +161,7 @@ def _crop_notes(cells: Sequence[Cell]) -> list[str]:
     partly = [cell for cell in cells if cell.run.domain.pretraining.whole is not None]
     cropping = {
         "Pretraining": [cell.title for cell in partly if _crops_inputs(cell.run.method.options)],
-        "The probe": [cell.title for cell in partly if cell.run.options.transfer.views == "crop_flip"],
+        "The probe": [cell.title for cell in partly if _probes_crops_of_inputs(cell.run.options.transfer)],
     }
     return [
         f"{what} takes random crops from the centre square of each picture; the published recipe takes them from the "
@@ -173,6 +173,10 @@ def _crop_notes(cells: Sequence[Cell]) -> list[str]:
 
 def _crops_inputs(options: Any) -> bool:
     return isinstance(options, PictureOptions) and options.augment != "none" and options.crops == "input"
+
+
+def _probes_crops_of_inputs(options: TransferOptions) -> bool:
+    return options.views == "crop_flip" and options.crops == "input"
 
 
 def folder(experiment: Experiment, cells: Sequence[Cell]) -> Path:

@@ -77,9 +77,10 @@ class TransferOptions:
     method=supervised, not fitted). also: probes to fit beside it, on cached features; each has records of its own, and
     table.probes=all shows them. epochs, batch_size, lr, weight_decay: of the adamw and sgd probes; the rate of sgd is
     that of a batch of 256. views, view_size: what the sgd probe trains on: pictures as they are, or random crops and
-    flips of this side (0: of the input), encoded again in every epoch. strengths: the lbfgs probe's grid of C
-    (1 / alpha); one of several widens, see `regression.fit_regression`. max_iterations: passes over the examples in
-    each of its fits; records say whether the last fit converged.
+    flips of this side (0: of the input), encoded again in every epoch. crops: these are of the input, or of the whole
+    picture where the input is a part of it. strengths: the lbfgs probe's grid of C (1 / alpha); one of several widens,
+    see `regression.fit_regression`. max_iterations: passes over the examples in each of its fits; records say whether
+    the last fit converged.
     """
 
     max_examples: Count | None = None
@@ -92,6 +93,7 @@ class TransferOptions:
     weight_decay: NotNegative = 1e-4
     views: Literal["none", "crop_flip"] = "none"
     view_size: Annotated[int, Field(ge=0, le=65_536)] = 0
+    crops: Literal["input", "whole"] = "input"
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = tuple(10.0**power for power in range(-4, 5))
     max_iterations: Count = 20_000
 
@@ -156,22 +158,25 @@ class SuiteOptions:
     """Where the jobs of a suite run; no recorded number depends on these options.
 
     executor: in_process (one job at a time), processes (several on this machine), ray (this machine or a cluster), or
-    auto: processes, but in_process on a machine with a GPU. workers: jobs at a time; null: as many as the processors
-    allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null: RAY_ADDRESS, else
-    Ray starts here. pretrain_gpus (null: trainer.devices), transfer_gpus: the GPUs that such a job requests from Ray,
-    if there are any; with fractions, jobs share a GPU, so that one job encodes while another fits probes. gpu_tflops,
-    core_gflops: the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run. calibrate:
-    whether a dry run measures training steps on this machine; auto: if it has a GPU.
+    auto: processes, but in_process if only one job could run at a time. workers: jobs at a time; null: as many as the
+    processors allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null:
+    RAY_ADDRESS, else Ray starts here. jobs_per_gpu: at most so many share a GPU, if the memory that they need fits;
+    1: none share one. pretrain_gpus, transfer_gpus: the GPUs that such a job takes, if there are any, below 1 a share
+    of one; null: trainer.devices, or with one device the share that a measured step needs. gpu_tflops, core_gflops:
+    the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run. calibrate: whether
+    training steps are measured, for the time and memory in the estimate, and before a suite whose jobs share GPUs;
+    auto: if there is a GPU; always: an estimate measures on a processor too.
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"
     workers: Processes | None = None
     cpus: Processes = 1
     ray_address: str | None = None
+    jobs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 4
     pretrain_gpus: NotNegative | None = None
     transfer_gpus: NotNegative = 0.25
     gpu_tflops: Positive = 20.0
-    core_gflops: Positive = 10.0
+    core_gflops: Positive = 40.0
     calibrate: Literal["auto", "always", "never"] = "auto"
 
 

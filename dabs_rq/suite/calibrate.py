@@ -1,11 +1,13 @@
-"""Measures the rate of training steps on the device that is there, on made-up inputs of the declared shapes."""
+"""Measures training steps on the device that is there, on made-up inputs of the declared shapes: time and memory."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,12 +36,27 @@ def device_name(run: Run) -> str:
     return torch.cuda.get_device_name() if uses_gpu(run.options) else "the processor"
 
 
-def seconds_per_example(run: Run, inputs: tuple[Input, ...], method: str, options: Any, batch_size: int) -> float:
-    """Measure the median time of a training step: forward, backward and optimizer, in the precision of a training
-    here if that is a mixed one, else in float32. Reading is not part of it."""
+@dataclass(frozen=True)
+class Step:
+    """A measured training step. seconds: for each example. memory: the most bytes of a GPU that torch reserved; None on
+    a processor."""
+
+    seconds: float
+    memory: int | None
+
+
+def measure(
+    run: Run, inputs: tuple[Input, ...], method: str, options: Any, batch_size: int, seconds: float = SECONDS
+) -> Step:
+    """Measure a training step: forward, backward and optimizer, in the precision of a training here if that is a mixed
+    one, else in float32. Reading is not part of it. seconds: about as long; the time of a step is the median."""
     device = torch.device("cuda" if uses_gpu(run.options) else "cpu")
     size = batch_size if device.type == "cuda" else min(batch_size, EXAMPLES_ON_PROCESSOR)
     chosen = run.options.encoder
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mask = run.options.protocol.padding_mask
@@ -62,13 +79,14 @@ def seconds_per_example(run: Run, inputs: tuple[Input, ...], method: str, option
             loss.backward()
             optimizer.step()
 
-        return statistics.median(_times(step, device)) / size
+        taken = statistics.median(_times(step, device, seconds)) / size
+    return Step(taken, torch.cuda.max_memory_reserved() if device.type == "cuda" else None)
 
 
-def _times(step: Callable[[], None], device: torch.device) -> list[float]:
+def _times(step: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
     times: list[float] = []
     warm_up = WARM_UP if device.type == "cuda" else 1
-    while len(times) < warm_up + 1 or (len(times) < MOST_STEPS and sum(times[warm_up:]) < SECONDS):
+    while len(times) < warm_up + 1 or (len(times) < MOST_STEPS and sum(times[warm_up:]) < seconds):
         started = time.perf_counter()
         step()
         if device.type == "cuda":

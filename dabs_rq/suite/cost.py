@@ -1,4 +1,4 @@
-"""Estimates the cost of a suite from the declarations alone: steps, examples, operations, GPU hours and disk.
+"""Counts the cost of a suite from the declarations alone: steps, examples, operations and disk.
 
 torch counts the operations on tensors without data: the matrix products of forward and backward of a method's loss, and
 of forward of the frozen encoder. Reading, probes and elementwise operations are not counted.
@@ -6,35 +6,26 @@ of forward of the frozen encoder. Reading, probes and elementwise operations are
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from dabs_rq import checkpoint, registry
+from dabs_rq import registry
 from dabs_rq.domain import Domain, Task
 from dabs_rq.encoders.base import Encoder
-from dabs_rq.errors import CheckpointError, NotServedError
+from dabs_rq.errors import NotServedError
 from dabs_rq.methods.base import Batch, build_method
-from dabs_rq.pretrain.precision import precision
 from dabs_rq.run import Run
-from dabs_rq.run.options import SuiteOptions
 from dabs_rq.spec import Input, Tokens
 from dabs_rq.suite import plan
-from dabs_rq.suite.calibrate import calibrates, device_name, seconds_per_example
 
 COUNTED_EXAMPLES = 2  # size of the batch whose operations are counted
 FLOAT_BYTES = 4
-# Peaks of dense matrix products in half precision with float32 sums, TFLOP/s, from NVIDIA's data sheets.
-GPU_PEAKS = {"V100": 125, "A100": 312, "RTX 4090": 165, "L40S": 362, "H100": 989, "H200": 989}
-UTILISATION = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,13 +58,12 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
     options = run.options
     inputs: tuple[Input, ...] = run.inputs_of(domain)
     source = domain.pretraining
-    unlabelled = _examples(source.sizes, ("train",), options.pretrain.max_examples)
+    unlabelled = _unlabelled(run, domain)
     labelled = {task.row: _examples(task.sizes, ("train", "test"), options.transfer.max_examples) for task in tasks}
     counts = {f"{source.source.title} (pretraining)": unlabelled, **labelled}
     batch_size = options.pretrain.batch_size or domain.batch_size
     encoded = sum(count or 0 for count in labelled.values())
     epochs = options.transfer.epochs if options.transfer.features == "reencode" else 1
-    example_bytes = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
     methods = [method for method in options.methods if registry.method(method.name).trains]
     trained = [method.name for method in methods]
     crops_all = bool(methods) and all(run.whole_crops(method, domain) for method in methods)
@@ -84,10 +74,25 @@ def _cost(run: Run, domain: Domain, tasks: Sequence[Task], operations: Operation
         batch_size=batch_size,
         pretraining={name: options.pretrain.steps * batch_size * operations.training(inputs, name) for name in trained},
         encoding=epochs * encoded * operations.encoding(inputs),
-        prepared=example_bytes * sum(count or 0 for count in decoded),
+        prepared=_bytes(inputs) * sum(count or 0 for count in decoded),
         stored=FLOAT_BYTES * len(run.methods) * (operations.weights(inputs) + encoded * operations.width(inputs)),
         unknown=tuple(name for name, count in counts.items() if count is None),
     )
+
+
+def source_bytes(run: Run, domain: Domain) -> int | None:
+    """Return the bytes of all decoded examples of a domain's pretraining source; None if their number is not
+    declared."""
+    count = _unlabelled(run, domain)
+    return None if count is None else count * _bytes(run.inputs_of(domain))
+
+
+def _unlabelled(run: Run, domain: Domain) -> int | None:
+    return _examples(domain.pretraining.sizes, ("train",), run.options.pretrain.max_examples)
+
+
+def _bytes(inputs: tuple[Input, ...]) -> int:
+    return sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in inputs)
 
 
 def _examples(sizes: Mapping[str, int], splits: tuple[str, ...], limit: int | None) -> int | None:
@@ -171,128 +176,3 @@ class Operations:
                 for spec in inputs
             )
         return encoder, batch
-
-
-def describe(run: Run) -> str:
-    """Describe the costs: a table with totals, what it assumes, and how fast finished pretrainings of this run were."""
-    options, domain_costs = run.options, costs(run)
-    seeds, methods = len(options.seeds), len(options.methods)
-    lines = [(cost.domain, *_line(cost, seeds, methods, options.suite)) for cost in domain_costs]
-    total = [sum(column) for column in list(zip(*lines, strict=True))[2:]]
-    rows = [(name, budget, *map(_short, numbers)) for name, budget, *numbers in lines]
-    rows.append(("all", "", *map(_short, total)))
-    text = [
-        f"estimated cost of {methods} methods and {seeds} seeds, from nothing, at scale={options.scale.name}:",
-        tabulate(rows, headers=HEADERS, colalign=("left", "left", *["right"] * len(total)), disable_numparse=True),
-        _assumed(options.suite),
-        "loader.prepare and loader.cache_gb decide which decoded examples are cached; others are decoded every time.",
-    ]
-    if options.encoders or options.scores_network:
-        text.append("Not counted: the networks of encoder files, which are scored as they are.")
-    text.append(_on_named_gpus(total[1] + total[3]))
-    if calibrates(run):
-        text.append(_calibrated(run, domain_costs))
-    unknown = [name for cost in domain_costs for name in cost.unknown]
-    if unknown:
-        text.append(f"Not counted, because their number of examples is not declared: {', '.join(unknown)}.")
-    if rates := list(_measured_rates(run, domain_costs)):
-        median = statistics.median(rates)
-        hours = seeds * sum(sum(cost.pretraining.values()) for cost in domain_costs) / median / 3600
-        text.append(
-            f"{len(rates)} finished pretrainings here ran at {min(rates) / 1e9:.1f} to {max(rates) / 1e9:.1f} GFLOP/s "
-            f"(median {median / 1e9:.1f}); at the median pretraining takes {_short(hours)} hours in sequence."
-        )
-    return "\n".join(text)
-
-
-def _on_named_gpus(petaflop: float) -> str:
-    """Write the hours for all operations on GPUs by name."""
-    hours = {name: petaflop * 1e15 / (UTILISATION * peak * 1e12) / 3600 for name, peak in GPU_PEAKS.items()}
-    listed = ", ".join(f"{name} {_short(each)}" for name, each in hours.items())
-    return f"GPU hours at {UTILISATION:.0%} of the half-precision peak (assumed): {listed}."
-
-
-def _calibrated(run: Run, domain_costs: Sequence[Cost]) -> str:
-    """Measure a training step of every domain and method here, and write the hours that follow."""
-    rows, all_hours = [], 0.0
-    options = {method.name: method.options for method in run.options.methods}
-    for cost in domain_costs:
-        inputs = run.inputs_of(run.domain_called(cost.domain))
-        for method, work in cost.pretraining.items():
-            seconds = seconds_per_example(run, inputs, method, options[method], cost.batch_size)
-            trained = cost.steps * cost.batch_size
-            hours = len(run.options.seeds) * trained * seconds / 3600
-            rate = work / trained / seconds / 1e12
-            rows.append((cost.domain, method, _short(1e3 * cost.batch_size * seconds), _short(rate), _short(hours)))
-            all_hours += hours
-    headers = ("domain", "method", "ms a step", "TFLOP/s", "hours")
-    return (
-        f"measured on {device_name(run)} in {precision(run.options)}, on made-up inputs, without reading:\n"
-        f"{tabulate(rows, headers=headers, colalign=('left', 'left', *['right'] * 3), disable_numparse=True)}\n"
-        f"pretraining takes {_short(all_hours)} hours in sequence at these rates."
-    )
-
-
-def describe_cells(cells: Sequence[tuple[str, Run]]) -> str:
-    """Describe the cost of the cells of an experiment, (title, run) each, for all seeds, from nothing."""
-    suite = cells[0][1].options.suite
-    rows: list[tuple[str, ...]] = []
-    for title, run in cells:
-        (domain_cost,) = costs(run)
-        budget, *values = _line(domain_cost, len(run.options.seeds), 1, suite)
-        rows.append((title, budget, *map(_short, values)))
-    headers = ("cell", *HEADERS[1:])
-    return "\n".join(
-        [
-            f"estimated cost of {len(cells)} cells and {len(cells[0][1].options.seeds)} seeds, from nothing:",
-            tabulate(rows, headers=headers, colalign=("left", "left", *["right"] * (len(headers) - 2))),
-            _assumed(suite),
-        ]
-    )
-
-
-HEADERS = (
-    "domain",
-    "steps x batch",
-    "examples",
-    "PFLOP",
-    "GPU hours",
-    "CPU hours",
-    "features PFLOP",
-    "decoded GB",
-    "stored GB",
-)
-
-
-def _assumed(suite: SuiteOptions) -> str:
-    return (
-        f"GPU hours at {suite.gpu_tflops:g} TFLOP/s sustained (suite.gpu_tflops), CPU hours of one core at "
-        f"{suite.core_gflops:g} GFLOP/s (suite.core_gflops); assumed, not measured, without reading and probes."
-    )
-
-
-def _line(cost: Cost, seeds: int, methods: int, suite: SuiteOptions) -> tuple[Any, ...]:
-    """Return the columns after the domain: a text, then numbers."""
-    pretraining, encoding = seeds * sum(cost.pretraining.values()), seeds * methods * cost.encoding
-    examples = seeds * len(cost.pretraining) * cost.steps * cost.batch_size
-    gpu = (pretraining + encoding) / (suite.gpu_tflops * 1e12) / 3600
-    cpu = (pretraining + encoding) / (suite.core_gflops * 1e9) / 3600
-    budget = f"{cost.steps:,} x {cost.batch_size}"
-    work = (pretraining / 1e15, gpu, cpu, encoding / 1e15)
-    return budget, examples, *work, cost.prepared / 1e9, seeds * cost.stored / 1e9
-
-
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 or number == 0 else f"{number:.2g}"
-
-
-def _measured_rates(run: Run, domain_costs: list[Cost]) -> Iterator[float]:
-    """Yield the operations per second of each finished pretraining."""
-    for cost in domain_costs:
-        for method, operations in cost.pretraining.items():
-            pretraining = run.replace(domain=cost.domain, method=method)
-            for seed in run.options.seeds:
-                with contextlib.suppress(CheckpointError):
-                    seconds = checkpoint.describe(pretraining.checkpoint_file(seed))["about"].get("seconds")
-                    if isinstance(seconds, int | float) and seconds > 0:
-                        yield operations / seconds

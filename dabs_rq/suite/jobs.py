@@ -16,7 +16,7 @@ from typing import Literal
 from dabs_rq import registry
 from dabs_rq.data.known_keys import remembering
 from dabs_rq.domain import Task
-from dabs_rq.errors import DabsRqError, MissingDataError, first_line
+from dabs_rq.errors import DabsRqError, MissingDataError, ResourceError, first_line, is_out_of_memory
 from dabs_rq.run import Run
 
 Step = Literal["prepare", "pretrain", "transfer"]
@@ -51,6 +51,11 @@ class Job:
         return f"{self.step} {self.domain} with {with_what}" if with_what else f"{self.step} {self.domain}"
 
     @property
+    def trains(self) -> bool:
+        """Whether it is a pretraining with steps."""
+        return self.step == "pretrain" and registry.method(self.method).trains
+
+    @property
     def log_name(self) -> str:
         return re.sub(r"\W+", "-", self.name) + ".log"
 
@@ -61,13 +66,15 @@ class Outcome:
 
     missing: sources that were not found. errors: messages of what failed. waiting: jobs that did not run because a job
     before them did not finish. seconds: the time taken. keys: of columns, which the jobs that wait for this one need
-    not compute again.
+    not compute again. out_of_memory: whether an error is that. note: how else it ran than planned.
     """
 
     missing: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    out_of_memory: bool = False
+    note: str = ""
     keys: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -82,14 +89,17 @@ class Outcome:
         self.waiting += other.waiting
 
 
-def unattended(job: Job, processes: int, workers: int | None = None) -> Job:
+def unattended(job: Job, processes: int, workers: int | None = None, *, keeps_source: bool = True) -> Job:
     """Return the job without progress bars. It prepares with `processes` processes, and reads batches in `workers`
-    (None: as many as it chooses), unless its options set a number."""
+    (None: as many as it chooses), unless its options set a number. keeps_source: whether its source may stay on a
+    GPU."""
     quiet: dict[str, object] = {"trainer.progress": False}
     if job.run.options.loader.processes is None:
         quiet["loader.processes"] = processes
     if job.run.options.loader.workers == "auto" and workers is not None:
         quiet["loader.workers"] = workers
+    if not keeps_source:
+        quiet["loader.resident"] = "never"
     return replace(job, run=job.run.replace(quiet))
 
 
@@ -112,8 +122,13 @@ def run_job(job: Job, awaited: Iterable[Outcome] = ()) -> Outcome:
         if not isinstance(error, DabsRqError | OSError):
             traceback.print_exc()
         outcome.errors.append(f"{job.name}: {type(error).__name__}: {error}")
+        outcome.out_of_memory = _ran_out(error)
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _ran_out(error: Exception) -> bool:
+    return isinstance(error, ResourceError) or is_out_of_memory(error)
 
 
 def _prepare(job: Job, outcome: Outcome) -> None:
@@ -151,6 +166,7 @@ def _transfer(job: Job, outcome: Outcome) -> None:
             outcome.missing.append(first_line(error))
         else:
             outcome.errors.append(f"{job.name}: {error}")
+            outcome.out_of_memory |= _ran_out(error)
 
 
 _STEPS = {"prepare": _prepare, "pretrain": _pretrain, "transfer": _transfer}

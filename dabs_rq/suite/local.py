@@ -13,16 +13,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from dabs_rq.records.provenance import now
 from dabs_rq.suite.jobs import Job, Outcome, run_job
+from dabs_rq.suite.packing import VISIBLE, Need, Packing
 
 Events = Generator[tuple[Job, Outcome | None], None, None]
 GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
+ALONE = "alone on a GPU, after it ran out of memory on a shared one"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -37,39 +39,65 @@ def in_process(jobs: Sequence[Job], logs: Path | None) -> Events:
         yield job, outcomes[job.name]
 
 
-def in_processes(jobs: Sequence[Job], count: int, logs: Path, threads: int = 1) -> Events:
-    """Run `count` jobs at a time, each in its own process with `threads` threads. Output goes to a file per job in
-    `logs`. A job whose process is killed is retried once; the other jobs are not affected."""
+def in_processes(
+    jobs: Sequence[Job],
+    count: int,
+    logs: Path,
+    threads: int = 1,
+    *,
+    packing: Packing | None = None,
+    needs: Mapping[str, Need] | None = None,
+) -> Events:
+    """Run jobs at the same time, each in its own process with `threads` threads. Output goes to a file per job in
+    `logs`. A job whose process is killed is retried once; the other jobs are not affected.
+
+    Without `packing`, `count` jobs run at a time. packing: says which run, from what each takes (`needs`, by name), and
+    on which GPUs. A job that runs out of memory while it shares a GPU is retried once, alone on one.
+    """
+    packing = packing or Packing(cpus=count, jobs=count)
     with _environment_variables(dict.fromkeys(THREAD_VARIABLES, str(threads))):
-        yield from _pooled(list(jobs), count, logs)
+        yield from _pooled(list(jobs), packing, dict(needs or {}), logs)
 
 
-def _pooled(waiting: list[Job], count: int, logs: Path) -> Events:
+def _pooled(waiting: list[Job], packing: Packing, needs: dict[str, Need], logs: Path) -> Events:
     # One pool per process: a killed process breaks its pool, so this shows whose process it was and spares other jobs.
-    pools = [_new_pool() for _ in range(count)]
-    running: dict[Future[Outcome], tuple[Job, int]] = {}
+    pools, idle = list[ProcessPoolExecutor](), list[ProcessPoolExecutor]()
+    running: dict[Future[Outcome], tuple[Job, ProcessPoolExecutor]] = {}
     outcomes: dict[str, Outcome] = {}
-    killed = set[str]()
+    killed, alone = set[str](), set[str]()
     try:
         while waiting or running:
-            idle = sorted(set(range(count)) - {slot for _, slot in running.values()})
-            ready = [job for job in waiting if outcomes.keys() >= set(job.after)]
-            for job, slot in zip(ready, idle, strict=False):
+            ready = {job.name: job for job in waiting if outcomes.keys() >= set(job.after)}
+            for name, gpus in packing.place((name, needs.get(name, Need())) for name in ready).items():
+                job = ready[name]
                 waiting.remove(job)
-                awaited = [outcomes[name] for name in job.after]
-                running[_submit(pools, slot, job, awaited, logs)] = job, slot
+                with _visible(gpus, packing):
+                    future, pool = _submit(pools, idle, job, [outcomes[earlier] for earlier in job.after], logs, gpus)
+                running[future] = job, pool
                 yield job, None
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job, slot = running.pop(future)
-                if isinstance(future.exception(), BrokenProcessPool):
-                    pools[slot].shutdown()
-                    pools[slot] = _new_pool()
-                    if job.name not in killed:
-                        killed.add(job.name)
-                        waiting.insert(0, job)
-                        continue
-                outcomes[job.name] = _outcome(job, future)
-                yield job, outcomes[job.name]
+                job, pool = running.pop(future)
+                shared, took_gpu = packing.shares(job.name), packing.takes_gpu(job.name)
+                broken = isinstance(future.exception(), BrokenProcessPool)
+                if broken or took_gpu:
+                    pool.shutdown()  # before the GPU is given to another job: an idle process keeps memory of it
+                    pools.remove(pool)
+                else:
+                    idle.append(pool)
+                packing.release(job.name)
+                if broken and job.name not in killed:
+                    killed.add(job.name)
+                    waiting.insert(0, job)
+                    continue
+                outcome = _outcome(job, future)
+                if outcome.out_of_memory and shared:
+                    alone.add(job.name)
+                    needs[job.name] = needs[job.name].alone()
+                    waiting.insert(0, job)
+                    continue
+                outcome.note = ALONE if job.name in alone else ""
+                outcomes[job.name] = outcome
+                yield job, outcome
     except BaseException:  # when interrupted, stop running jobs instead of waiting for them
         _stop(pools)
         raise
@@ -79,14 +107,28 @@ def _pooled(waiting: list[Job], count: int, logs: Path) -> Events:
 
 
 def _submit(
-    pools: list[ProcessPoolExecutor], slot: int, job: Job, awaited: Sequence[Outcome], logs: Path
-) -> Future[Outcome]:
-    try:
-        return pools[slot].submit(run_logged, job, awaited, logs)
-    except BrokenProcessPool:  # the process was killed while idle
-        pools[slot].shutdown()
-        pools[slot] = _new_pool()
-        return pools[slot].submit(run_logged, job, awaited, logs)
+    pools: list[ProcessPoolExecutor],
+    idle: list[ProcessPoolExecutor],
+    job: Job,
+    awaited: Sequence[Outcome],
+    logs: Path,
+    gpus: Sequence[str],
+) -> tuple[Future[Outcome], ProcessPoolExecutor]:
+    """Run a job in a process that is idle, or in a new one if there is none or the job computes on a GPU."""
+    if idle and not gpus:
+        pool = idle.pop()
+        try:
+            return pool.submit(run_logged, job, awaited, logs), pool
+        except BrokenProcessPool:  # the process was killed while idle
+            pool.shutdown()
+            pools.remove(pool)
+    pools.append(pool := _new_pool())
+    return pool.submit(run_logged, job, awaited, logs), pool
+
+
+def _visible(gpus: Sequence[str], packing: Packing) -> contextlib.AbstractContextManager[None]:
+    """Let processes that start in this block see these GPUs alone; on a machine without GPUs nothing changes."""
+    return _environment_variables({VISIBLE: ",".join(gpus)} if packing.gpus else {})
 
 
 def _outcome(job: Job, future: Future[Outcome]) -> Outcome:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from dabs_rq import registry
 from dabs_rq.pretrain import logs
 from dabs_rq.suite.jobs import Job, Outcome
 
@@ -52,6 +51,8 @@ class Progress:
             for kind in _kinds(job):
                 self.durations.setdefault(kind, []).append(outcome.seconds)
         result = _duration(outcome.seconds) if outcome.state == "done" else outcome.state
+        if outcome.note:
+            result += f", {outcome.note}"
         self.print_line(f"[{self.total - len(self.unfinished)}/{self.total}] {job.name}: {result}", outcome.state)
 
     def print_line(self, line: str, state: str) -> None:
@@ -100,7 +101,7 @@ class LiveProgress(Progress):
 
     def started(self, job: Job) -> None:
         super().started(job)
-        if job.step == "pretrain" and registry.method(job.method).trains:
+        if job.trains:
             self.training[job.name] = _Training(job, self.clock)
 
     def finished(self, job: Job, outcome: Outcome) -> None:
@@ -161,8 +162,7 @@ class _Training:
 
 def _kinds(job: Job) -> list[tuple[object, ...]]:
     """Kinds of job from the narrowest to the widest. A method that does not train says nothing about one that does."""
-    trains = job.step == "pretrain" and registry.method(job.method).trains
-    return [(job.step, job.domain, job.method), (job.step, job.method), (job.step, trains)]
+    return [(job.step, job.domain, job.method), (job.step, job.method), (job.step, job.trains)]
 
 
 def _duration(seconds: float) -> str:

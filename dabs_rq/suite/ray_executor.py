@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError, first_line, needing_extra
 from dabs_rq.run import Run
 from dabs_rq.run.options import PATHS
-from dabs_rq.run.processes import MOST
-from dabs_rq.suite.jobs import Job, Outcome, unattended
-from dabs_rq.suite.local import THREAD_VARIABLES, Events, run_logged
+from dabs_rq.suite.jobs import Job, Outcome
+from dabs_rq.suite.local import ALONE, THREAD_VARIABLES, Events, run_logged
+from dabs_rq.suite.measured import NOTHING, Seen, look, to_measure
+from dabs_rq.suite.needs import needs, quiet, share_of_gpus
+from dabs_rq.suite.packing import Need
 
 RETRIES = 3  # of a job whose process or node is lost; and separately, of one whose node runs out of memory
 OBJECT_STORE_BYTES = 100_000_000  # Ray's object store holds only outcomes
@@ -88,36 +90,83 @@ def _environment(threads: int) -> dict[str, str]:
 def _run_tasks(ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> Events:
     from ray.exceptions import RayError
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    requests = resources(run, jobs, nodes)
-    task = ray.remote(_run_on_node)
-    refs: dict[str, Any] = {}
+    tasks = _Tasks(ray, run, jobs, logs)
     started = StartedJobs(jobs, logs)
-    for job in jobs:
-        request = requests[job.name]
-        remote_job = portable(job, int(request["num_cpus"]) if job.step == "prepare" else 1, readers(run, job, nodes))
-        job_task = task.options(name=job.name, max_retries=RETRIES, **request)
-        refs[job.name] = job_task.remote(remote_job, logs, *(refs[name] for name in job.after))
-    unfinished, lost = {job.name: job for job in jobs}, set[str]()
+    unfinished, lost, alone = {job.name: job for job in jobs}, set[str](), set[str]()
     try:
         while unfinished:
-            ray.wait([refs[name] for name in unfinished], timeout=1.0)
-            ready, _ = ray.wait([refs[name] for name in unfinished], num_returns=len(unfinished), timeout=0)
+            refs = {name: tasks.refs[name] for name in unfinished}
+            ray.wait(list(refs.values()), timeout=1.0)
+            ready, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=0)
             for job in started.new():
                 if job.name in unfinished:
                     yield job, None
-            for job in [job for job in unfinished.values() if refs[job.name] in ready]:
-                del unfinished[job.name]
+            for job in [unfinished[name] for name, ref in refs.items() if ref in ready]:
+                if tasks.refs[job.name] is not refs[job.name] or unfinished.keys() & set(job.after):
+                    continue  # a job before it was started again, or may be
                 try:
                     outcome = ray.get(refs[job.name])
                 except RayError as error:
                     lost.add(job.name)
                     outcome = _lost_outcome(job, lost, error)
+                if outcome.out_of_memory and tasks.shares(job.name):
+                    alone.add(job.name)
+                    tasks.start_alone(job, unfinished.values())
+                    continue
+                outcome.note = ALONE if job.name in alone else ""
+                del unfinished[job.name]
                 yield job, outcome
     except BaseException:  # when interrupted, cancel running jobs instead of waiting for them
         for name in unfinished:
-            ray.cancel(refs[name], force=True)
+            ray.cancel(tasks.refs[name], force=True)
         raise
+
+
+class _Tasks:
+    """The remote tasks of jobs. refs: job name -> the reference of its outcome."""
+
+    def __init__(self, ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> None:
+        self.run, self.logs, self.task = run, logs, ray.remote(_run_on_node)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        seen = _look(ray, run, jobs, nodes)
+        self.needs = needs(run, jobs, nodes, seen)
+        self.requests = resources(run, jobs, nodes, seen)
+        self.refs: dict[str, Any] = {}
+        for job in jobs:
+            self._start(job)
+
+    def shares(self, name: str) -> bool:
+        return 0 < self.requests[name].get("num_gpus", 0) < 1
+
+    def start_alone(self, job: Job, unfinished: Iterable[Job]) -> None:
+        """Start a job again with a whole GPU, and those that wait for it, which have seen it fail."""
+        self.requests[job.name]["num_gpus"] = 1
+        again = {job.name}
+        self._start(job)
+        for other in unfinished:  # in an order in which each comes after those it waits for
+            if again & set(other.after):
+                again.add(other.name)
+                self._start(other)
+
+    def _start(self, job: Job) -> None:
+        task = self.task.options(name=job.name, max_retries=RETRIES, **self.requests[job.name])
+        remote_job = portable(quiet(self.run, job, self.needs[job.name]))
+        self.refs[job.name] = task.remote(remote_job, self.logs, *(self.refs[name] for name in job.after))
+
+
+def _look(ray: Any, run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]]) -> Seen:
+    """Measure the trainings among `jobs` on a GPU of the cluster, if there is one and it matters."""
+    from ray.exceptions import RayError
+
+    measured = to_measure(run, jobs)
+    if run.options.trainer.accelerator == "cpu" or not measured or not any(node.get("GPU") for node in nodes):
+        return NOTHING
+    print(f"measuring the memory of {len(measured)} kinds of training on a GPU", flush=True)
+    try:
+        return ray.get(ray.remote(look).options(name="measure", num_gpus=1).remote([portable(job) for job in measured]))
+    except RayError as error:
+        print(f"nothing could be measured ({first_line(error)}): trainings run alone on a GPU", flush=True)
+        return NOTHING
 
 
 def _run_on_node(job: Job, logs: Path, *awaited: Outcome) -> Outcome:
@@ -156,66 +205,35 @@ def _lost_outcome(job: Job, lost: set[str], error: Exception) -> Outcome:
     return Outcome(errors=[f"{job.name}: {reason} ({first_line(error)})"])
 
 
-def portable(job: Job, processes: int, workers: int | None = None) -> Job:
+def portable(job: Job) -> Job:
     """Return the job with absolute paths, for a process that has another working folder."""
     options = job.run.options
     paths = {key: str(path.expanduser().absolute()) for key in PATHS if (path := getattr(options, key)) is not None}
-    return unattended(replace(job, run=job.run.replace(paths)), processes, workers)
+    return replace(job, run=job.run.replace(paths))
 
 
-def resources(run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def resources(
+    run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, float]], seen: Seen = NOTHING
+) -> dict[str, dict[str, float]]:
     """Return what each job requests from Ray, by job name: num_cpus, and num_gpus if it uses GPUs. `nodes`: the total
-    "CPU" and "GPU" of each node.
+    "CPU" and "GPU" of each node. `seen`: what was measured on one of them, which stands for all.
 
     Raises OptionError for a job that fits on no node: Ray would let it wait for ever.
     """
-    suite, trainer, loader = run.options.suite, run.options.trainer, run.options.loader
-    largest = int(max(node.get("CPU", 0) for node in nodes))
-    total = int(sum(node.get("CPU", 0) for node in nodes))
-    share = total // max(1, sum(job.step == "prepare" for job in jobs))
-    requests: dict[str, dict[str, float]] = {}
-    for job in jobs:
-        if job.step == "prepare":
-            request: dict[str, float] = {"num_cpus": loader.processes or min(max(share, 1), largest)}
-        else:
-            devices = trainer.devices if _trains(job) else 1
-            request = {"num_cpus": (suite.cpus + readers(run, job, nodes)) * devices}
-            if (gpus := _gpus(run, job, nodes)) is not None:
-                request["num_gpus"] = gpus
+    requests = {name: _request(run, need, seen) for name, need in needs(run, jobs, nodes, seen).items()}
+    for name, request in requests.items():
         if not any(_fits(request, node) for node in nodes):
             raise OptionError(
-                f"no node of the Ray cluster could run {job.name}: it requests {request}, the nodes have "
+                f"no node of the Ray cluster could run {name}: it requests {request}, the nodes have "
                 f"{', '.join(str({name: node.get(name, 0) for name in ('CPU', 'GPU')}) for node in nodes)}. "
                 "See suite.cpus, suite.pretrain_gpus, suite.transfer_gpus, trainer.devices and loader.workers."
             )
-        requests[job.name] = request
     return requests
 
 
-def readers(run: Run, job: Job, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the processes per device that read for a job: loader.workers. auto: on the node with the fewest processors
-    for each GPU, those of the job's share of a GPU without suite.cpus; none without a GPU."""
-    if (given := run.options.loader.workers) != "auto":
-        return given
-    if not (gpus := _gpus(run, job, nodes)):
-        return 0
-    share = gpus / (run.options.trainer.devices if _trains(job) else 1)
-    per_gpu = min(node["CPU"] / node["GPU"] for node in nodes if node.get("GPU"))
-    return min(MOST, max(0, int(per_gpu * share) - run.options.suite.cpus))
-
-
-def _gpus(run: Run, job: Job, nodes: Sequence[Mapping[str, float]]) -> float | None:
-    """Return the GPUs that a job requests; None if it uses none."""
-    suite, trainer = run.options.suite, run.options.trainer
-    if trainer.accelerator == "cpu" or not any(node.get("GPU") for node in nodes):
-        return None
-    if _trains(job):
-        return trainer.devices if suite.pretrain_gpus is None else suite.pretrain_gpus
-    return suite.transfer_gpus if job.step == "transfer" else None
-
-
-def _trains(job: Job) -> bool:
-    return job.step == "pretrain" and registry.method(job.method).trains
+def _request(run: Run, need: Need, seen: Seen) -> dict[str, float]:
+    gpus = share_of_gpus(run, need, seen)
+    return {"num_cpus": need.cpus} if gpus is None else {"num_cpus": need.cpus, "num_gpus": gpus}
 
 
 def _fits(request: Mapping[str, float], node: Mapping[str, float]) -> bool:

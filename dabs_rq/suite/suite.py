@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from dabs_rq.errors import OptionError
 from dabs_rq.run import Run
 from dabs_rq.run.processes import loader_workers, processors, uses_gpu
 from dabs_rq.suite import local as executors
 from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import Events
+from dabs_rq.suite.measured import Seen, look_apart, to_measure
+from dabs_rq.suite.needs import needs, quiet
+from dabs_rq.suite.packing import Packing, describe_gpus, too_large
 from dabs_rq.suite.plan import Plan, build_plan, describe_plan
 from dabs_rq.suite.progress import LiveProgress, Progress
 
@@ -63,7 +67,7 @@ def dry_run(run: Run) -> str:
 def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Events:
     suite = run.options.suite
     cpus = processors()
-    workers = min(suite.workers or (1 if uses_gpu(run.options) else max(1, cpus // suite.cpus)), len(jobs))
+    workers = min(suite.workers or max(1, cpus // suite.cpus), len(jobs))
     executor = suite.executor
     if executor == "auto":
         executor = "processes" if workers > 1 else "in_process"
@@ -72,12 +76,42 @@ def _execute(run: Run, jobs: Sequence[Job], logs: Path, on_screen: bool) -> Even
     if executor == "in_process" or not jobs:
         return executors.in_process(jobs, None)
     if executor == "processes":
-        share = max(1, workers // sum(job.step == "prepare" for job in jobs))
-        readers = loader_workers(run.options, workers)
-        quiet = [unattended(job, share if job.step == "prepare" else 1, readers) for job in jobs]
-        print(f"{len(jobs)} jobs in {workers} processes; their output goes to {logs}", flush=True)
-        return executors.in_processes(quiet, workers, logs, suite.cpus)
+        return _in_processes(run, jobs, workers, logs)
     from dabs_rq.suite.ray_executor import on_ray
 
     print(f"{len(jobs)} jobs on Ray; their output goes to {logs}", flush=True)
     return on_ray(run, jobs, logs)
+
+
+def _in_processes(run: Run, jobs: Sequence[Job], workers: int, logs: Path) -> Events:
+    if uses_gpu(run.options):
+        return _on_gpus(run, jobs, workers, logs, look_apart(to_measure(run, jobs)))
+    share = max(1, workers // sum(job.step == "prepare" for job in jobs))
+    readers = loader_workers(run.options, workers)
+    alone = [unattended(job, share if job.step == "prepare" else 1, readers) for job in jobs]
+    print(f"{len(jobs)} jobs in {workers} processes; their output goes to {logs}", flush=True)
+    return executors.in_processes(alone, workers, logs, run.options.suite.cpus)
+
+
+def _on_gpus(run: Run, jobs: Sequence[Job], workers: int, logs: Path, seen: Seen) -> Events:
+    """Run jobs in processes that share the GPUs of this machine. Raises OptionError for a job that takes more GPUs than
+    there are."""
+    suite, cpus = run.options.suite, processors()
+    taken = needs(run, jobs, [{"CPU": cpus, "GPU": len(seen.gpus)}], seen)
+    for name, need in taken.items():
+        if need.whole_gpus > len(seen.gpus):
+            raise OptionError(
+                f"{name} takes {need.whole_gpus} GPUs, and this machine has {len(seen.gpus)}: lower trainer.devices or "
+                "suite.pretrain_gpus"
+            )
+    for name in too_large(taken, seen.gpus):
+        print(f"{name} needs more memory than any GPU here has free, so it runs alone on the largest", flush=True)
+    packing = Packing(cpus, workers, seen.gpus, suite.jobs_per_gpu)
+    print(
+        f"{len(jobs)} jobs in up to {workers} processes on {describe_gpus(seen.gpus)}, at most {suite.jobs_per_gpu} on "
+        f"each (suite.jobs_per_gpu); their output goes to {logs}",
+        flush=True,
+    )
+    return executors.in_processes(
+        [quiet(run, job, taken[job.name]) for job in jobs], workers, logs, suite.cpus, packing=packing, needs=taken
+    )

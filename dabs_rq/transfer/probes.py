@@ -76,7 +76,7 @@ def fit_probe(
     size = run.domain.probe_batch(task, options.batch_size)
     if probe == "sgd":
         test_features = compute_features(test[0]), test[1]
-        batches = _sgd_batches(run, seed, encoder, train, targets, compute_features, size, reencode)
+        batches = _sgd_batches(run, seed, task, encoder, train, targets, compute_features, size, reencode)
         return sgd.fit_sgd(batches, encoder.width, task.target, outputs, options, seed, test_features)
     fit = partial(adamw.fit_adamw, target=task.target, outputs=outputs, options=options, seed=seed)
     if reencode:
@@ -100,6 +100,7 @@ def fit_probe(
 def _sgd_batches(
     run: Run,
     seed: int,
+    task: Task,
     encoder: Encoder,
     train: Examples,
     targets: np.ndarray,
@@ -115,8 +116,11 @@ def _sgd_batches(
             "are encoded again in every epoch. Give crop_flip and reencode, or none and cached"
         )
     if reencode:
+        whole = task.whole if options.crops == "whole" else None
+        if whole is not None:
+            train = run.splits.of_task(task, "train")  # not prepared, so that its files are known
         workers = loader_workers(run.options)
-        return sgd.ViewedFeatures(encoder, train, size, seed, options.view_size, workers, place)
+        return sgd.ViewedFeatures(encoder, train, size, seed, options.view_size, workers, place, whole)
     return features.CachedFeatures(compute_features(train), targets, size, seed, place, keep_last=True)
 
 

@@ -6,14 +6,18 @@ Source: moco-v3's linear evaluation. The score is that of the last epoch; the be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dabs_rq.data.batches import Order, loader, mix_seeds
+from dabs_rq.data.crops import Crops
 from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
@@ -26,7 +30,8 @@ from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.linear import Linear, train_epoch
 
 SCALED_TO = 256  # transfer.lr is the rate of a batch of this size
-VIEW = Recipe(crop=0.08, flip=0.5)
+LEAST = 0.08  # of a picture's area that a crop has
+VIEW = Recipe(crop=LEAST, flip=0.5)
 
 
 class Batches(Protocol):
@@ -40,7 +45,11 @@ class Batches(Protocol):
 
 class ViewedFeatures:
     """Features of views that are drawn anew in every epoch: random resized crops of at least 8 % of the area, flipped
-    or not. side: of a view, in pixels."""
+    or not.
+
+    side: of a view, in pixels; 0 for that of the input. whole: opens the whole picture of a file, which is cropped in
+    place of the input.
+    """
 
     def __init__(
         self,
@@ -51,12 +60,16 @@ class ViewedFeatures:
         side: int,
         workers: int,
         device: torch.device,
+        whole: Callable[[Path], Image.Image] | None = None,
     ) -> None:
         if len(encoder.inputs) != 1 or not isinstance(encoder.inputs[0], Grid):
             raise OptionError("transfer.views=crop_flip crops pictures, and this domain has other inputs: give none")
-        self.encoder, self.examples, self.device = encoder.to(device), examples, device
+        self.encoder, self.device = encoder.to(device), device
         self.order = Order(len(examples), batch_size, seed, keep_last=True)
         self.side, self.seed, self.workers = side or encoder.inputs[0].height, seed, workers
+        self.examples, self.recipe = examples, VIEW
+        if whole is not None:
+            self.examples, self.recipe = examples.cropped(Crops(1, self.side, LEAST), whole), replace(VIEW, crop=None)
 
     @torch.no_grad()
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,7 +78,9 @@ class ViewedFeatures:
         batches: Any = self.order.epoch(epoch)
         for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):
             images = to_model_input(inputs[0].to(self.device))
-            made = view(images, VIEW, self.side, self._draw(len(images), generator))
+            if images.ndim == 5:
+                images = images.squeeze(1)  # one crop of each whole picture
+            made = view(images, self.recipe, self.side, self._draw(len(images), generator))
             yield self.encoder.features((made,)), targets.to(self.device)
 
     def _draw(self, rows: int, generator: torch.Generator) -> Any:

@@ -76,4 +76,5 @@ TASK = Task(
     also=("accuracy_top5",),
     load=load,
     sizes={"train": SIZES["train"], "test": SIZES["validation"]},
+    whole=image.open_rgb,
 )
