@@ -121,7 +121,8 @@ def test_a_cell_opens_its_record(written: report.Report) -> None:
 def test_what_is_missing_or_failed_is_said(written: report.Report) -> None:
     text, _, notes = Page(written.page).text.rpartition("Missing and failed\n")[2].partition("\nNotes\n")
     (error,) = written.table.errors
-    assert f"Left out: {error}" in text and "Was it edited?" in text
+    assert f"Left out: {error}".replace("`", "") in text and "Was it edited?" in text
+    assert "run <code>suite</code> or <code>transfer</code> again" in written.page.read_text()
     assert f"COLA, RQ, seed 0: no score ({REASON})." in text
     assert "e-Mix has no result in 9 of 12 rows: COLA, MNLI_Matched" in text
     assert "Sensor, e-Mix, seed 0: no log of pretraining in " in Page(written.page).text

@@ -44,11 +44,11 @@ def draw(runs: Mapping[str, Run], domain: Domain, out: Path) -> tuple[Plot | Non
     if not curves:
         titles = [method_title(method) for method in runs if registry.method(method).trains]
         named = f"{domain.title}: no loss was logged in pretraining with {', '.join(titles)}"
-        return None, [f"{named}; {_next(runs, domain)}."] if missing else []
+        return None, [f"{named}; {_needed(runs, domain)}."] if missing else []
     return _draw(pd.concat(curves), domain, out), missing
 
 
-def _next(runs: Mapping[str, Run], domain: Domain) -> str:
+def _needed(runs: Mapping[str, Run], domain: Domain) -> str:
     """Say what a pretraining of the domain needs: its source, or else the command."""
     run, source = next(iter(runs.values())), domain.pretraining.source
     if not run.made_up and source.state(run.root) == "missing":
