@@ -197,6 +197,7 @@ def test_a_wide_table_scrolls_in_its_own_box_beside_its_first_column(
         box.click()
     ((moved, lefts),) = scroll_tables(opened)
     assert moved > 200 and lefts == {0} and sideways(opened) == 0
+    opened.execute_script("document.getElementById('table').scrollIntoView()")
     opened.save_screenshot(str(request.config.cache.mkdir("report") / "scrolled.png"))  # type: ignore[union-attr]
     for box in opened.find_elements("css selector", "[name=column]"):
         box.click()
