@@ -25,6 +25,7 @@ from dabs_rq.suite.packing import VISIBLE, Gpu
 
 # Of a process, beside what torch reserves: the context of CUDA and the code of its libraries, bytes. Assumed.
 CONTEXT = 800_000_000
+MEASURING = "measuring on a GPU how much memory a step of each kind of training needs"
 MARGIN = 1.15  # of what a step reserves: later steps may fragment it
 
 
@@ -74,7 +75,7 @@ def look_apart(jobs: Sequence[Job]) -> Seen:
     training is measured."""
     for measured in (jobs, ()):
         if measured:
-            print(f"measuring the memory of {len(measured)} kinds of training on a GPU", flush=True)
+            print(MEASURING, flush=True)
         with (
             contextlib.suppress(BrokenProcessPool),
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
