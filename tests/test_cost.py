@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,26 @@ def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
     for _, _, milliseconds, rate, hours in rows:
         assert 0 < float(rate) < 100  # of a processor, TFLOP/s
         assert float(hours) == pytest.approx(100 * float(milliseconds) / 3.6e6, rel=0.1)  # 100 steps
+
+
+def test_cells_are_estimated_as_a_suite_and_a_shared_checkpoint_counts_once(tmp_path: Path) -> None:
+    words = [f"runs={tmp_path}", "encoder.depth=1", "trainer.accelerator=cpu", "pretrain.steps=7200"]
+    run = Run.of([*words, "domain=sensor", "method=emix", "suite.calibrate=always"])
+    cells = [("plain", run), ("other probe", run.replace({"transfer.strengths": [1.0]}))]
+    cells.append(("all of one length", run.replace(domain="digits")))
+    text = estimate.describe_cells(cells).replace(",", "")
+    lines = [re.split(r"\s{2,}", line) for line in text.splitlines()]
+    first, second, third = (line for line in lines if len(line) == 9 and line[0].startswith(("sensor:", "digits:")))
+    assert [first[0], second[0], third[0]] == ["sensor: plain", "sensor: other probe", "digits: all of one length"]
+    (total,) = (line for line in lines if line[0] == "all")
+    assert float(second[3]) == 0 < float(first[3])
+    assert float(total[2]) == pytest.approx(float(first[3]) + float(third[3]), rel=0.1)
+    assert "H100" in text and "A checkpoint that several cells use is counted for the first of them." in text
+    measured = [line for line in lines if len(line) == 5 and line[1] == "emix"]
+    assert [line[0] for line in measured] == [first[0], third[0]]
+    hours = sum(float(line[4]) for line in measured)
+    (said,) = re.findall(r"pretraining takes (\S+) hours in sequence at these rates", text)
+    assert float(said) == pytest.approx(hours, rel=0.1) and hours > 0
 
 
 @pytest.mark.parametrize(("precision", "half"), [("mixed", True), ("bf16-mixed", True), ("32-true", False)])

@@ -310,6 +310,7 @@ def test_a_dry_run_of_an_experiment_says_what_remains_and_what_it_costs(
 ) -> None:
     assert main(["experiment", "supervised", "--dry-run", f"runs={tmp_path}"]) == 0
     out = capsys.readouterr().out
+    assert "GPU hours at 20% of the half-precision peak (assumed): V100" in out
     assert "19 jobs left" in out and "RQ, p = 0.5" in out and "240 x 64" in out and "3 cells and 3 seeds" in out
     assert not list(tmp_path.glob("*/mini"))
 

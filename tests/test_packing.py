@@ -19,7 +19,7 @@ from dabs_rq.suite import local as executors
 from dabs_rq.suite import suite as suites
 from dabs_rq.suite.calibrate import Step
 from dabs_rq.suite.measured import NOTHING, Seen, Training
-from dabs_rq.suite.packing import WHOLE, Gpu, Need, Packing, parts, too_large
+from dabs_rq.suite.packing import WHOLE, Gpu, Need, Packing, about_too_large, parts
 from dabs_rq.suite.plan import build_plan
 from dabs_rq.suite.ray_executor import resources
 from tests.stand_ins import job, tells_its_gpus
@@ -127,7 +127,9 @@ def test_a_job_larger_than_any_gpu_has_the_largest_to_itself() -> None:
     assert packing.place([("huge", huge), ("other", Need(gpus=1, memory=GB))]) == {"other": ("0",)}
     packing.release("small")
     assert packing.place([("huge", huge)]) == {"huge": ("1",)} and not packing.shares("huge")
-    assert too_large({"small": Need(gpus=1, memory=GB), "huge": huge}, devices) == ["huge"]
+    assert about_too_large({"small": Need(gpus=1, memory=GB), "huge": huge}, devices) == [
+        "huge needs 100 GB, more than any GPU has free (80 GB): it runs alone"
+    ]
 
 
 def test_jobs_spread_over_gpus_before_they_share_one() -> None:
@@ -298,7 +300,7 @@ def test_a_suite_shares_described_gpus(
     suites.suite(Run.of([*words, "suite.workers=2", "trainer.progress=false"]))
     out = capfd.readouterr().out
     assert "up to 2 processes on 1 x described GPU (80 GB free), at most 4 on each (suite.jobs_per_gpu)" in out
-    assert "pretrain sensor with rq, seed 0 needs more memory than any GPU here has free" in out
+    assert "pretrain sensor with rq, seed 0 needs 100 GB, more than any GPU has free (80 GB)" in out
     assert {"7", ""} == set(places(logs).values())
 
 

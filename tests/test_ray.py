@@ -25,7 +25,7 @@ from dabs_rq.errors import OptionError
 from dabs_rq.records import record
 from dabs_rq.run import Run
 from dabs_rq.suite import ray_executor
-from dabs_rq.suite.jobs import Job
+from dabs_rq.suite.jobs import Job, Outcome
 from dabs_rq.suite.plan import build_plan
 from dabs_rq.suite.ray_executor import OBJECT_STORE_BYTES, on_ray, resources
 from dabs_rq.suite.suite import suite
@@ -131,6 +131,38 @@ def test_jobs_that_are_too_large_for_the_memory_end_and_say_so(alone: Run, tmp_p
     assert "  transfer sensor with none, seed 0 waits for pretrain sensor with none, seed 0" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_job_that_runs_out_of_memory_on_a_shared_gpu_runs_again_alone(
+    tmp_path: Path,
+    cluster: tuple[Cluster, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ray counts GPUs that it is told of; the jobs only say what they were assigned."""
+
+    def on_node(one: Job, logs: Path, *before: Outcome) -> Outcome:
+        import ray
+
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        told = [f"{one.domain} {assigned.get('GPU', 0):g} {len([each for each in before if each.errors])}"]
+        full = one.domain == "tight" and assigned["GPU"] < 1
+        return Outcome(errors=["out of memory"] if full else [], missing=told, out_of_memory=full)
+
+    whole, _ = cluster
+    whole.add_node(num_cpus=4, num_gpus=1, object_store_memory=OBJECT_STORE_BYTES)
+    monkeypatch.setattr(ray_executor, "_run_on_node", on_node)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    run = Run.of([f"runs={tmp_path}", "domain=sensor", "method=rq", f"suite.ray_address={whole.address}"])
+    jobs = [Job("transfer", name, run, "rq") for name in ("tight", "other")]
+    jobs.append(Job("transfer", "after", run, "rq", after=(jobs[0].name,)))
+    jobs.append(Job("pretrain", "sensor", run, "rq"))
+    outcomes = {one.domain: outcome for one, outcome in on_ray(run, jobs, tmp_path) if outcome is not None}
+    told = [outcomes[name].missing[0] for name in ("tight", "other", "after", "sensor")]
+    assert told == ["tight 1 0", "other 0.25 0", "after 0.25 0", "sensor 1 0"]  # a GPU without CUDA measures nothing
+    assert outcomes["tight"].note and not outcomes["other"].note
+    assert "measuring on a GPU how much memory" in capsys.readouterr().out
+
+
 # ---- what is asked of a cluster ------------------------------------------------------------------------------------
 
 
@@ -173,12 +205,11 @@ def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some data").mkdir()
     here = Run.of(("data=some data", "out=", "runs=x", "runs=~/y"))
-    run = pickle.loads(pickle.dumps(ray_executor.portable(Job("pretrain", "sensor", here), 3))).run
+    run = pickle.loads(pickle.dumps(ray_executor.portable(Job("pretrain", "sensor", here)))).run
     assert (
         run.root == tmp_path / "some data" and run.places.runs == Path("~/y").expanduser() and run.options.out is None
     )
-    assert run.options.loader.processes == 3 and not run.options.trainer.progress
-    elsewhere = ray_executor.portable(Job("pretrain", "sensor", Run.of()), 1).run
+    elsewhere = ray_executor.portable(Job("pretrain", "sensor", Run.of())).run
     assert elsewhere.places.runs == tmp_path / "runs"
 
 

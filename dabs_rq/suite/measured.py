@@ -25,6 +25,7 @@ from dabs_rq.suite.packing import VISIBLE, Gpu
 
 # Of a process, beside what torch reserves: the context of CUDA and the code of its libraries, bytes. Assumed.
 CONTEXT = 800_000_000
+MEASURING = "measuring on a GPU how much memory a step of each kind of training needs"
 MARGIN = 1.15  # of what a step reserves: later steps may fragment it
 
 
@@ -74,7 +75,7 @@ def look_apart(jobs: Sequence[Job]) -> Seen:
     training is measured."""
     for measured in (jobs, ()):
         if measured:
-            print(f"measuring the memory of {len(measured)} kinds of training on a GPU", flush=True)
+            print(MEASURING, flush=True)
         with (
             contextlib.suppress(BrokenProcessPool),
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -86,24 +87,23 @@ def look_apart(jobs: Sequence[Job]) -> Seen:
 def look(jobs: Sequence[Job]) -> Seen:
     """Read the GPUs, and measure the trainings on the first of them."""
     gpus = read_gpus()
+    largest = max((gpu.memory for gpu in gpus), default=0)  # a source that stays on any of them counts
     trainings: dict[str, Training] = {}
     for job in jobs if gpus else ():
         try:
-            needed = _measured(job, gpus[0])
+            needed = _measured(job, largest)
         except Exception as error:  # the job itself tells what is wrong
-            print(
-                f"{job.title}: a step could not be measured ({first_line(error)}): it runs alone on a GPU", flush=True
-            )
+            print(f"{job.title} runs alone on a GPU: a step could not be measured ({first_line(error)})", flush=True)
             continue
         if needed is not None:
             trainings[job.title] = needed
     return Seen(gpus, trainings)
 
 
-def _measured(job: Job, gpu: Gpu) -> Training | None:
+def _measured(job: Job, gpu_memory: int) -> Training | None:
     run, domain = job.run, job.run.domain
     step = measure(run, run.inputs_of(domain), run.method.name, run.method.options, run.batch_size, seconds=0.0)
-    return None if step.memory is None else training(run, step.memory, gpu.memory)
+    return None if step.memory is None else training(run, step.memory, gpu_memory)
 
 
 def training(run: Run, step_memory: int, gpu_memory: int) -> Training | None:

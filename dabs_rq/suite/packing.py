@@ -61,10 +61,14 @@ def parts(need: Need, gpu_memory: int, jobs_per_gpu: int) -> int:
     return min(WHOLE, max(taken, WHOLE // jobs_per_gpu))
 
 
-def too_large(needs: Mapping[str, Need], gpus: Sequence[Gpu]) -> list[str]:
-    """List the jobs that were measured to need more memory than any GPU has."""
+def about_too_large(needs: Mapping[str, Need], gpus: Sequence[Gpu]) -> list[str]:
+    """Say of each job that was measured to need more memory than any GPU has that it runs alone."""
     largest = max((gpu.memory for gpu in gpus), default=0)
-    return [name for name, need in needs.items() if need.memory is not None and need.memory > largest]
+    return [
+        f"{name} needs {need.memory / 1e9:.0f} GB, more than any GPU has free ({largest / 1e9:.0f} GB): it runs alone"
+        for name, need in needs.items()
+        if need.memory is not None and need.memory > largest
+    ]
 
 
 def describe_gpus(gpus: Sequence[Gpu]) -> str:

@@ -24,9 +24,9 @@ from dabs_rq.run import Run
 from dabs_rq.run.options import PATHS
 from dabs_rq.suite.jobs import Job, Outcome
 from dabs_rq.suite.local import ALONE, THREAD_VARIABLES, Events, run_logged
-from dabs_rq.suite.measured import NOTHING, Seen, look, to_measure
+from dabs_rq.suite.measured import MEASURING, NOTHING, Seen, look, to_measure
 from dabs_rq.suite.needs import needs, quiet, share_of_gpus
-from dabs_rq.suite.packing import Need
+from dabs_rq.suite.packing import Need, about_too_large
 
 RETRIES = 3  # of a job whose process or node is lost; and separately, of one whose node runs out of memory
 OBJECT_STORE_BYTES = 100_000_000  # Ray's object store holds only outcomes
@@ -131,6 +131,8 @@ class _Tasks:
         seen = _look(ray, run, jobs, nodes)
         self.needs = needs(run, jobs, nodes, seen)
         self.requests = resources(run, jobs, nodes, seen)
+        for line in about_too_large(self.needs, seen.gpus):
+            print(line, flush=True)
         self.refs: dict[str, Any] = {}
         for job in jobs:
             self._start(job)
@@ -161,7 +163,7 @@ def _look(ray: Any, run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, 
     measured = to_measure(run, jobs)
     if run.options.trainer.accelerator == "cpu" or not measured or not any(node.get("GPU") for node in nodes):
         return NOTHING
-    print(f"measuring the memory of {len(measured)} kinds of training on a GPU", flush=True)
+    print(MEASURING, flush=True)
     try:
         return ray.get(ray.remote(look).options(name="measure", num_gpus=1).remote([portable(job) for job in measured]))
     except RayError as error:

@@ -16,7 +16,7 @@ from dabs_rq.suite.jobs import Job, Outcome, unattended
 from dabs_rq.suite.local import Events
 from dabs_rq.suite.measured import Seen, look_apart, to_measure
 from dabs_rq.suite.needs import needs, quiet
-from dabs_rq.suite.packing import Packing, describe_gpus, too_large
+from dabs_rq.suite.packing import Packing, about_too_large, describe_gpus
 from dabs_rq.suite.plan import Plan, build_plan, describe_plan
 from dabs_rq.suite.progress import LiveProgress, Progress
 
@@ -104,8 +104,8 @@ def _on_gpus(run: Run, jobs: Sequence[Job], workers: int, logs: Path, seen: Seen
                 f"{name} takes {need.whole_gpus} GPUs, and this machine has {len(seen.gpus)}: lower trainer.devices or "
                 "suite.pretrain_gpus"
             )
-    for name in too_large(taken, seen.gpus):
-        print(f"{name} needs more memory than any GPU here has free, so it runs alone on the largest", flush=True)
+    for line in about_too_large(taken, seen.gpus):
+        print(line, flush=True)
     packing = Packing(cpus, workers, seen.gpus, suite.jobs_per_gpu)
     print(
         f"{len(jobs)} jobs in up to {workers} processes on {describe_gpus(seen.gpus)}, at most {suite.jobs_per_gpu} on "

@@ -53,7 +53,7 @@ from dabs_rq.transfer.tokens import check_length, probed, spaced
 
 Fits: TypeAlias = dict[tuple[Any, ...], Fitted]  # all that a fit depends on beside the run, seed and encoder
 SPECTRUM_ROWS = 512
-MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers, or on Ray raise suite.transfer_gpus"
+MEMORY_ADVICE = "Run fewer jobs at a time: lower suite.workers or suite.jobs_per_gpu, or raise suite.transfer_gpus"
 
 
 def transfer(run: Run, seed: int, network: Encoder | None = None) -> tuple[list[Path], list[Exception]]:
