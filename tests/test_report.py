@@ -19,7 +19,7 @@ from dabs_rq import cli, registry, report, table
 from dabs_rq.errors import OptionError
 from dabs_rq.files import digest
 from dabs_rq.pretrain import logs
-from dabs_rq.report import curves, scores
+from dabs_rq.report import curves, figure, scores
 from dabs_rq.run import Run
 from tests import report_run
 from tests.report_run import REASON, WORDS
@@ -169,6 +169,26 @@ def test_the_same_results_give_the_same_files(
     after = {file: file.read_bytes() for file in written.page.parent.rglob("*") if file.is_file()}
     assert after.pop(kept) == b"somebody's own" and after == before
     kept.unlink()
+
+
+def test_a_figure_is_written_only_if_it_shows_something_else(tmp_path: Path) -> None:
+    pdf, svg = (tmp_path / "figures" / f"line.{kind}" for kind in ("pdf", "svg"))
+
+    def save(height: float) -> tuple[int, int]:
+        with figure.style():
+            plot = figure.new(2.0)
+            plot.add_subplot().plot([0, height])
+            figure.save(plot, pdf.parent, "line", "A line.")
+        listed = {file.name: digest(file.read_bytes()) for file in (pdf, svg)}
+        (tmp_path / figure.LIST).write_text(json.dumps(listed))
+        return pdf.stat().st_mtime_ns, svg.stat().st_mtime_ns
+
+    first, drawn = save(1), pdf.read_bytes()
+    assert save(1) == first
+    higher = save(2)
+    assert set(higher).isdisjoint(first) and pdf.read_bytes() != drawn
+    pdf.write_bytes(drawn)  # the PDF of the other drawing
+    assert save(2) != higher and pdf.read_bytes() != drawn
 
 
 # ---- any run ---------------------------------------------------------------------------------------------------------
