@@ -81,6 +81,18 @@ def test_always_and_never_give_the_same(root: Path, store: Store) -> None:
     assert store.prepare(kept) is kept
 
 
+def test_never_reads_recordings_that_are_prepared_but_prepares_none(root: Path, store: Store) -> None:
+    kinds: dict[str, Any] = {"shape": (None, 2), "dtype": "int16"}
+    never = Store(store.folder, policy="never")
+    source = column(root, decode_varying, **kinds)
+    assert never.prepare(source) is source and not store.folder.exists()
+    kept = store.prepare(source)
+    read = never.prepare(column(root, decode_never, **kinds))
+    assert isinstance(kept, Stored) and isinstance(read, Stored) and read.key == source.key
+    for row in range(len(source)):
+        np.testing.assert_array_equal(read[row], kept[row])
+
+
 def test_keys_tell_contents_apart(root: Path, store: Store) -> None:
     kept = store.load_or_build(column(root))
     assert kept.key == column(root).key, "the policy changes no key"

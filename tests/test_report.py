@@ -173,6 +173,26 @@ def test_the_same_results_give_the_same_files(
     kept.unlink()
 
 
+def test_a_figure_is_written_only_if_it_shows_something_else(tmp_path: Path) -> None:
+    pdf, svg = (tmp_path / "figures" / f"line.{kind}" for kind in ("pdf", "svg"))
+
+    def save(height: float) -> tuple[int, int]:
+        with figure.style():
+            plot = figure.new(2.0)
+            plot.add_subplot().plot([0, height])
+            figure.save(plot, pdf.parent, "line", "A line.")
+        listed = {file.name: digest(file.read_bytes()) for file in (pdf, svg)}
+        (tmp_path / figure.LIST).write_text(json.dumps(listed))
+        return pdf.stat().st_mtime_ns, svg.stat().st_mtime_ns
+
+    first, drawn = save(1), pdf.read_bytes()
+    assert save(1) == first
+    higher = save(2)
+    assert set(higher).isdisjoint(first) and pdf.read_bytes() != drawn
+    pdf.write_bytes(drawn)  # the PDF of the other drawing
+    assert save(2) != higher and pdf.read_bytes() != drawn
+
+
 # ---- any run ---------------------------------------------------------------------------------------------------------
 
 

@@ -102,8 +102,9 @@ class _Views(Sequence[np.ndarray]):
 class Store:
     """Prepares columns under `folder`.
 
-    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit. cache_gb: the
-    most that one column may take; "auto": what the disk has room for, see `Room`. workers: processes that decode.
+    policy: "always"; "never": decode on the fly, with the same arrays, and read only recordings that are prepared
+    already; "auto": prepare columns that fit. cache_gb: the most that one column may take; "auto": what the disk has
+    room for, see `Room`. workers: processes that decode.
     """
 
     folder: Path
@@ -122,7 +123,9 @@ class Store:
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never":
-            return column
+            # Arrays of one shape are counted without decoding any, recordings only by decoding all.
+            kept = _read_if_intact(self.folder / column.key, column) if None in column.shape else None
+            return column if kept is None else kept
         if self.policy == "always" or None in column.shape:
             return self.load_or_build(column)
         if (stored := _read_if_intact(self.folder / column.key, column)) is not None:

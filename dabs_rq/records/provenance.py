@@ -39,41 +39,28 @@ def code(*modules: str) -> dict[str, str]:
     pending = list(modules)
     while pending:
         if (name := pending.pop()) not in hashes:
-            hashes[name] = _hash(name)
-            pending += _imports(name)
+            hashes[name], imported = _read(name)
+            pending += imported
     return dict(sorted(hashes.items()))
 
 
 @cache
-def _hash(module: str) -> str:
-    return digest(ast.dump(_parsed(module)))
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    """List our modules that a module imports, at its top or inside functions, and their packages."""
-    names: set[str] = set()
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """Hash a module's syntax tree without docstrings, and list our modules that it imports, at its top or inside
+    functions, and their packages."""
     file = _file(module)
-    package = module if file and file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(_parsed(module)):
+    assert file is not None
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    tree, names = ast.parse(file.read_bytes()), set[str]()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return tuple(sorted(name for name in names if _file(name)))
-
-
-@cache
-def _parsed(module: str) -> ast.Module:
-    """Parse a module to a syntax tree without docstrings."""
-    file = _file(module)
-    assert file is not None
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+    return digest(ast.dump(tree)), tuple(sorted(name for name in names if _file(name)))
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -95,7 +82,7 @@ def _file(module: str) -> Path | None:
 
 def refresh() -> None:
     """Clear the caches of source code, so that files that changed in this process are read again."""
-    for cached in (code, _hash, _parsed, _imports, _file):
+    for cached in (code, _read, _file):
         cached.cache_clear()
 
 

@@ -32,7 +32,6 @@ from dabs_rq.table.layout import lay_out
 from dabs_rq.table.published import read_published
 
 PAGE, FIGURES = "report.html", "figures"
-WRITTEN = ".figures.json"  # figures of this report, with the hashes of their contents
 QUANTIZER = "rq"  # the method whose options the views of the quantizer use
 
 
@@ -54,7 +53,7 @@ def write(run: Run) -> Report:
     with figure.style():
         built = table.build(run)
         folder = table.write(run, built)
-        ours.check_replaceable([folder / PAGE, folder / WRITTEN])
+        ours.check_replaceable([folder / PAGE, folder / figure.LIST])
         with locked_folder(folder):
             remove_leftovers(folder / FIGURES)
             html, figure_names = _compose(run, built, folder / FIGURES)
@@ -66,20 +65,16 @@ def write(run: Run) -> Report:
 def _remove_old(folder: Path, names: set[str]) -> None:
     """Delete the figures of an earlier report that the page no longer shows: files that stand in the list it wrote, and
     have not changed since. Then write the list of this report."""
-    listed = folder.parent / WRITTEN
-    try:
-        earlier = json.loads(listed.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        earlier = {}
+    earlier = figure.listed(folder)
     current = {f"{name}.{kind}" for name in names for kind in ("pdf", "svg")}
-    for name, content in earlier.items() if isinstance(earlier, dict) else ():
+    for name, content in earlier.items():
         file = folder / name
         ours = re.fullmatch(r"[\w-]+\.(pdf|svg)", name) and file.is_file() and not file.is_symlink()
         if ours and name not in current and digest(file.read_bytes()) == content:
             file.unlink()
     written = {name: digest((folder / name).read_bytes()) for name in sorted(current)}
     if written or earlier:
-        write_text(listed, json.dumps(written, indent=1) + "\n")
+        write_text(folder.parent / figure.LIST, json.dumps(written, indent=1) + "\n")
 
 
 def _compose(run: Run, built: Table, figures: Path) -> tuple[str, set[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dabs_rq.table import ours
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LIST = ".figures.json"  # beside the folder of figures: those of its page, with the hashes of their contents
 WIDTH = 4.4  # inches: legible on a phone, and a column of a paper
 INK, FAINT = "#1f2329", "#8d959e"
 # Okabe and Ito's colours, which colour-blind readers can distinguish. Markers distinguish methods without colour.
@@ -107,17 +109,46 @@ def legend_columns(labels: Sequence[str]) -> int:
 
 
 def save(figure: Figure, folder: Path, name: str, alternative: str) -> Plot:
-    """Write `<name>.pdf` and `<name>.svg`. `alternative`: the text alternative for screen readers.
+    """Write `<name>.pdf` and `<name>.svg`, unless they show the same already. `alternative`: the text alternative for
+    screen readers.
 
     Raises RecordError if there is a file of these names that is not ours."""
-    ours.check_replaceable(folder / f"{name}.{kind}" for kind in ("pdf", "svg"))
-    with atomic_path(folder / f"{name}.pdf") as temporary:
-        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": ours.CREATOR})
-    figure.set_layout_engine("none")  # keep the layout of the PDF
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    write_text(folder / f"{name}.svg", text.getvalue())
-    return Plot(name, _inline(text.getvalue(), name, alternative))
+    pdf, svg = (folder / f"{name}.{kind}" for kind in ("pdf", "svg"))
+    ours.check_replaceable((pdf, svg))
+    _lay_out(figure)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = stream.getvalue()
+    if not (_is_listed(pdf) and _is_listed(svg) and svg.read_text(encoding="utf-8") == text):
+        with atomic_path(pdf) as temporary:  # most of the time of a figure, which embeds its fonts
+            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": ours.CREATOR})
+        write_text(svg, text)
+    return Plot(name, _inline(text, name, alternative))
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the parts of a figure for all formats as a PDF needs it."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    resolution = figure.dpi
+    FigureCanvasPdf(figure)
+    figure.draw_without_rendering()  # leaves the resolution of a PDF behind
+    figure.set_layout_engine("none")
+    figure.set_dpi(resolution)
+
+
+def listed(folder: Path) -> dict[str, Any]:
+    """Read which files of a folder of figures its page had shown, with the hashes of their contents."""
+    try:
+        names = json.loads((folder.parent / LIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return names if isinstance(names, dict) else {}
+
+
+def _is_listed(file: Path) -> bool:
+    """Return whether a figure is as the page beside its folder had shown it."""
+    return file.is_file() and listed(file.parent).get(file.name) == digest(file.read_bytes())
 
 
 _SPACE, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"

@@ -62,7 +62,7 @@ def counted_options(run: Run) -> dict[str, Any]:
 def changed_code(recorded: Mapping[str, str], current: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
     """List the modules whose hash changed. Hashes of another version of Python do not compare: then nothing is listed,
     see `comparable_code`."""
-    if not comparable_code(versions):
+    if recorded == current or not comparable_code(versions):
         return []
     return sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
 

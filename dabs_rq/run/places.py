@@ -18,7 +18,7 @@ from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ class Places:
     """Files and folders by identity, for the data, scale and protocol of `options`."""
 
     options: Options
+    _known: dict[tuple[str, str, Identity], Path] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def runs(self) -> Path:
@@ -101,8 +102,11 @@ class Places:
         return self._result_folder("checkpoints", identity)
 
     def _result_folder(self, kind: str, identity: Identity) -> Path:
-        below = self.folder(identity.domain) / kind / identity.domain / identity.method / identity.variant
-        return below / f"seed-{identity.seed}"
+        key = (self.data_id(identity.domain), kind, identity)
+        if (folder := self._known.get(key)) is None:  # a table asks for that of every record, several times
+            below = self.folder(identity.domain) / kind / identity.domain / identity.method / identity.variant
+            folder = self._known[key] = below / f"seed-{identity.seed}"
+        return folder
 
     @property
     def results(self) -> Path:

@@ -138,8 +138,9 @@ def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, lis
             row.failed[name, result.seed] = result
             continue
         try:
-            predictions = recheck.predictions(record_file(run, result), result)
-            scored = _scored(run, task, result, predictions)
+            file = record_file(run, result)
+            predictions = recheck.predictions(file, result)
+            scored = _scored(file, task, result, predictions)
             if math.isnan(row.constant):
                 row.constant = metrics.constant(task.metric, task.target, predictions.targets)
         except (RecordError, PluginError) as error:
@@ -150,8 +151,7 @@ def check_records(run: Run, task: Task, records: list[Record]) -> tuple[Row, lis
     return row, errors
 
 
-def _scored(run: Run, task: Task, result: Record, predictions: Predictions) -> Scored:
-    file = record_file(run, result)
+def _scored(file: Path, task: Task, result: Record, predictions: Predictions) -> Scored:
     try:
         return significance.scored(task, result, predictions)
     except Exception as error:  # predictions of another shape or type

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from dabs_rq import checkpoint, registry
 from dabs_rq.errors import CheckpointError
@@ -29,7 +30,7 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
     named: dict[str, dict[str, None]] = {}
     stale: dict[str, None] = {}  # methods and networks
     data: dict[str, kept.CurrentData] = {}
-    encoders: dict[tuple[str, str, int], tuple[str | None, list[Change]]] = {}
+    encoders: dict[tuple[str, str], _Encoders] = {}
     for (domain, task_name), row in results.items():
         if not row.records:
             continue
@@ -40,12 +41,12 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
         for name, by_seed in row.records.items():
             method = name.partition("+")[0]
             cell = cells[domain, method]
+            if (domain, method) not in encoders:
+                encoders[domain, method] = _Encoders(cell, current)
+            computed_by = transfer.computed_by(cell, task)
             for seed, result in by_seed.items():
-                key = (domain, method, seed)
-                if key not in encoders:
-                    encoders[key] = _encoder(cell, current, seed)
-                weights, of_encoder = encoders[key]
-                changes = kept.changes(result, task, transfer.computed_by(cell, task), weights, compared)
+                weights, of_encoder = encoders[domain, method].of_seed(seed)
+                changes = kept.changes(result, task, computed_by, weights, compared)
                 for change in (*changes, *of_encoder):
                     what = _WHAT.get(change.kind) or f"code ({_some(change.what.split(', '))})"
                     stale[method] = None
@@ -62,16 +63,36 @@ def stale_notes(run: Run, cells: Mapping[tuple[str, str], Run], results: Mapping
     return notes
 
 
-def _encoder(cell: Run, data: kept.CurrentData, seed: int) -> tuple[str | None, list[Change]]:
-    """Return the hash of a cell's encoder, None if there is no checkpoint, and what changed since it was made."""
-    if cell.options.scores_network:
-        return None, []
-    try:
-        described = checkpoint.describe(cell.checkpoint_file(seed))
-    except CheckpointError:
-        return None, []
-    source = data.source if has_local_data(cell, cell.domain.pretraining.source) else None
-    return described["weights"], kept_encoder.changes(described, pretrain.computed_by(cell), source)
+class _Encoders:
+    """The encoders of a cell, one per seed. What all seeds share is computed once."""
+
+    def __init__(self, cell: Run, data: kept.CurrentData) -> None:
+        self.cell, self.data = cell, data
+        self.known: dict[int, tuple[str | None, list[Change]]] = {}
+
+    @cached_property
+    def computed_by(self) -> dict[str, str]:
+        return pretrain.computed_by(self.cell)
+
+    @cached_property
+    def source(self) -> Callable[[], str] | None:
+        """Compute the key of the pretraining examples; None if they are not on this machine."""
+        return self.data.source if has_local_data(self.cell, self.cell.domain.pretraining.source) else None
+
+    def of_seed(self, seed: int) -> tuple[str | None, list[Change]]:
+        """Return the hash of an encoder, None if there is no checkpoint, and what changed since it was made."""
+        if seed not in self.known:
+            self.known[seed] = self._read(seed)
+        return self.known[seed]
+
+    def _read(self, seed: int) -> tuple[str | None, list[Change]]:
+        if self.cell.options.scores_network:
+            return None, []
+        try:
+            described = checkpoint.describe(self.cell.checkpoint_file(seed))
+        except CheckpointError:
+            return None, []
+        return described["weights"], kept_encoder.changes(described, self.computed_by, self.source)
 
 
 def _some(names: Sequence[str]) -> str:
