@@ -81,6 +81,20 @@ def test_always_and_never_give_the_same(root: Path, store: Store) -> None:
     assert store.prepare(kept) is kept
 
 
+def test_arrays_of_any_length_are_read_from_the_cache_even_if_nothing_new_is_prepared(root: Path, store: Store) -> None:
+    """Recordings and tables are needed whole to list their examples: decoding them would take as long as preparing."""
+    never, shape = Store(store.folder, policy="never"), {"shape": (None, 2), "dtype": "int16"}
+    source = column(root, decode_varying, **shape)
+    assert never.prepare(source) is source and not store.folder.exists()
+    kept = store.prepare(source)
+    again = never.prepare(column(root, decode_never, **shape))
+    assert isinstance(again, Stored) and again.key == source.key
+    assert all(np.array_equal(again[row], kept[row]) for row in range(FILES * PER_FILE))
+    (root / "1.txt").write_text("10")
+    changed = column(root, decode_varying, **shape)
+    assert never.prepare(changed) is changed
+
+
 def test_keys_tell_contents_apart(root: Path, store: Store) -> None:
     kept = store.load_or_build(column(root))
     assert kept.key == column(root).key, "the policy changes no key"

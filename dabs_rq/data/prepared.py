@@ -102,8 +102,10 @@ class _Views(Sequence[np.ndarray]):
 class Store:
     """Prepares columns under `folder`.
 
-    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit. cache_gb: the
-    most that one column may take; "auto": what the disk has room for, see `Room`. workers: processes that decode.
+    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit. A column of
+    arrays of any length is read from the cache under every policy, because its readers need all of it at once; "never"
+    only does not write it. cache_gb: the most that one column may take; "auto": what the disk has room for, see `Room`.
+    workers: processes that decode.
     """
 
     folder: Path
@@ -122,7 +124,8 @@ class Store:
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never":
-            return column
+            stored = _read_if_intact(self.folder / column.key, column) if None in column.shape else None
+            return column if stored is None else stored
         if self.policy == "always" or None in column.shape:
             return self.load_or_build(column)
         if (stored := _read_if_intact(self.folder / column.key, column)) is not None:
@@ -182,10 +185,9 @@ def _read_if_intact(folder: Path, column: Decoded) -> Stored | None:
 
 
 def _read(folder: Path, column: Decoded) -> Stored:
-    from datasets import Dataset, concatenate_datasets
-
-    parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
-    views = _Views(folder, concatenate_datasets(parts).data.table, column)
+    # As `datasets` reads its own files, without importing it, which takes longer than the reading.
+    parts = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in sorted(folder.glob("*.arrow"))]
+    views = _Views(folder, pa.concat_tables(parts), column)
     if len(views) != len(column):
         raise ValueError(f"{len(views)} arrays, expected {len(column)}")
     return Stored(views, np.arange(len(views)), column.key)
