@@ -74,8 +74,8 @@ def with_data(miniature: Callable[[str], Path], prepared: Path) -> Callable[...,
             else:
                 places[runs / "miniature" / f"{name}-{registry.miniature_version(name)}"] = miniature(name)
         for place, target in places.items():
-            if not place.is_symlink():
-                target.mkdir(exist_ok=True)
+            target.mkdir(exist_ok=True)
+            if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(target)
         return runs
