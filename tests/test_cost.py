@@ -93,7 +93,7 @@ def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
     assert [row[:2] for row in rows] == [[domain, method] for domain in ("text", "sensor") for method in ("emix", "rq")]
     for _, _, milliseconds, rate, hours in rows:
         assert 0 < float(rate) < 100  # of a processor, TFLOP/s
-        assert float(hours) == pytest.approx(100 * float(milliseconds) / 3.6e6, rel=0.1)  # 100 steps
+        assert float(hours) == pytest.approx(100 * float(milliseconds.replace(",", "")) / 3.6e6, rel=0.1)  # 100 steps
 
 
 @pytest.mark.parametrize(("precision", "half"), [("mixed", True), ("bf16-mixed", True), ("32-true", False)])

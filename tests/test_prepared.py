@@ -90,6 +90,10 @@ def test_arrays_of_any_length_are_read_from_the_cache_even_if_nothing_new_is_pre
     again = never.prepare(column(root, decode_never, **shape))
     assert isinstance(again, Stored) and again.key == source.key
     assert all(np.array_equal(again[row], kept[row]) for row in range(FILES * PER_FILE))
+    file = store.folder / source.key / "data.arrow"
+    file.write_bytes(file.read_bytes().replace(kept[11].tobytes(), b"?" * kept[11].nbytes))
+    assert never.prepare(source) is source, "a damaged cache is none"
+    store.prepare(source)
     (root / "1.txt").write_text("10")
     changed = column(root, decode_varying, **shape)
     assert never.prepare(changed) is changed

@@ -195,9 +195,9 @@ def test_means_do_not_lose_rows_to_a_network_that_serves_some() -> None:
     [
         ("my_cnn", "images", "dtd"),
         ("hf_vision", "images", "dtd"),
-        ("hf_audio", "speech", "audio_mnist"),
+        pytest.param("hf_audio", "speech", "audio_mnist", marks=pytest.mark.slow),
         ("hf_text", "text", "rte"),
-        ("timm_resnet", "images", "dtd"),
+        pytest.param("timm_resnet", "images", "dtd", marks=pytest.mark.slow),
     ],
 )
 def test_an_example_is_scored(name: str, domain: str, task: str, words: Callable[..., list[str]]) -> None:

@@ -48,6 +48,12 @@ class Stored:
     def __getitem__(self, row: int) -> np.ndarray:
         return self.arrays[self.rows[row]]
 
+    def checked(self) -> Stored:
+        """Read every array once. Raises DataError if one is damaged."""
+        for row in range(len(self)):
+            self[row]
+        return self
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         arrays = self.arrays
         return np.stack([arrays[row] for row in self.rows[rows]])
@@ -124,8 +130,7 @@ class Store:
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never":
-            stored = _read_if_intact(self.folder / column.key, column) if None in column.shape else None
-            return column if stored is None else stored
+            return self._kept(column) if None in column.shape else column
         if self.policy == "always" or None in column.shape:
             return self.load_or_build(column)
         if (stored := _read_if_intact(self.folder / column.key, column)) is not None:
@@ -133,6 +138,14 @@ class Store:
         largest: float | Literal["auto"] = "auto" if self.cache_gb == "auto" else self.cache_gb * 1e9
         with Room(self.folder, largest).claimed(column.key, len(column) * column.row_bytes) as fits:
             return self.load_or_build(column) if fits else column
+
+    def _kept(self, column: Decoded) -> Column:
+        """Return the column, backed by the cache if that is there and every array in it is undamaged."""
+        stored = _read_if_intact(self.folder / column.key, column)
+        try:
+            return column if stored is None else stored.checked()
+        except DataError:  # which deletes the cache
+            return column
 
     def load_or_build(self, column: Decoded) -> Stored:
         """Read the column from the cache. A missing or damaged cache is built first."""
