@@ -54,10 +54,39 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Calla
     return root
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A prepared cache of the miniatures for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return (base if worker_id == "master" else base.parent) / "prepared"
+
+
+@pytest.fixture(scope="session")
+def with_data(miniature: Callable[[str], Path], prepared: Path) -> Callable[..., Path]:
+    """with_data(runs, *domains): the folder `runs`, in which these miniatures or installed data are written already,
+    and prepared arrays are those of all tests."""
+
+    def with_data(runs: Path, *domains: str) -> Path:
+        places = {runs / "prepared": prepared}
+        for name in domains:
+            if (installed := registry.domain(name).installed) is not None:
+                places[runs / "installed" / f"{name}-{installed.key}"] = miniature(name)
+            else:
+                places[runs / "miniature" / f"{name}-{registry.miniature_version(name)}"] = miniature(name)
+        for place, target in places.items():
+            target.mkdir(exist_ok=True)
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(target)
+        return runs
+
+    return with_data
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Examples]:
-    """read(load, root, domain, split, protocol="corrected", made_up=True, strict=False, prepare="never", **options):
-    the examples of one split, with protocol options overridden by `options`."""
+    """read(load, root, domain, split, protocol="corrected", made_up=True, strict=False, prepare="never", kept=None,
+    **options): the examples of one split, with protocol options overridden by `options`. kept: the prepared cache."""
 
     def read(
         load: Callable[[Request], Examples],
@@ -70,6 +99,7 @@ def read(tmp_path: Path) -> Callable[..., Examples]:
         made_up: bool = True,
         strict: bool = False,
         prepare: Any = "never",
+        kept: Path | None = None,
         **options: Any,
     ) -> Examples:
         chosen = dataclasses.replace(load_protocol(protocol), **options)
@@ -78,7 +108,7 @@ def read(tmp_path: Path) -> Callable[..., Examples]:
             split=split,
             inputs=with_vocabulary(registry.domain(domain).inputs[scale], root, chosen),
             protocol=chosen,
-            prepare=Store(tmp_path / "prepared", policy=prepare).prepare,
+            prepare=Store(kept or tmp_path / "prepared", policy=prepare).prepare,
             made_up=made_up,
             strict=strict,
         )

@@ -36,8 +36,11 @@ def written(miniature: Callable[[str], Path]) -> report.Report:
 
 
 def _link(runs: Path, miniature: Callable[[str], Path]) -> None:
-    """The session's miniatures where a run looks for its own."""
+    """The session's miniatures, and what is prepared of them, where a run looks for its own."""
+    prepared = miniature("sensor").parent / "prepared"
+    prepared.mkdir(exist_ok=True)
     (runs / "miniature").mkdir(parents=True)
+    (runs / "prepared").symlink_to(prepared)
     for name in ("sensor", "text", "vqa"):
         (runs / "miniature" / f"{name}-{registry.miniature_version(name)}").symlink_to(miniature(name))
 

@@ -28,6 +28,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
     """A folder with data and one finished cell."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(miniature("sensor"), folder / "data")
+    for name in ("runs", "prepared"):
+        (folder / name).mkdir()
+    (folder / "runs" / "prepared").symlink_to(folder / "prepared")  # restored with the results, not copied
     pretrain(run(folder), 0)
     assert not transfer(run(folder), 0)[1]
     return folder
@@ -36,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 @pytest.fixture
 def folder(finished: Path) -> Iterator[Path]:
     """The folder; its results, not its data, are restored after the test."""
-    shutil.copytree(finished / "runs", finished / "kept")
+    shutil.copytree(finished / "runs", finished / "kept", symlinks=True)
     yield finished
     shutil.rmtree(finished / "runs")
     (finished / "kept").rename(finished / "runs")

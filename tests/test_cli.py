@@ -38,12 +38,9 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def runs(tmp_path: Path, miniature: Callable[[str], Path]) -> str:
+def runs(tmp_path: Path, with_data: Callable[..., Path]) -> str:
     """runs=<folder> with the sensor domain's miniature written already."""
-    name = f"sensor-{registry.miniature_version('sensor')}"
-    (tmp_path / "runs" / "miniature").mkdir(parents=True)
-    (tmp_path / "runs" / "miniature" / name).symlink_to(miniature("sensor"))
-    return f"runs={tmp_path / 'runs'}"
+    return f"runs={with_data(tmp_path / 'runs', 'sensor')}"
 
 
 # ---- help --------------------------------------------------------------------------------------------------------

@@ -17,15 +17,14 @@ from dabs_rq.pretrain import loop
 from dabs_rq.pretrain.compiled import CompiledLoss
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
+from tests import quick
 from tests.test_contract_methods import DOMAINS, TRAINING, batch_of, draws, inputs_of, method_of, raw
 from tests.test_pretrain import losses, run  # noqa: F401
 
-QUICK = (("emix", "vqa"), ("rq", "sensor"), ("shed", "text"))
-EVERY = [
-    pytest.param(name, domain, marks=[] if (name, domain) in QUICK else [pytest.mark.slow])
-    for domain in DOMAINS
-    for name in TRAINING
-]
+EVERY = quick.others_slow(
+    [(name, domain) for domain in DOMAINS for name in TRAINING],
+    quick=[("emix", "vqa"), ("rq", "sensor"), ("shed", "text")],
+)
 
 
 @pytest.fixture(autouse=True)

@@ -61,9 +61,12 @@ def test_every_method_scale_and_protocol_composes(method: str, protocol: str, sc
 
 
 @pytest.mark.parametrize("domain", registry.domain_names())
-def test_every_domain_composes_at_every_scale(domain: str, miniature: Callable[[str], Path]) -> None:
+def test_every_domain_composes_at_every_scale(
+    domain: str, miniature: Callable[[str], Path], with_data: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = f"runs={with_data(tmp_path / 'runs', domain)}"
     for scale in SCALES:
-        words = [f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}"]
+        words = [f"domain={domain}", f"scale={scale}", f"data={miniature(domain)}", runs]
         if not registry.domain(domain).has_sources(sources_of(scale)):
             with pytest.raises(OptionError, match=f"domain '{domain}' has no set of sources '{scale}'"):
                 Run.of(words).inputs  # noqa: B018

@@ -51,9 +51,10 @@ def test_the_option_that_averages_over_batches_names_every_task_that_it_moves() 
 
 
 @pytest.fixture
-def load(read: Callable[..., Examples], miniature: Callable[[str], Path]) -> Callable[..., Any]:
+def load(read: Callable[..., Examples], miniature: Callable[[str], Path], prepared: Path) -> Callable[..., Any]:
+    """load(domain, source or task, split): what is read whole, as long recordings, is decoded once for all tests."""
     return lambda domain, declared, split, **more: read(
-        declared.load, miniature(domain.name), domain.name, split, **more
+        declared.load, miniature(domain.name), domain.name, split, prepare="always", kept=prepared, **more
     )
 
 
@@ -139,10 +140,15 @@ def test_the_miniature_has_what_the_sources_need(domain: Domain, miniature: Call
 @each_protocol
 @each_domain
 def test_pretraining_batches_are_what_the_inputs_declare(
-    domain: Domain, protocol: str, load: Callable[..., Any], tmp_path: Path, miniature: Callable[[str], Path]
+    domain: Domain,
+    protocol: str,
+    load: Callable[..., Any],
+    tmp_path: Path,
+    miniature: Callable[[str], Path],
+    with_data: Callable[..., Path],
 ) -> None:
     words = [f"domain={domain.name}", f"protocol={protocol}", f"data={miniature(domain.name)}", "loader.prepare=never"]
-    run = Run.of([*words, f"runs={tmp_path}", "pretrain.max_examples=256"])
+    run = Run.of([*words, f"runs={with_data(tmp_path / 'runs', domain.name)}", "pretrain.max_examples=256"])
     source, again = run.splits.unlabelled("train"), run.splits.unlabelled("train")
     assert source.key == again.key, "reading the pretraining source twice must give the same examples in the same order"
     batches = training_batches(source, size=16, seed=0)

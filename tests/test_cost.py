@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ def test_a_limit_of_examples_counts_and_what_is_not_declared_is_named(tmp_path: 
 
 
 @pytest.mark.parametrize("method", [name for name in registry.method_names() if registry.method(name).trains])
-def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path) -> None:
+def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path, with_data: Callable[..., Path]) -> None:
     of_pictures = registry.method(method).encoder is Encoder
     pictures = ["domain=imagenet", "encoder=resnet18", "encoder.width=8", "pretrain.batch_size=4"]
     words = pictures if of_pictures else ["domain=sensor", "encoder.depth=4"]
-    run = Run.of([*words, f"method={method}", f"runs={tmp_path}", "loader.prepare=never"])
+    runs = with_data(tmp_path, words[0].removeprefix("domain="))
+    run = Run.of([*words, f"method={method}", f"runs={runs}"])
     encoder, module = build(run, 0)
     inputs, _ = source_batches(run, 0).batch(0)
     # Torch counts attention only in the kernel that is made of matrix products.
@@ -67,8 +69,14 @@ def test_operations_are_those_of_a_real_step(method: str, tmp_path: Path) -> Non
     assert estimated == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-def test_the_description_has_totals_and_what_was_measured(tmp_path: Path) -> None:
-    words = ["domains=[sensor]", "methods=[none,rq]", f"runs={tmp_path}", "pretrain.steps=2"]
+def test_a_method_that_needs_several_blocks_is_counted_with_all_of_them() -> None:
+    after = "method.level=embedding", "method.gradient=straight_through"
+    found = [costs("domain=digits", "method=rq", *after, f"method.after_block={block}")["digits"] for block in (1, 3)]
+    assert found[0].pretraining["rq"] == pytest.approx(found[1].pretraining["rq"]) and found[0].pretraining["rq"] > 0
+
+
+def test_the_description_has_totals_and_what_was_measured(tmp_path: Path, with_data: Callable[..., Path]) -> None:
+    words = ["domains=[sensor]", "methods=[none,rq]", f"runs={with_data(tmp_path, 'sensor')}", "pretrain.steps=2"]
     assert "finished pretrainings" not in estimate.describe(Run.of(words))
     pretrain(Run.of([*words, "domain=sensor", "method=rq", "trainer.progress=false"]), 0)
     text = estimate.describe(Run.of(words))
@@ -86,7 +94,7 @@ def test_named_gpus_and_a_measured_step(tmp_path: Path) -> None:
     assert [row[:2] for row in rows] == [[domain, method] for domain in ("text", "sensor") for method in ("emix", "rq")]
     for _, _, milliseconds, rate, hours in rows:
         assert 0 < float(rate) < 100  # of a processor, TFLOP/s
-        assert float(hours) == pytest.approx(100 * float(milliseconds) / 3.6e6, rel=0.1)  # 100 steps
+        assert float(hours) == pytest.approx(100 * float(milliseconds.replace(",", "")) / 3.6e6, rel=0.1)  # 100 steps
 
 
 def test_cells_are_estimated_as_a_suite_and_a_shared_checkpoint_counts_once(tmp_path: Path) -> None:

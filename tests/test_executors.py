@@ -65,6 +65,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert outcomes["after"].waiting == ["failed"]
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_has_nothing_to_do_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_an_interrupt_ends_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         until(lambda pid=pid: is_gone(int(pid)), 5.0)  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_jobs_end_with_a_suite_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests import stand_ins\n"

@@ -241,6 +241,7 @@ def test_the_published_recipes_are_the_papers(tmp_path: Path) -> None:
     assert options.method.options.crops == "whole"
 
 
+@pytest.mark.slow
 def test_the_cost_of_an_arm_is_what_one_computes_by_hand(tmp_path: Path) -> None:
     from dabs_rq.suite import cost, estimate
 
@@ -315,6 +316,7 @@ def test_a_dry_run_of_an_experiment_says_what_remains_and_what_it_costs(
     assert not list(tmp_path.glob("*/mini"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_costs_cells_that_need_several_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "rq_study", "--dry-run", f"runs={tmp_path}", "domain=digits", "seeds=0"]) == 0
     assert "After block 3" in capsys.readouterr().out

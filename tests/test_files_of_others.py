@@ -62,7 +62,7 @@ def test_what_is_in_the_users_folder_stays(tmp_path: Path) -> None:
 
 def test_only_figures_in_the_list_that_have_not_changed_are_removed(tmp_path: Path) -> None:
     run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
-    row(run, "rq")
+    row(run, "emix")
     figures = report.write(run).page.parent / "figures"
     drawn = sorted(file.name for file in figures.glob("*.svg"))
     assert drawn
@@ -228,10 +228,9 @@ def test_what_is_no_file_under_a_name_of_ours_is_not_replaced(make: Callable[[Pa
 
 def test_a_figure_of_the_user_under_a_name_of_ours_is_not_replaced(tmp_path: Path) -> None:
     run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
-    row(run, "rq")
+    row(run, "emix")
     figures = report.write(run).page.parent / "figures"
     for kind, mine in (("svg", "<svg><text>mine</text></svg>"), ("pdf", "%PDF-1.4 /Creator (Inkscape)")):
-        report.write(run)
         (drawn, *_) = sorted(figures.glob(f"*.{kind}"))
         ours_before = drawn.read_bytes()
         drawn.write_text(mine)
@@ -244,9 +243,9 @@ def test_a_figure_of_the_user_under_a_name_of_ours_is_not_replaced(tmp_path: Pat
             drawn.with_suffix(".svg").unlink()
 
 
-def test_every_file_that_we_write_is_known_as_ours(tmp_path: Path) -> None:
+def test_every_file_that_we_write_is_known_as_ours(tmp_path: Path, with_data: Callable[..., Path]) -> None:
     """A table with results and one without any, and their reports: commands run again on all of them."""
-    run = Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}"])
+    run = Run.of(["domain=sensor", f"runs={with_data(tmp_path / 'runs', 'sensor')}", f"out={tmp_path / 'out'}"])
     row(run, "rq")
     folder = report.write(run).page.parent
     written = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock"]

@@ -137,6 +137,7 @@ def test_the_visible_form_encodes_visible_tokens_only_and_never_sees_the_others(
     assert torch.allclose(judged[1][0][real], predicted[real], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_to_fill_in_what_a_constant_cannot() -> None:
     """Patches that repeat within an image can be filled in from the visible ones."""
     spec = Grid(name="image", height=8, width=8, channels=1, patch=2)

@@ -14,6 +14,7 @@ from dabs_rq import registry
 from dabs_rq.errors import OptionError
 from dabs_rq.miniature import write as made_up
 from dabs_rq.run import Run
+from tests import quick
 from tests.test_registry import WRITE, add_domain, add_task, alone, extra
 
 __all__ = ["alone", "extra"]  # fixtures
@@ -117,15 +118,10 @@ def differing(first: dict[str, bytes], second: dict[str, bytes]) -> list[str]:
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
 
 
-QUICK = ("imagenet", "multilingual", "particles", "sensor", "text")
-WRITTEN = [
-    pytest.param(one.name, marks=[] if one.name in QUICK else [pytest.mark.slow])
-    for one in registry.domains()
-    if one.installed is None
-]
+WRITTEN = [one.name for one in registry.domains() if one.installed is None]
 
 
-@pytest.mark.parametrize("domain", WRITTEN)
+@pytest.mark.parametrize("domain", quick.others_slow(WRITTEN))
 def test_equal_seeds_give_equal_bytes(domain: str, miniature: Callable[[str], Path], tmp_path: Path) -> None:
     """The `write(root, seed)` of a domain's miniature.py takes all that is random from `seed`, and no time, hash or
     order of files from elsewhere."""
@@ -133,14 +129,14 @@ def test_equal_seeds_give_equal_bytes(domain: str, miniature: Callable[[str], Pa
     assert differing(contents(miniature(domain)), contents(tmp_path)) == []
 
 
-@pytest.mark.parametrize("domain", ["multilingual", "vqa"])
+@pytest.mark.parametrize("domain", ["multilingual", pytest.param("vqa", marks=pytest.mark.slow)])
 def test_another_seed_gives_other_bytes(domain: str, miniature: Callable[[str], Path], tmp_path: Path) -> None:
     made_up.write(domain, tmp_path, seed=1)
     first, second = contents(miniature(domain)), contents(tmp_path)
     assert not [name for name in first if first[name] == second.get(name)]
 
 
-@pytest.mark.parametrize("domain", ["multilingual", "sensor", "vqa"])
+@pytest.mark.parametrize("domain", quick.others_slow(["multilingual", "sensor", "vqa"], quick=["vqa"]))
 def test_the_bytes_do_not_depend_on_the_processor(
     domain: str, miniature: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -150,7 +146,7 @@ def test_the_bytes_do_not_depend_on_the_processor(
     assert differing(contents(miniature(domain)), contents(tmp_path)) == []
 
 
-@pytest.mark.parametrize("domain", ["multilingual", "sensor"])
+@pytest.mark.parametrize("domain", ["multilingual", pytest.param("sensor", marks=pytest.mark.slow)])
 def test_the_bytes_do_not_depend_on_the_number_of_processes(
     domain: str, miniature: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from dabs_rq.methods.pictures import Views
 from dabs_rq.methods.views import Recipe
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid
+from tests import quick
 from tests.imagenet_golden import Vectors, cases, method_of, our_name, step_loss, views
 
 STEPS = [name for name in cases() if name.startswith("steps_")]
@@ -56,7 +57,7 @@ def renamed(settings: dict[str, Any], name: str) -> str:
     return ours.replace("encoder.", "encoder.network.", 1)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", quick.others_slow(STEPS, [name for name in STEPS if "resnet50" not in name]))
 def test_steps_equal_the_references(name: str) -> None:
     vectors = Vectors(name)
     settings = vectors.settings

@@ -28,6 +28,7 @@ from dabs_rq.domains.multilingual import mc4
 from dabs_rq.errors import ResourceError
 from dabs_rq.pretrain.pretrain import pretrain
 from dabs_rq.run import Run
+from tests import quick
 
 DOMAIN = registry.domain("multilingual")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -525,7 +526,7 @@ def test_the_languages_say_the_same_in_words_of_their_own(root: Path) -> None:
             assert row["sentence1"] == "NS" or all(year in row["sentence1"] for year in said)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", quick.others_slow(LANGUAGES, ["zh"]))
 def test_the_miniature_can_be_learned_and_not_at_once(language: str, load: Callable[..., Examples]) -> None:
     """By what two sentences have in common; hardly by which words are in them."""
     from sklearn.linear_model import LogisticRegression

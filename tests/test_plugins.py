@@ -43,11 +43,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+def run(tmp_path: Path, miniature: Callable[[str], Path], with_data: Callable[..., Path]) -> Callable[..., Run]:
     def make(*words: str) -> Run:
         data = f"data={miniature('sensor')}"
         sizes = [word for word in SMALL if not (word.startswith("encoder.") and "encoder=convolutional" in words)]
-        return Run.of(["domain=sensor", f"runs={tmp_path / 'runs'}", data, *sizes, "transfer.max_examples=60", *words])
+        runs = with_data(tmp_path / "runs", "sensor")
+        return Run.of(["domain=sensor", f"runs={runs}", data, *sizes, "transfer.max_examples=60", *words])
 
     return make
 

@@ -25,6 +25,7 @@ from dabs_rq.pretrain.pretrain import build, pretrain
 from dabs_rq.run import Run, compose
 from dabs_rq.run.splits import Splits
 from dabs_rq.spec import Grid, Tokens
+from tests import quick
 
 SMALL = (
     "encoder.width=16",
@@ -41,11 +42,13 @@ SMALL = (
 
 
 @pytest.fixture
-def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+def run(tmp_path: Path, miniature: Callable[[str], Path], with_data: Callable[..., Path]) -> Callable[..., Run]:
     """run(domain, method, *words): a small run on the miniature, used as if it were real data."""
 
     def make(domain: str, method: str, *words: str) -> Run:
         data = f"data={miniature(domain)}"
+        for runs in (str(tmp_path / "runs"), *(word[5:] for word in words if word.startswith("runs="))):
+            with_data(Path(runs), domain)
         return Run.of([f"domain={domain}", f"method={method}", f"runs={tmp_path / 'runs'}", data, *SMALL, *words])
 
     return make
@@ -76,7 +79,7 @@ VARIANTS = [(method,) for method in registry.method_names() if registry.method(m
 ]
 
 
-@pytest.mark.parametrize("domain", registry.domain_names())
+@pytest.mark.parametrize("domain", quick.others_slow(registry.domain_names()))
 @pytest.mark.parametrize("words", VARIANTS, ids=" ".join)
 def test_every_method_gives_a_finite_loss_and_trains_what_it_says(
     domain: str, words: tuple[str, ...], run: Callable[..., Run]

@@ -22,6 +22,7 @@ from dabs_rq.transfer.fitted import Fitted
 from dabs_rq.transfer.holdout import hold_out
 from dabs_rq.transfer.regression import fit_regression
 from dabs_rq.transfer.targets import check_evaluable, check_trainable
+from tests import quick
 
 LABELS = Multilabel(("a", "b", "c"))
 KINDS: list[tuple[Target, str, float]] = [
@@ -289,7 +290,7 @@ def test_the_solution_is_that_of_scikit_learn(target: Target, count: int, width:
     np.testing.assert_allclose(outputs, expected, atol=2e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("target", "metric", "_"), KINDS)
+@pytest.mark.parametrize(("target", "metric", "_"), quick.others_slow(KINDS, KINDS[1:]))
 def test_no_score_hangs_on_rounding(target: Target, metric: str, _: float) -> None:
     """Features that differ by 3e-7 of their size, and another number of threads, give the same score."""
     features, targets = made_up(target, 300, 40)
@@ -364,10 +365,15 @@ def test_a_single_strength_and_a_fit_in_single_precision_have_their_own_bounds(m
     assert fit(Binary(), "accuracy", data).about["range"] == [1e-4, 1e4], "a smaller penalty than its tolerance"
 
 
-@pytest.mark.parametrize(("target", "metric", "_"), KINDS)
-@pytest.mark.parametrize("width", [12, 200])
+LARGE = [(width, target, metric) for width in (12, 200) for target, metric, _ in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("width", "target", "metric"),
+    quick.others_slow(LARGE, [one for one in LARGE if one[0] == 12 or one[1] not in (Multiclass(5), LABELS)]),
+)
 def test_a_large_problem_selects_what_the_whole_grid_selects(
-    target: Target, metric: str, _: float, width: int, monkeypatch: pytest.MonkeyPatch
+    width: int, target: Target, metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = set()
     for seed in range(3):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dabs_rq.quantize import randomized_quantization
+from tests import quick
 from tests.golden_cases import Case, names
 
 
@@ -50,7 +51,7 @@ def test_equals_the_reference_given_its_generator_stream(name: str) -> None:
     torch.testing.assert_close(out, case["out"], atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", names("rq")[::4])
+@pytest.mark.parametrize("name", quick.others_slow(names("rq")[::4], names("rq")[::16]))
 def test_what_follows_the_draws_compiles_to_one_graph(name: str) -> None:
     case = Case(name)
     torch._dynamo.reset()

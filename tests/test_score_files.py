@@ -93,11 +93,12 @@ def found(examples: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def words(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., list[str]]:
+def words(tmp_path: Path, miniature: Callable[[str], Path], with_data: Callable[..., Path]) -> Callable[..., list[str]]:
     """words(domain, *words): of a command on few examples of a miniature, which is used as if it were real data."""
 
     def words(domain: str, *more: str) -> list[str]:
-        places = (f"data={miniature(domain)}", f"runs={tmp_path / 'runs'}", f"out={tmp_path / 'out'}")
+        runs = with_data(tmp_path / "runs", domain)
+        places = (f"data={miniature(domain)}", f"runs={runs}", f"out={tmp_path / 'out'}")
         return [f"domain={domain}", *places, *FEW, *more]
 
     return words
@@ -194,9 +195,9 @@ def test_means_do_not_lose_rows_to_a_network_that_serves_some() -> None:
     [
         ("my_cnn", "images", "dtd"),
         ("hf_vision", "images", "dtd"),
-        ("hf_audio", "speech", "audio_mnist"),
+        pytest.param("hf_audio", "speech", "audio_mnist", marks=pytest.mark.slow),
         ("hf_text", "text", "rte"),
-        ("timm_resnet", "images", "dtd"),
+        pytest.param("timm_resnet", "images", "dtd", marks=pytest.mark.slow),
     ],
 )
 def test_an_example_is_scored(name: str, domain: str, task: str, words: Callable[..., list[str]]) -> None:

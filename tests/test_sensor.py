@@ -14,7 +14,7 @@ import pytest
 
 from dabs_rq.data.columns import Windows
 from dabs_rq.data.examples import Examples
-from dabs_rq.domains.sensor import DOMAIN
+from dabs_rq.domains.sensor import DOMAIN, pamap2
 from dabs_rq.domains.sensor.pamap2 import ACTIVITIES, PAMAP2, SUBJECTS, decode
 from dabs_rq.errors import DataError, MissingDataError, OptionError
 
@@ -198,6 +198,19 @@ def test_prepared_or_not_the_arrays_are_the_same(small: Path, read: Read, protoc
     )
     np.testing.assert_array_equal(windows(kept), windows(decoded))
     assert kept.key == decoded.key
+
+
+def test_the_training_recordings_are_decoded_once_to_scale_every_split(
+    small: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed, parse = [], pamap2._parse
+    monkeypatch.setattr(pamap2, "_parse", lambda path: parsed.append(path.name) or parse(path))
+    for split in ("train", "test", "test"):
+        read(PAMAP2.load, small, "sensor", split)
+    assert parsed == [f"subject{number}.dat" for number in (101, 102, 105, 105)]
+    before = read(PAMAP2.load, small, "sensor", "test").inputs_key
+    put(small, 101, frame([(4, 900)], seed=9))
+    assert read(PAMAP2.load, small, "sensor", "test").inputs_key != before, "the scale is that of the files now"
 
 
 # ---- files that are missing or wrong -----------------------------------------------------------------------------

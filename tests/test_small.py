@@ -367,6 +367,7 @@ def test_a_picture_keeps_its_place_and_its_labels(fetched: Path, read: Callable[
     assert examples.ids[3].as_py() == "test/3"
 
 
+@pytest.mark.slow
 def test_a_whole_run_ends_in_a_table_that_says_every_substitution(
     fetched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.data.prepared import Store, Stored
 from dabs_rq.data.readers import audio
 from dabs_rq.domain import Task
+from tests import quick
 
 DOMAIN = registry.domain("speech")
 TASKS = {task.name: task for task in DOMAIN.tasks}
@@ -351,7 +352,7 @@ def test_the_miniature_has_the_native_layouts(root: Path) -> None:
         assert (found.samplerate, found.channels, found.subtype) == (rate, 1, "PCM_16")
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", quick.others_slow(TASKS, ["audio_mnist"]))
 def test_the_miniature_can_be_learned_and_not_at_once(name: str, load: Callable[..., Examples]) -> None:
     from sklearn.linear_model import RidgeClassifier
     from sklearn.preprocessing import StandardScaler

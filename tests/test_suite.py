@@ -31,9 +31,11 @@ BUDGET = ("pretrain.steps=3", "transfer.max_examples=60", "transfer.strengths=[1
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path]) -> Run:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str], Path], with_data: Callable[..., Path]
+) -> Run:
     """A run of one domain, its miniature used as if it were real data, of which `none` is computed. Only to be read."""
-    runs = tmp_path_factory.mktemp("suite") / "runs"
+    runs = with_data(tmp_path_factory.mktemp("suite") / "runs", "sensor")
     words = ["domains=[sensor]", "method=none,emix,rq", f"data={miniature('sensor')}", f"runs={runs}", *SMALL, *BUDGET]
     outcome = suite(Run.of([*words, "methods=[none]", "suite.executor=in_process"]))
     assert outcome.state == "done"
@@ -43,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 @pytest.fixture
 def run(finished: Run, tmp_path: Path) -> Run:
     """The same in a folder of its own, to be changed."""
-    shutil.copytree(finished.places.runs, tmp_path / "runs")
+    shutil.copytree(finished.places.runs, tmp_path / "runs", symlinks=True)
     return Run.of([*finished.words, f"runs={tmp_path / 'runs'}"])
 
 

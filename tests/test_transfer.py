@@ -35,12 +35,13 @@ FEW = (*SMALL, "transfer.max_examples=120", "pretrain.steps=2", "transfer.epochs
 
 
 @pytest.fixture
-def run(tmp_path: Path, miniature: Callable[[str], Path]) -> Callable[..., Run]:
+def run(tmp_path: Path, miniature: Callable[[str], Path], with_data: Callable[..., Path]) -> Callable[..., Run]:
     """run(domain, *words): a small run of `none`, on the miniature used as if it were real data."""
 
     def make(domain: str, *words: str) -> Run:
         words = (f"data={miniature(domain)}", *words)
-        return Run.of([f"domain={domain}", "method=none", f"runs={tmp_path / 'runs'}", *FEW, *words])
+        runs = with_data(tmp_path / "runs", domain)
+        return Run.of([f"domain={domain}", "method=none", f"runs={runs}", *FEW, *words])
 
     return make
 

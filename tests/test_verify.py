@@ -35,6 +35,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, miniature: Callable[[str]
 
 def finish(folder: Path, data: Path) -> Path:
     shutil.copytree(data, folder / "data")
+    for name in ("runs", "prepared"):
+        (folder / name).mkdir()
+    (folder / "runs" / "prepared").symlink_to(folder / "prepared")  # restored with the results, not copied
     run = Run.of(words(folder)).replace(method="none", domain="sensor")
     pretrain(run, 0)
     assert not transfer(run, 0)[1]
@@ -44,10 +47,10 @@ def finish(folder: Path, data: Path) -> Path:
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
     """It, to be changed. Its results are restored after the test; its data are moved, because copies have new times."""
-    shutil.copytree(finished / "runs", tmp_path / "kept")
+    shutil.copytree(finished / "runs", tmp_path / "kept", symlinks=True)
     yield finished
     shutil.rmtree(finished / "runs")
-    shutil.copytree(tmp_path / "kept", finished / "runs")
+    shutil.copytree(tmp_path / "kept", finished / "runs", symlinks=True)
 
 
 def words(folder: Path) -> list[str]:

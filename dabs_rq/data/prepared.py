@@ -48,6 +48,12 @@ class Stored:
     def __getitem__(self, row: int) -> np.ndarray:
         return self.arrays[self.rows[row]]
 
+    def checked(self) -> Stored:
+        """Read every array once. Raises DataError if one is damaged."""
+        for row in range(len(self)):
+            self[row]
+        return self
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         arrays = self.arrays
         return np.stack([arrays[row] for row in self.rows[rows]])
@@ -102,9 +108,10 @@ class _Views(Sequence[np.ndarray]):
 class Store:
     """Prepares columns under `folder`.
 
-    policy: "always"; "never": decode on the fly, with the same arrays, and read only recordings that are prepared
-    already; "auto": prepare columns that fit. cache_gb: the most that one column may take; "auto": what the disk has
-    room for, see `Room`. workers: processes that decode.
+    policy: "always"; "never": decode on the fly, with the same arrays; "auto": prepare columns that fit. A column of
+    arrays of any length is read from the cache under every policy, because its readers need all of it at once; "never"
+    only does not write it. cache_gb: the most that one column may take; "auto": what the disk has room for, see `Room`.
+    workers: processes that decode.
     """
 
     folder: Path
@@ -123,9 +130,7 @@ class Store:
         if not isinstance(column, Decoded) or len(column) == 0:
             return column
         if self.policy == "never":
-            # Arrays of one shape are counted without decoding any, recordings only by decoding all.
-            kept = _read_if_intact(self.folder / column.key, column) if None in column.shape else None
-            return column if kept is None else kept
+            return self._kept(column) if None in column.shape else column
         if self.policy == "always" or None in column.shape:
             return self.load_or_build(column)
         if (stored := _read_if_intact(self.folder / column.key, column)) is not None:
@@ -133,6 +138,14 @@ class Store:
         largest: float | Literal["auto"] = "auto" if self.cache_gb == "auto" else self.cache_gb * 1e9
         with Room(self.folder, largest).claimed(column.key, len(column) * column.row_bytes) as fits:
             return self.load_or_build(column) if fits else column
+
+    def _kept(self, column: Decoded) -> Column:
+        """Return the column, backed by the cache if that is there and every array in it is undamaged."""
+        stored = _read_if_intact(self.folder / column.key, column)
+        try:
+            return column if stored is None else stored.checked()
+        except DataError:  # which deletes the cache
+            return column
 
     def load_or_build(self, column: Decoded) -> Stored:
         """Read the column from the cache. A missing or damaged cache is built first."""
@@ -185,10 +198,9 @@ def _read_if_intact(folder: Path, column: Decoded) -> Stored | None:
 
 
 def _read(folder: Path, column: Decoded) -> Stored:
-    from datasets import Dataset, concatenate_datasets
-
-    parts = [Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
-    views = _Views(folder, concatenate_datasets(parts).data.table, column)
+    # As `datasets` reads its own files, without importing it, which takes longer than the reading.
+    parts = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in sorted(folder.glob("*.arrow"))]
+    views = _Views(folder, pa.concat_tables(parts), column)
     if len(views) != len(column):
         raise ValueError(f"{len(views)} arrays, expected {len(column)}")
     return Stored(views, np.arange(len(views)), column.key)

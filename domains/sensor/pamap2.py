@@ -155,8 +155,8 @@ def _runs(ids: np.ndarray) -> list[tuple[int, int]]:
 # ---- a split -----------------------------------------------------------------------------------------------------
 
 
-def _recordings(request: Request) -> Recordings:
-    """Load the subjects of a split. Stretches are bouts, or all rows of an activity for random labelled draws."""
+def _column(request: Request) -> tuple[list[int], Column]:
+    """Return the subjects of a split that are there, and the column of their arrays."""
     if request.split not in SUBJECTS:
         raise OptionError(unknown("PAMAP2 split", request.split, SUBJECTS))
     root, protocol = request.folder(SOURCE), request.protocol
@@ -166,17 +166,22 @@ def _recordings(request: Request) -> Recordings:
         raise MissingDataError(missing_text(SOURCE, request.root, [root / path for path in paths.values()]))
     request.expect(f"PAMAP2 subject files of {request.split}", len(paths), len(present))
     interpolation, by_activity = protocol.pamap2_interpolation, protocol.pamap2_windows == "draws"
-    column = request.prepare(
-        Decoded(
-            items=pa.table({"path": list(present.values())}),
-            decode=partial(decode, root=root, interpolation=interpolation, by_activity=by_activity),
-            root=root,
-            shape=(None, COLUMNS - 1),
-            dtype="float32",
-            version=f"pamap2 1 interpolation={interpolation} by_activity={by_activity}",
-        )
+    column = Decoded(
+        items=pa.table({"path": list(present.values())}),
+        decode=partial(decode, root=root, interpolation=interpolation, by_activity=by_activity),
+        root=root,
+        shape=(None, COLUMNS - 1),
+        dtype="float32",
+        version=f"pamap2 1 interpolation={interpolation} by_activity={by_activity}",
     )
-    arrays = [_array(column, row) for row in range(len(present))]
+    return list(present), column
+
+
+def _recordings(request: Request) -> Recordings:
+    """Load the subjects of a split. Stretches are bouts, or all rows of an activity for random labelled draws."""
+    subjects, decoded = _column(request)
+    column = request.prepare(decoded)
+    arrays = [_array(column, row) for row in range(len(subjects))]
     stretches = [
         (which, ACTIVITIES.index(activity), start, stop - start)
         for which, array in enumerate(arrays)
@@ -184,7 +189,7 @@ def _recordings(request: Request) -> Recordings:
         if (activity := int(array[start, 0])) in ACTIVITIES
     ]
     return Recordings(
-        subjects=np.array(list(present)),
+        subjects=np.array(subjects),
         series=[array[:, 1:] for array in arrays],
         stretches=np.array(stretches, np.int64).reshape(-1, 4),
         classes=len(ACTIVITIES),
@@ -197,15 +202,27 @@ def _array(column: Column, row: int) -> np.ndarray:
     return column[row] if isinstance(column, Stored) else column.take(np.array([row]))[0]
 
 
+_SCALES: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by the key of the training recordings
+
+
+def _scale(training: Request, recordings: Recordings | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and standard deviation, (columns,), that every split is scaled by. They are those of the training
+    windows: they include interpolated values, but no rows of other activities.
+
+    recordings: the training recordings; None loads them, once in a process.
+    """
+    key = recordings.key if recordings is not None else _column(training)[1].key
+    if key not in _SCALES:
+        _SCALES[key] = (recordings or _recordings(training)).statistics()
+    return _SCALES[key]
+
+
 def _sampler(request: Request, labelled: bool) -> Sampler:
     recordings = _recordings(request)
     mean, std = np.zeros(COLUMNS - 2), np.ones(COLUMNS - 2)
-    if request.protocol.pamap2_normalise and request.split == "train":
-        # The statistics are those of the windows: they include interpolated values, but no rows of other activities.
-        mean, std = recordings.statistics()
-    elif request.protocol.pamap2_normalise:
-        training = _sampler(replace(request, split="train"), labelled)
-        mean, std = training.mean, training.std
+    if request.protocol.pamap2_normalise:
+        training = request.split == "train"
+        mean, std = _scale(replace(request, split="train"), recordings if training else None)
     spare = int(request.protocol.pamap2_windows == "draws")
     sampler = Sampler(recordings, mean, std, request.inputs[0].shape[0], spare, labelled)
     if not sampler.start_counts.any():
