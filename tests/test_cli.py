@@ -319,4 +319,4 @@ def test_a_dry_run_estimates_gpu_and_cpu_hours(call: Callable[..., Output], tmp_
     head, _, line = out[out.index("domain    steps") :].splitlines()[:3]
     columns = re.split(r"\s{2,}", head)
     values = dict(zip(columns, re.split(r"\s{2,}", line), strict=True))
-    assert float(values["CPU hours"]) == pytest.approx(2000 * float(values["GPU hours"]), rel=0.5)
+    assert float(values["CPU hours"]) == pytest.approx(500 * float(values["GPU hours"]), rel=0.5)

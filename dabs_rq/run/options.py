@@ -105,11 +105,11 @@ class LoaderOptions:
     workers: processes per device that read and decode; 0 uses the main process; auto chooses, see
     `dabs_rq.run.processes`. encode_batch: examples that a frozen encoder gets at a time, which affects memory and speed
     only; null: 64 on a CPU, else 256. processes: fill the prepared cache; null: one per processor. prepare: whether to
-    cache decoded examples on disk; auto caches columns that fit, never writes no cache. cache_gb: the most that one
-    such column may take; auto: what the disk has room for. jpeg: scaled decodes large JPEG files at a smaller size,
-    quicker and with slightly other pixels, which makes another variant. resident: whether pretraining keeps its whole
-    source on the device; auto: on a GPU, if the source fits in half of the free memory. strict: raise an error for a
-    wrong example count instead of a warning.
+    cache decoded examples on disk; auto caches columns that fit. cache_gb: the most that one such column may take;
+    auto: what the disk has room for. jpeg: scaled decodes large JPEG files at a smaller size, quicker and with slightly
+    other pixels, which makes another variant. resident: whether pretraining keeps its whole source on the device; auto:
+    on a GPU, if the source fits in half of the free memory. strict: raise an error for a wrong example count instead of
+    a warning.
     """
 
     workers: ReadersOrAuto = "auto"
