@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import rankdata
 
 from dabs_rq import metrics
 from dabs_rq.metrics.base import Undefined
-from dabs_rq.metrics.ties import average_ranks
 from dabs_rq.records.bootstrap import standard_error
 from dabs_rq.records.metrics import majority, score
 from dabs_rq.spec import Binary, Multiclass, Multilabel, Regression, Target
@@ -81,11 +77,6 @@ def test_weighted_f1_equals_the_reference_over_batches_and_over_everything() -> 
 
 
 # ---- ties --------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.floats(-3, 3, width=16), min_size=1, max_size=40))
-def test_average_ranks_are_those_of_scipy(values: list[float]) -> None:
-    np.testing.assert_array_equal(average_ranks(np.array(values)), rankdata(values))
 
 
 def test_ties_rank_in_order_of_appearance_or_averaged() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from dabs_rq.metrics.base import Metric, Undefined
-from dabs_rq.metrics.ties import average_ranks, columns, ties
+from dabs_rq.metrics.ties import columns, ties
 from dabs_rq.spec import Binary, Multilabel
 
 
 def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Compute the area under the ROC curve of each label of (n, labels), averaged over labels."""
+    from scipy.stats import rankdata
+
     outputs, targets = columns(outputs), columns(targets)
     if outputs.shape != targets.shape or not np.isin(targets, (0, 1)).all():
         raise ValueError(f"AUROC needs targets of 0 and 1 in the shape of the outputs {outputs.shape}")
@@ -20,8 +22,7 @@ def auroc(outputs: np.ndarray, targets: np.ndarray) -> float:
     # Mann and Whitney's count: pairs of a positive and a negative in the right order, half of those with equal outputs.
     positive = targets != 0
     count = positive.sum(0).astype(np.float64)
-    ranks = np.stack([average_ranks(of_label) for of_label in outputs.T], axis=1)
-    right = (ranks * positive).sum(0) - count * (count + 1) / 2
+    right = (rankdata(outputs, axis=0) * positive).sum(0) - count * (count + 1) / 2
     return float(np.mean(right / (count * (len(targets) - count))))
 
 

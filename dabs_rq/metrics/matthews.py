@@ -11,13 +11,12 @@ from dabs_rq.spec import Binary
 
 def matthews(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Compute Matthews' correlation of the answers of logits (n,) with 0/1 targets (n,), as GLUE does for CoLA."""
+    from sklearn.metrics import matthews_corrcoef
+
     said = answers(outputs)
     if np.ptp(said) == 0 or np.ptp(targets) == 0:
-        return 0.0  # as scikit-learn
-    count, right = float(len(said)), float((said == targets).sum())
-    answered, actual = (np.bincount(each.astype(np.int64), minlength=2).astype(np.float64) for each in (said, targets))
-    product = (count**2 - answered @ answered) * (count**2 - actual @ actual)
-    return float((right * count - answered @ actual) / np.sqrt(product))
+        return 0.0  # as scikit-learn, which would warn
+    return float(matthews_corrcoef(targets, said))
 
 
 def resampled(counts: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

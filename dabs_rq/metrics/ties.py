@@ -11,16 +11,6 @@ def ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.flatnonzero(np.diff(values[order], prepend=-np.inf))
 
 
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Rank values (n,) from 1; equal ones share the mean of their ranks. As scipy.stats.rankdata, whose import takes
-    longer than all ranks of a table."""
-    order, starts = ties(values)
-    lengths = np.diff([*starts, len(values)])
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat(starts + (lengths + 1) / 2, lengths)
-    return ranks
-
-
 def columns(values: np.ndarray) -> np.ndarray:
     """Return (n, labels): that of one label has shape (n,)."""
     return values.reshape(len(values), -1)
