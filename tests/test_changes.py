@@ -91,8 +91,8 @@ def test_an_encoder_of_an_old_budget_is_neither_kept_nor_probed(
 ) -> None:
     file = run(folder).checkpoint_file(0)
     before = file.read_bytes()
-    edit_config(monkeypatch, tmp_path, "  steps: 100\n", "  steps: 70\n")
-    one, why = run(folder), "pretrain.steps was 100, is 70"
+    edit_config(monkeypatch, tmp_path, "  steps: 40\n", "  steps: 70\n")
+    one, why = run(folder), "pretrain.steps was 40, is 70"
     assert one.checkpoint_file(0) == file
     assert table.build(one).frame["none"].isna().all()
     with pytest.raises(CheckpointError, match=f"{why}. Make it again: make pretrain DOMAIN=sensor METHOD=none"):
