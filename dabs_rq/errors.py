@@ -90,11 +90,15 @@ class ResourceError(DabsRqError):
     """The processor or a GPU ran out of memory."""
 
 
+# Of the processor, of CUDA, and of its libraries (cuBLAS, cuDNN, cuSOLVER).
+_OUT_OF_MEMORY = re.compile("can't allocate memory|CUDA error: out of memory|_STATUS_ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the processor or a GPU ran out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 @contextmanager

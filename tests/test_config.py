@@ -25,6 +25,7 @@ from dabs_rq.run.options import PATHS as PATH_OPTIONS
 from dabs_rq.run.words import parse, to_words
 from dabs_rq.spec import Tokens
 from dabs_rq.typed import legal_values
+from tests.quick import others_slow
 
 EVERY = type(load_protocol("corrected"))
 OPTIONS = protocol.option_fields(EVERY)
@@ -60,7 +61,7 @@ def test_every_method_scale_and_protocol_composes(method: str, protocol: str, sc
     assert {run.composed.variant(of_pretraining=of) for of in (True, False)} == {"default"}
 
 
-@pytest.mark.parametrize("domain", registry.domain_names())
+@pytest.mark.parametrize("domain", others_slow(registry.domain_names()))
 def test_every_domain_composes_at_every_scale(
     domain: str, miniature: Callable[[str], Path], with_data: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dabs_rq.errors import OptionError
+from dabs_rq.errors import OptionError, TrainingError, is_out_of_memory
 from dabs_rq.run import Run
 from dabs_rq.suite import estimate, measured, needs
 from dabs_rq.suite import local as executors
@@ -86,6 +86,41 @@ def test_the_same_jobs_get_the_same_places(machine: tuple[Packing, dict[str, Nee
     packing, taken = machine
     again = Packing(packing.cpus, packing.jobs, packing.gpus, packing.jobs_per_gpu)
     assert run_all(packing, taken, min) == run_all(again, taken, min)
+
+
+def test_jobs_start_in_the_order_of_the_plan() -> None:
+    """A transfer that waited for its pretraining comes before the next pretraining."""
+    packing, taken = Packing(8, 8, (Gpu("0", 80 * GB),)), Need(gpus=1)
+    assert list(packing.place([("pretrain a", taken), ("pretrain b", taken)])) == ["pretrain a"]
+    packing.release("pretrain a")
+    assert list(packing.place([("transfer a", Need(gpus=0.25)), ("pretrain b", taken)])) == ["transfer a"]
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
+)
+def test_memory_that_a_library_of_cuda_lacks_is_memory_that_lacks(text: str) -> None:
+    assert is_out_of_memory(RuntimeError(text)) and not is_out_of_memory(RuntimeError("CUDA error: invalid argument"))
+
+
+def test_a_gpu_that_cannot_be_opened_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def free(index: int) -> tuple[int, int]:
+        if index in closed:
+            raise RuntimeError("CUDA-capable device(s) is/are busy or unavailable")
+        return 7 * GB, 8 * GB
+
+    closed = {1}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "L4")
+    monkeypatch.setattr("torch.cuda.mem_get_info", free)
+    assert measured.read_gpus() == (Gpu("0", 7 * GB, "L4"),)
+    assert "GPU 1, L4, is left out: CUDA-capable device(s) is/are busy" in capsys.readouterr().out
+    closed.add(0)
+    with pytest.raises(TrainingError, match="none of the GPUs"):
+        measured.read_gpus()
 
 
 @given(st.integers(1, 3), st.integers(2, 5), st.integers(1, 20))
@@ -267,6 +302,7 @@ def test_two_jobs_run_side_by_side_on_gpus_of_their_own_and_a_third_waits(
     assert len(processes) == 4  # a process that computed on a GPU keeps memory of it, so it takes no other job
 
 
+@pytest.mark.slow
 def test_a_job_that_runs_out_of_memory_runs_again_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executors, "run_logged", tells_its_gpus)
     jobs = [job("other"), job("tight"), job("after", after=("prepare tight",))]
@@ -286,6 +322,7 @@ def test_a_job_that_runs_out_of_memory_runs_again_alone(tmp_path: Path, monkeypa
     assert notes["tight"] == ("data missing", executors.ALONE) and notes["other"][1] == ""
 
 
+@pytest.mark.slow
 def test_a_suite_shares_described_gpus(
     tmp_path: Path, miniature: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

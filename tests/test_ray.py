@@ -146,6 +146,7 @@ def test_a_job_that_runs_out_of_memory_on_a_shared_gpu_runs_again_alone(
         assigned = ray.get_runtime_context().get_assigned_resources()
         told = [f"{one.domain} {assigned.get('GPU', 0):g} {len([each for each in before if each.errors])}"]
         full = one.domain == "tight" and assigned["GPU"] < 1
+        told.append(str(os.getpid()))
         return Outcome(errors=["out of memory"] if full else [], missing=told, out_of_memory=full)
 
     whole, _ = cluster
@@ -159,6 +160,7 @@ def test_a_job_that_runs_out_of_memory_on_a_shared_gpu_runs_again_alone(
     outcomes = {one.domain: outcome for one, outcome in on_ray(run, jobs, tmp_path) if outcome is not None}
     told = [outcomes[name].missing[0] for name in ("tight", "other", "after", "sensor")]
     assert told == ["tight 1 0", "other 0.25 0", "after 0.25 0", "sensor 1 0"]  # a GPU without CUDA measures nothing
+    assert len({outcome.missing[1] for outcome in outcomes.values()}) == 4, "a process on a GPU ends with its job"
     assert outcomes["tight"].note and not outcomes["other"].note
     assert "measuring on a GPU how much memory" in capsys.readouterr().out
 

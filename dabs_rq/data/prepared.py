@@ -21,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from dabs_rq.data.columns import Column, Decoded, Shared
 from dabs_rq.data.room import Room
-from dabs_rq.errors import DataError, OptionError
+from dabs_rq.errors import DataError, OptionError, first_line
 from dabs_rq.files import atomic_folder, digest, locked
 
 Policy = Literal["auto", "always", "never"]
@@ -144,7 +144,8 @@ class Store:
         stored = _read_if_intact(self.folder / column.key, column)
         try:
             return column if stored is None else stored.checked()
-        except DataError:  # which deletes the cache
+        except DataError as error:  # which deletes the cache
+            print(first_line(error), flush=True)
             return column
 
     def load_or_build(self, column: Decoded) -> Stored:

@@ -162,10 +162,10 @@ class SuiteOptions:
     processors allow; a cluster decides itself. cpus: threads per job. ray_address: of a running cluster; null:
     RAY_ADDRESS, else Ray starts here. jobs_per_gpu: at most so many share a GPU, if the memory that they need fits;
     1: none share one. pretrain_gpus, transfer_gpus: the GPUs that such a job takes, if there are any, below 1 a share
-    of one; null: trainer.devices, or with one device the share that a measured step needs. gpu_tflops, core_gflops:
-    the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run. calibrate: whether
-    training steps are measured, for the time and memory in the estimate, and before a suite whose jobs share GPUs;
-    auto: if there is a GPU; always: an estimate measures on a processor too.
+    of one, 0 none; null: trainer.devices, or with one device the share that a measured step needs. gpu_tflops,
+    core_gflops: the assumed throughputs of a GPU and of a processor's core, for the estimate of a dry run. calibrate:
+    whether training steps are measured, for the time and memory in the estimate, and before a suite whose jobs share
+    GPUs; auto: if there is a GPU; always: an estimate measures on a processor too.
     """
 
     executor: Literal["auto", "in_process", "processes", "ray"] = "auto"

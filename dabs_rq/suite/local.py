@@ -24,7 +24,7 @@ from dabs_rq.suite.packing import VISIBLE, Need, Packing
 
 Events = Generator[tuple[Job, Outcome | None], None, None]
 GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
-ALONE = "alone on a GPU, after it ran out of memory on a shared one"
+ALONE = "alone on a GPU, after it ran out of memory"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -51,14 +51,20 @@ NOTHING = Seen()
 
 def read_gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that this process may use, with their free memory. This takes some memory of each until the
-    process ends."""
+    process ends. Raises TrainingError if there are GPUs and none can be used."""
     visible = os.environ.get(VISIBLE)
     count = torch.cuda.device_count()
     names = [name.strip() for name in visible.split(",")] if visible else [str(index) for index in range(count)]
-    return tuple(
-        Gpu(names[index], torch.cuda.mem_get_info(index)[0], torch.cuda.get_device_name(index))
-        for index in range(count)
-    )
+    found = list[Gpu]()
+    for index in range(count):
+        title = torch.cuda.get_device_name(index)
+        try:
+            found.append(Gpu(names[index], torch.cuda.mem_get_info(index)[0], title))
+        except RuntimeError as error:  # such as one in exclusive mode that somebody else uses
+            print(f"GPU {names[index]}, {title}, is left out: {first_line(error)}", flush=True)
+    if count and not found:
+        raise TrainingError("none of the GPUs of this machine can be used: look at nvidia-smi")
+    return tuple(found)
 
 
 def to_measure(run: Run, jobs: Sequence[Job]) -> list[Job]:

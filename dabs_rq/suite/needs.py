@@ -59,7 +59,7 @@ def _readers(run: Run, gpus: float | None, devices: int, nodes: Sequence[Node]) 
         return given
     if not gpus:
         return 0
-    per_gpu = min(node["CPU"] / node["GPU"] for node in nodes if node.get("GPU"))
+    per_gpu = min(node.get("CPU", 0) / node["GPU"] for node in nodes if node.get("GPU"))
     return min(MOST, max(0, int(per_gpu * gpus / devices) - run.options.suite.cpus))
 
 

@@ -72,10 +72,14 @@ def about_too_large(needs: Mapping[str, Need], gpus: Sequence[Gpu]) -> list[str]
 
 
 def describe_gpus(gpus: Sequence[Gpu]) -> str:
-    """Write GPUs as "2 x NVIDIA L4 (22 and 23 GB free)"."""
-    kinds = dict.fromkeys(gpu.title for gpu in gpus)
-    free = " and ".join(dict.fromkeys(f"{gpu.memory / 1e9:.0f}" for gpu in gpus))
-    return f"{len(gpus)} x {', '.join(kinds)} ({free} GB free)"
+    """Write GPUs as "2 x NVIDIA L4 (22 and 23 GB free)", each kind apart."""
+    kinds: dict[str, list[Gpu]] = {}
+    for gpu in gpus:
+        kinds.setdefault(gpu.title, []).append(gpu)
+    return ", ".join(
+        f"{len(same)} x {title} ({' and '.join(dict.fromkeys(f'{gpu.memory / 1e9:.0f}' for gpu in same))} GB free)"
+        for title, same in kinds.items()
+    )
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Packing:
 
     gpus: may be none. cpus: processors. jobs: at most so many run at a time. jobs_per_gpu: at most so many share a GPU.
 
-    A job that finds no room holds the GPU that has most of it: no other job starts there before it has started.
+    A job that finds no room holds the GPU that has most of it, which no later job takes. So a large job starts at last.
     """
 
     cpus: int
@@ -95,19 +99,15 @@ class Packing:
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> GPUs that are kept free for it
 
     def place(self, ready: Iterable[tuple[str, Need]]) -> dict[str, tuple[str, ...]]:
-        """Start jobs: those that hold a GPU first, then in the given order. Return the GPUs of each that starts; none
-        for one that takes no GPU."""
-        waiting = dict(ready)
-        self.held = {name: gpus for name, gpus in self.held.items() if name in waiting}
+        """Start jobs in the given order. Return the GPUs of each that starts; none for one that takes no GPU."""
+        self.held = {}
         started: dict[str, tuple[str, ...]] = {}
-        for name in (*self.held, *(name for name in waiting if name not in self.held)):
-            need = waiting[name]
+        for name, need in ready:
             cpus = min(need.cpus, self.cpus)
             if len(self.running) >= self.jobs or cpus > self.cpus - sum(taken for taken, _ in self.running.values()):
                 break  # a smaller job would take the processors that this one waits for
             taken = self._find(name, need)
             if taken is not None:
-                self.held.pop(name, None)
                 self.running[name] = cpus, taken
                 started[name] = tuple(taken)
         return started
@@ -130,7 +130,7 @@ class Packing:
             return {}
         if need.whole_gpus > len(self.gpus) or not self.gpus:
             raise ValueError(f"{name} takes {need.gpus:g} GPUs; there are {len(self.gpus)}")
-        kept = {gpu for other, gpus in self.held.items() if other != name for gpu in gpus}
+        kept = {gpu for gpus in self.held.values() for gpu in gpus}
         count, suitable = need.whole_gpus or 1, self._suitable(need)
         free = sorted(
             (gpu for gpu in suitable if gpu.name not in kept), key=lambda gpu: (-self._room(gpu), -gpu.memory)
@@ -139,8 +139,7 @@ class Packing:
         fitting = [gpu for gpu in free if asked[gpu.name] <= self._room(gpu)]
         if len(fitting) >= count:
             return {gpu.name: asked[gpu.name] for gpu in fitting[:count]}
-        if len(self.held.get(name, ())) < count:
-            self.held[name] = tuple(gpu.name for gpu in free[:count])
+        self.held[name] = tuple(gpu.name for gpu in free[:count])
         return None
 
     def _suitable(self, need: Need) -> Sequence[Gpu]:

@@ -126,7 +126,9 @@ class _Tasks:
     """The remote tasks of jobs. refs: job name -> the reference of its outcome."""
 
     def __init__(self, ray: Any, run: Run, jobs: Sequence[Job], logs: Path) -> None:
-        self.run, self.logs, self.task = run, logs, ray.remote(_run_on_node)
+        self.run, self.logs = run, logs
+        # The process of a job on a GPU ends with it: kept, it would keep memory, and the GPU that it first saw.
+        self.on_processor, self.on_gpu = ray.remote(_run_on_node), ray.remote(max_calls=1)(_run_on_node)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         seen = _look(ray, run, jobs, nodes)
         self.needs = needs(run, jobs, nodes, seen)
@@ -151,7 +153,9 @@ class _Tasks:
                 self._start(other)
 
     def _start(self, job: Job) -> None:
-        task = self.task.options(name=job.name, max_retries=RETRIES, **self.requests[job.name])
+        request = self.requests[job.name]
+        kind = self.on_gpu if request.get("num_gpus") else self.on_processor
+        task = kind.options(name=job.name, max_retries=RETRIES, **request)
         remote_job = portable(quiet(self.run, job, self.needs[job.name]))
         self.refs[job.name] = task.remote(remote_job, self.logs, *(self.refs[name] for name in job.after))
 
@@ -161,11 +165,13 @@ def _look(ray: Any, run: Run, jobs: Sequence[Job], nodes: Sequence[Mapping[str, 
     from ray.exceptions import RayError
 
     measured = to_measure(run, jobs)
-    if run.options.trainer.accelerator == "cpu" or not measured or not any(node.get("GPU") for node in nodes):
+    has_gpu = any(node.get("GPU") and node.get("CPU") for node in nodes)
+    if run.options.trainer.accelerator == "cpu" or not measured or not has_gpu:
         return NOTHING
     print(MEASURING, flush=True)
     try:
-        return ray.get(ray.remote(look).options(name="measure", num_gpus=1).remote([portable(job) for job in measured]))
+        task = ray.remote(num_gpus=1, max_calls=1)(look).options(name="measure")
+        return ray.get(task.remote([portable(job) for job in measured]))
     except RayError as error:
         print(f"nothing could be measured ({first_line(error)}): trainings run alone on a GPU", flush=True)
         return NOTHING

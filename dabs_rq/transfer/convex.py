@@ -86,7 +86,7 @@ class _Problem:
         self.passes = 0
         self.unknowns = x.shape[1] * (columns if self.softmax else 1)  # of one linear system
         self.direct = self.unknowns <= _DIRECT
-        self.single = x.dtype == torch.float64  # conjugate gradients in single precision, twice as fast
+        self.single = x.dtype == torch.float64  # passes take half the time
 
     @cached_property
     def single_x(self) -> Tensor:
