@@ -33,8 +33,8 @@ def killed_once(one: Job, before: list[Outcome], logs: Path) -> Outcome:
 
 
 def tells_its_gpus(one: Job, before: list[Outcome], logs: Path) -> Outcome:
-    """Stands for the work of a job on GPUs: writes which it sees, and ends when the test writes `<domain>.end`. "tight"
-    runs out of memory unless it is told that it is alone."""
+    """Stands for the work of a job on GPUs: writes which it sees, and ends when the test writes `<domain>.end`. The job
+    "tight" runs out of memory the first time."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     times = len(list(logs.glob(f"{one.domain}.*.gpus")))
     (logs / f"{one.domain}.{times}.gpus").write_text(seen)

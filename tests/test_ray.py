@@ -138,7 +138,7 @@ def test_a_job_that_runs_out_of_memory_on_a_shared_gpu_runs_again_alone(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Ray counts GPUs that it is told of; the jobs only say what they were assigned."""
+    """There is no GPU: the node declares one to Ray, and each job says which share of it Ray assigned."""
 
     def on_node(one: Job, logs: Path, *before: Outcome) -> Outcome:
         import ray

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,7 +14,7 @@ from dabs_rq.encoders.base import Encoder, TokenEncoder
 from dabs_rq.encoders.embed import MEAN, STD
 from dabs_rq.errors import NotServedError, OptionError
 from dabs_rq.methods.base import Batch, Budget, number
-from dabs_rq.methods.views import Recipe, filled_like, numbers, view
+from dabs_rq.methods.views import Recipe, filled_like, numbers, pairs, view
 from dabs_rq.quantize import Draws, draw, randomized_quantization
 from dabs_rq.ranks import Ranks
 from dabs_rq.spec import Grid, Input
@@ -102,21 +101,11 @@ class Views:
 
     options: PictureOptions
     picture: Grid
+    pairs = staticmethod(pairs)
 
     @property
     def side(self) -> int:
         return self.options.side(self.picture)
-
-    def pairs(self, images: Tensor, recipes: Sequence[Recipe]) -> list[tuple[Tensor, Recipe]]:
-        """Return the pictures (B, C, H, W) and the recipe of each view.
-
-        images: (B, C, H, W), of which every view is made; or crops of whole pictures, (B, recipes, C, side, side),
-        which are not cropped again.
-        """
-        if images.ndim == 4:
-            return [(images, recipe) for recipe in recipes]
-        uncropped = [replace(recipe, crop=None) for recipe in recipes]
-        return list(zip(images.unbind(1), uncropped, strict=True))
 
     def draw(self, rows: int, recipe: Recipe, generator: torch.Generator, ranks: Ranks) -> Tensor:
         """Draw the random numbers of a view of each of `rows` pictures: (numbers, B)."""

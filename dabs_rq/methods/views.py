@@ -9,7 +9,7 @@ Source of the recipes: moco-v3 and torchvision's references.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -44,6 +44,18 @@ def recipes(augment: str, crop_min: float) -> tuple[Recipe, Recipe]:
         return Recipe(**common, blur=1.0), Recipe(**common, blur=0.1, solarize=0.2)
     one = Recipe(crop=None if augment == "none" else crop_min, flip=0.5 if augment == "crop_flip" else 0.0)
     return one, one
+
+
+def pairs(images: Tensor, recipes: Sequence[Recipe]) -> list[tuple[Tensor, Recipe]]:
+    """Return the pictures (B, C, H, W) and the recipe of each view.
+
+    images: (B, C, H, W), of which every view is made; or crops of whole pictures, (B, recipes, C, side, side), which
+    are not cropped again.
+    """
+    if images.ndim == 4:
+        return [(images, recipe) for recipe in recipes]
+    uncropped = [replace(recipe, crop=None) for recipe in recipes]
+    return list(zip(images.unbind(1), uncropped, strict=True))
 
 
 def view(images: Tensor, recipe: Recipe, size: int, draw: Draw) -> Tensor:

@@ -31,20 +31,12 @@ def read(folder: Path) -> pd.DataFrame | None:
     parts = []
     for file in _files(folder):
         try:
-            part = pd.read_csv(file, on_bad_lines="skip")
-            if not all(map(pd.api.types.is_numeric_dtype, part.dtypes)):  # a damaged line
-                part = part.apply(pd.to_numeric, errors="coerce")
-            if part["step"].hasnans:
-                part = part.dropna(subset="step")
-            parts.append(part.drop(columns="epoch") if "epoch" in part else part)
+            part = pd.read_csv(file, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
+            parts.append(part.dropna(subset="step").drop(columns="epoch", errors="ignore"))
         except Exception:  # a damaged file can raise any type
             continue
-    log = pd.concat(parts) if len(parts) > 1 else next(iter(parts), None)
-    if log is None or log.empty:
-        return None
-    if log["step"].is_unique and log["step"].is_monotonic_increasing:
-        return log[["step", *(name for name in log if name != "step")]].reset_index(drop=True)
-    return log.groupby("step", as_index=False).last()
+    log = pd.concat(parts).groupby("step", as_index=False).last() if parts else None
+    return None if log is None or log.empty else log
 
 
 def latest(folder: Path) -> Logged | None:

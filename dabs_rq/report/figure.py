@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,8 @@ def save(figure: Figure, folder: Path, name: str, alternative: str) -> Plot:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = stream.getvalue()
-    if not (_is_listed(pdf) and _is_listed(svg) and svg.read_text(encoding="utf-8") == text):
+    known = listed(folder)
+    if not (_is_listed(pdf, known) and _is_listed(svg, known) and svg.read_text(encoding="utf-8") == text):
         with atomic_path(pdf) as temporary:  # most of the time of a figure, which embeds its fonts
             figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": ours.CREATOR})
         write_text(svg, text)
@@ -146,9 +147,9 @@ def listed(folder: Path) -> dict[str, Any]:
     return names if isinstance(names, dict) else {}
 
 
-def _is_listed(file: Path) -> bool:
-    """Return whether a figure is as the page beside its folder had shown it."""
-    return file.is_file() and listed(file.parent).get(file.name) == digest(file.read_bytes())
+def _is_listed(file: Path, known: Mapping[str, Any]) -> bool:
+    """Return whether a figure is as the page that wrote the list `known` had shown it."""
+    return file.is_file() and known.get(file.name) == digest(file.read_bytes())
 
 
 _SPACE, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"

@@ -96,11 +96,11 @@ class Packing:
     gpus: Sequence[Gpu] = ()
     jobs_per_gpu: int = 1
     running: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # name -> processors, GPU -> parts
-    held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> GPUs that are kept free for it
+    held: set[str] = field(default_factory=set)  # GPUs that waiting jobs keep from those after them
 
     def place(self, ready: Iterable[tuple[str, Need]]) -> dict[str, tuple[str, ...]]:
         """Start jobs in the given order. Return the GPUs of each that starts; none for one that takes no GPU."""
-        self.held = {}
+        self.held = set()
         started: dict[str, tuple[str, ...]] = {}
         for name, need in ready:
             cpus = min(need.cpus, self.cpus)
@@ -130,16 +130,15 @@ class Packing:
             return {}
         if need.whole_gpus > len(self.gpus) or not self.gpus:
             raise ValueError(f"{name} takes {need.gpus:g} GPUs; there are {len(self.gpus)}")
-        kept = {gpu for gpus in self.held.values() for gpu in gpus}
         count, suitable = need.whole_gpus or 1, self._suitable(need)
         free = sorted(
-            (gpu for gpu in suitable if gpu.name not in kept), key=lambda gpu: (-self._room(gpu), -gpu.memory)
+            (gpu for gpu in suitable if gpu.name not in self.held), key=lambda gpu: (-self._room(gpu), -gpu.memory)
         )
         asked = {gpu.name: parts(need, gpu.memory, self.jobs_per_gpu) for gpu in free}
         fitting = [gpu for gpu in free if asked[gpu.name] <= self._room(gpu)]
         if len(fitting) >= count:
             return {gpu.name: asked[gpu.name] for gpu in fitting[:count]}
-        self.held[name] = tuple(gpu.name for gpu in free[:count])
+        self.held.update(gpu.name for gpu in free[:count])
         return None
 
     def _suitable(self, need: Need) -> Sequence[Gpu]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +21,7 @@ from dabs_rq.data.examples import Examples
 from dabs_rq.encoders.base import Encoder
 from dabs_rq.encoders.embed import to_model_input
 from dabs_rq.errors import OptionError, TrainingError
-from dabs_rq.methods.views import Recipe, view
+from dabs_rq.methods.views import Recipe, pairs, view
 from dabs_rq.metrics.accuracy import accuracy
 from dabs_rq.run.options import TransferOptions
 from dabs_rq.spec import Grid, Multiclass, Target
@@ -67,9 +66,7 @@ class ViewedFeatures:
         self.encoder, self.device = encoder.to(device), device
         self.order = Order(len(examples), batch_size, seed, keep_last=True)
         self.side, self.seed, self.workers = side or encoder.inputs[0].height, seed, workers
-        self.examples, self.recipe = examples, VIEW
-        if whole is not None:
-            self.examples, self.recipe = examples.cropped(Crops(1, self.side, LEAST), whole), replace(VIEW, crop=None)
+        self.examples = examples if whole is None else examples.cropped(Crops(1, self.side, LEAST), whole)
 
     @torch.no_grad()
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -77,10 +74,8 @@ class ViewedFeatures:
         generator = torch.Generator(self.device).manual_seed(mix_seeds(self.seed, epoch))
         batches: Any = self.order.epoch(epoch)
         for inputs, targets, _ in loader(self.examples, batches, seed=self.seed, workers=self.workers):
-            images = to_model_input(inputs[0].to(self.device))
-            if images.ndim == 5:
-                images = images.squeeze(1)  # one crop of each whole picture
-            made = view(images, self.recipe, self.side, self._draw(len(images), generator))
+            ((images, recipe),) = pairs(to_model_input(inputs[0].to(self.device)), (VIEW,))
+            made = view(images, recipe, self.side, self._draw(len(images), generator))
             yield self.encoder.features((made,)), targets.to(self.device)
 
     def _draw(self, rows: int, generator: torch.Generator) -> Any:
